@@ -1,0 +1,1 @@
+//! The token logic of procore-auth.

@@ -1,0 +1,60 @@
+//! Time, as lent to the plugin.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use async_trait::async_trait;
+
+/// A source of time.
+///
+/// The wall clock may jump in both directions; the elapsed time never decreases. An implementation for tests may let both run
+/// as it likes within that.
+#[async_trait]
+pub trait Clock: Send + Sync {
+    /// Returns the wall clock in milliseconds since 1970-01-01T00:00:00Z.
+    fn now(&self) -> u64;
+
+    /// Returns the time since a fixed point of this clock's choosing. It may stand still while the machine is suspended.
+    fn elapsed(&self) -> Duration;
+
+    /// Returns after `duration`.
+    async fn sleep(&self, duration: Duration);
+}
+
+/// The machine's clock.
+#[derive(Debug, Clone)]
+pub struct SystemClock {
+    start: Instant,
+}
+
+impl SystemClock {
+    /// Starts counting elapsed time now.
+    pub fn new() -> Self {
+        Self {
+            start: Instant::now(),
+        }
+    }
+}
+
+impl Default for SystemClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+#[async_trait]
+impl Clock for SystemClock {
+    fn now(&self) -> u64 {
+        let since_epoch = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .unwrap_or_default();
+        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.start.elapsed()
+    }
+
+    async fn sleep(&self, duration: Duration) {
+        tokio::time::sleep(duration).await;
+    }
+}

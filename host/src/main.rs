@@ -1,0 +1,2 @@
+//! The `procore-auth` tool.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Scenarios: the real component in its real host.

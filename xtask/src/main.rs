@@ -1,0 +1,2 @@
+//! `cargo xtask …`: what needs more than plain cargo.
+fn main() {}
