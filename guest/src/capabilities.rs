@@ -1,0 +1,73 @@
+//! What the host lends, as the flows see it. `component` implements this over the bindings, and nothing else does.
+
+use crate::{
+    event::Event,
+    http::{Failure, Request, Response},
+    settings::Settings,
+};
+
+/// The host's capabilities; the contract in `wit/capabilities.wit` says what each promises.
+pub trait Capabilities {
+    /// Returns the connection's settings.
+    fn settings(&self) -> Settings;
+    /// Sends one request.
+    fn send(&self, request: &Request) -> Result<Response, Failure>;
+    /// Returns the wall clock in milliseconds since the epoch.
+    fn now(&self) -> u64;
+    /// Returns the monotonic clock in milliseconds.
+    fn elapsed(&self) -> u64;
+    /// Returns after so many milliseconds.
+    fn sleep(&self, milliseconds: u64);
+    /// Returns random bytes.
+    fn random(&self, count: u32) -> Vec<u8>;
+    /// Reads an entry.
+    fn get(&self, key: &str) -> Result<Option<Entry>, StoreFailure>;
+    /// Writes an entry if it is at the expected revision.
+    fn put(&self, key: &str, value: &[u8], expected: Option<u64>) -> Result<Write, StoreFailure>;
+    /// Deletes an entry if it is at the expected revision.
+    fn delete(&self, key: &str, expected: u64) -> Result<Write, StoreFailure>;
+    /// Lists keys.
+    fn list(&self, prefix: &str) -> Result<Vec<String>, StoreFailure>;
+    /// Takes the lock.
+    fn lock(&self, wait: u64) -> Result<bool, StoreFailure>;
+    /// Frees the lock.
+    fn unlock(&self);
+    /// Records an event.
+    fn record(&self, event: &Event);
+
+    /// Draws a number.
+    fn draw(&self) -> u64 {
+        self.random(8)
+            .iter()
+            .fold(0, |number, byte| number << 8 | u64::from(*byte))
+    }
+}
+
+/// A stored value with its version.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Entry {
+    /// The value.
+    pub value: Vec<u8>,
+    /// The version.
+    pub revision: u64,
+    /// Whether it is an older version than the one that was written last.
+    pub recovered: bool,
+}
+
+/// What became of a write.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Write {
+    /// It is stored at this revision.
+    Stored(u64),
+    /// The entry was at another revision.
+    Conflict(Option<Entry>),
+}
+
+/// Why the store failed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoreFailure {
+    /// Such as `full`.
+    pub code: String,
+    /// For a person.
+    pub message: String,
+}

@@ -1,0 +1,43 @@
+//! Events for the journal. They hold no secret.
+
+/// How much an event matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// A normal step.
+    Info,
+    /// Something is off and is being dealt with.
+    Warning,
+    /// A person must act.
+    Alert,
+}
+
+/// Something that happened.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Event {
+    /// How much it matters.
+    pub severity: Severity,
+    /// Stable and lower-case.
+    pub code: String,
+    /// One sentence.
+    pub message: String,
+    /// Details.
+    pub fields: Vec<(&'static str, String)>,
+}
+
+impl Event {
+    /// Makes an event without details.
+    pub fn new(severity: Severity, code: impl Into<String>, message: impl Into<String>) -> Self {
+        Self {
+            severity,
+            code: code.into(),
+            message: message.into(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Adds a detail.
+    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
+        self.fields.push((name, value.into()));
+        self
+    }
+}

@@ -1,0 +1,582 @@
+//! What Procore's answers mean: from status, headers and body to cause and cure.
+//!
+//! Answers are classified by their `error` code, never by status or wording: servers of different versions give the same
+//! code with 400 or 401 and in two wordings. The table is that of `docs/procore-oauth.md`.
+
+use serde_json::Value;
+
+use crate::{
+    diagnosis::Diagnosis,
+    environment::Environment,
+    http::{Header, find_header},
+    web_url,
+};
+
+/// Where an answer came from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Endpoint {
+    /// The authorize page.
+    Authorize,
+    /// The token endpoint, on a code exchange.
+    Exchange,
+    /// The token endpoint, on a refresh.
+    Refresh,
+    /// The token endpoint, with client credentials.
+    ClientCredentials,
+    /// The REST API.
+    Api,
+}
+
+impl Endpoint {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Authorize => "the authorize page",
+            Self::Exchange => "the token endpoint (code exchange)",
+            Self::Refresh => "the token endpoint (refresh)",
+            Self::ClientCredentials => "the token endpoint (client credentials)",
+            Self::Api => "the API",
+        }
+    }
+}
+
+/// What a server said.
+#[derive(Debug, Clone, Copy)]
+pub struct Observation<'a> {
+    /// The environment that was meant.
+    pub environment: Environment,
+    /// Where it came from.
+    pub endpoint: Endpoint,
+    /// The URL that was called, where it may differ from the environment's own.
+    pub url: Option<&'a str>,
+    /// The status.
+    pub status: u16,
+    /// The headers.
+    pub headers: &'a [Header],
+    /// The body, or its beginning.
+    pub body: &'a [u8],
+}
+
+/// The machine-readable part of an OAuth error (RFC 6749, section 5.2).
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct OAuthError {
+    /// The code; empty where the answer names none.
+    pub code: String,
+    /// The server's words.
+    pub description: String,
+}
+
+impl OAuthError {
+    /// Reads the error of a JSON body, or else of a `WWW-Authenticate: Bearer` header (RFC 6750, section 3).
+    pub fn read(headers: &[Header], body: &[u8]) -> Self {
+        Self::from_body(body)
+            .or_else(|| Self::from_header(find_header(headers, "www-authenticate")?))
+            .unwrap_or_default()
+    }
+
+    /// Reads the error of a JSON body.
+    pub fn from_body(body: &[u8]) -> Option<Self> {
+        let Value::Object(object) = serde_json::from_slice(body).ok()? else {
+            return None;
+        };
+        let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+        let code = text("error");
+        is_code(code).then(|| Self {
+            code: code.to_owned(),
+            description: shortened(text("error_description")),
+        })
+    }
+
+    fn from_header(challenge: &str) -> Option<Self> {
+        let parameter = |name: &str| {
+            let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
+            rest.split_once('"').map(|(value, _)| value)
+        };
+        let code = parameter("error").filter(|code| is_code(code))?;
+        Some(Self {
+            code: code.to_owned(),
+            description: shortened(parameter("error_description").unwrap_or_default()),
+        })
+    }
+}
+
+/// Whether the text is an error code and not a sentence: what is repeated to people must not be a token that a server echoed.
+fn is_code(text: &str) -> bool {
+    (1..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
+}
+
+/// Returns the beginning of a server's words, without what looks like a token: no word of a sentence is that long.
+fn shortened(text: &str) -> String {
+    let words = text
+        .split_whitespace()
+        .map(|word| if word.len() > 32 { "****" } else { word });
+    words
+        .collect::<Vec<_>>()
+        .join(" ")
+        .chars()
+        .take(300)
+        .collect()
+}
+
+/// Explains an answer. For a status below 400 without an `error` the code is `ok`.
+pub fn explain(seen: &Observation<'_>) -> Diagnosis {
+    let error = OAuthError::read(seen.headers, seen.body);
+    let diagnosis = match wrong_url(seen) {
+        Some(diagnosis) if seen.status >= 400 => diagnosis,
+        _ if seen.status < 400 && error.code.is_empty() => {
+            return Diagnosis::new(
+                "ok",
+                "The server accepted the request.",
+                "Nothing is the matter.",
+                "Nothing to do.",
+            );
+        }
+        _ if seen.endpoint == Endpoint::Api => explain_api(seen),
+        _ => explain_login(seen, &error),
+    };
+    diagnosis.with_evidence(facts(seen, &error))
+}
+
+fn facts(seen: &Observation<'_>, error: &OAuthError) -> Vec<String> {
+    let mut facts = vec![format!(
+        "{} of {} answered {}",
+        seen.endpoint.name(),
+        seen.environment.name(),
+        seen.status
+    )];
+    if !error.code.is_empty() {
+        facts.push(format!("error: {}", error.code));
+    }
+    if !error.description.is_empty() {
+        facts.push(format!("the server's words: {}", error.description));
+    }
+    if let Some(id) = find_header(seen.headers, "x-request-id").filter(|id| id.len() <= 64) {
+        facts.push(format!("x-request-id: {id}"));
+    }
+    facts
+}
+
+/// Names the host where the URL that was called is not of the environment that was meant.
+fn wrong_url(seen: &Observation<'_>) -> Option<Diagnosis> {
+    let called = web_url::parse(seen.url?).ok()?;
+    let host = called.host_str()?;
+    let (right, role): (&[&str], _) = match seen.endpoint {
+        Endpoint::Api => (seen.environment.api_hosts(), "API"),
+        _ => (&[seen.environment.login_host()], "login"),
+    };
+    if right.contains(&host) {
+        return None;
+    }
+    let environment = seen.environment.name();
+    Some(Diagnosis::new(
+        "wrong-host",
+        format!("The {role} call went to {host}, which is not the {role} host of {environment}."),
+        format!(
+            "Tokens and credentials of {environment} are unknown on {host}; the server's own words mislead here."
+        ),
+        format!("Call https://{} instead.", right[0]),
+    ))
+}
+
+/// Explains a refusal of the login host.
+fn explain_login(seen: &Observation<'_>, error: &OAuthError) -> Diagnosis {
+    let environment = seen.environment;
+    let login_host = environment.login_host();
+    match error.code.as_str() {
+        "invalid_client" => Diagnosis::new(
+            "invalid_client",
+            format!("{login_host} does not know this client id with this secret."),
+            "The client id and secret belong to another environment, the id is mistyped, or the secret was reset. Tokens are not dead: \
+             they are kept.",
+            format!(
+                "Use {}, as the developer portal shows them now; or change `environment` to the one they belong to. No new sign-in is needed \
+                 after that.",
+                environment.credentials()
+            ),
+        ),
+        "invalid_grant" => explain_invalid_grant(seen.endpoint, login_host),
+        "invalid_request" if seen.endpoint == Endpoint::Authorize => redirect_mismatch(),
+        "invalid_request" => Diagnosis::new(
+            "invalid_request",
+            "The token endpoint found the request incomplete.",
+            "A parameter is missing or malformed. This is a defect of procore-auth, or a change at Procore.",
+            "Report it with the evidence; the tokens are kept.",
+        ),
+        "unauthorized_client" | "unsupported_grant_type" => Diagnosis::new(
+            error.code.clone(),
+            "The app may not use this grant.",
+            "The app has no Developer Managed Service Account component (for client credentials), or it was not installed in the company.",
+            "Add the service account component to the app's manifest in the developer portal and install the new version, or set \
+             `grant = \"authorization-code\"`.",
+        ),
+        "invalid_scope" => Diagnosis::new(
+            "invalid_scope",
+            "The server does not grant the requested scope.",
+            "The app's configuration in the developer portal changed.",
+            "Check the app in the developer portal.",
+        ),
+        "invalid_redirect_uri" => redirect_mismatch(),
+        "access_denied" => Diagnosis::new(
+            "access_denied",
+            "The sign-in was declined.",
+            "The person chose not to allow the app, or an admin's rule forbids it.",
+            "Sign in again and choose Allow; if that is not offered, ask the company's Procore admin.",
+        ),
+        _ => explain_by_body(seen),
+    }
+}
+
+fn redirect_mismatch() -> Diagnosis {
+    Diagnosis::new(
+        "invalid_redirect_uri",
+        "The redirect URI is not one that is registered for the app.",
+        "The server compares every character with the developer portal: scheme, host, port, path and trailing slash.",
+        "Copy the `redirect_uri` of the configuration into the app's redirect URIs in the developer portal, unchanged.",
+    )
+}
+
+fn explain_invalid_grant(endpoint: Endpoint, login_host: &str) -> Diagnosis {
+    match endpoint {
+        Endpoint::Exchange => Diagnosis::new(
+            "invalid_grant",
+            "The authorization code was not accepted.",
+            "The code was used before, is older than 10 minutes, belongs to another app or environment, or was issued for another redirect URI.",
+            "Run `procore-auth login` again and finish within 10 minutes.",
+        ),
+        _ => Diagnosis::new(
+            "invalid_grant",
+            format!("{login_host} does not accept this refresh token any more."),
+            "It was spent by another program, the grant was revoked, or it belongs to another environment or app.",
+            "Run `procore-auth login`. Make sure that no other program refreshes the same token.",
+        ),
+    }
+}
+
+/// Explains an answer that names no OAuth error.
+fn explain_by_body(seen: &Observation<'_>) -> Diagnosis {
+    let text = String::from_utf8_lossy(&seen.body[..seen.body.len().min(64 * 1024)]).to_lowercase();
+    if seen.endpoint == Endpoint::Authorize {
+        if text.contains("redirect uri") {
+            return redirect_mismatch();
+        }
+        if text.contains("unknown client") || text.contains("client authentication failed") {
+            return explain_login(
+                seen,
+                &OAuthError {
+                    code: "invalid_client".to_owned(),
+                    description: String::new(),
+                },
+            );
+        }
+    }
+    let what = seen.endpoint.name();
+    if text.trim_start().starts_with('<') {
+        return Diagnosis::new(
+            "unexpected-html",
+            format!("A web page came back instead of {what}'s reply."),
+            "A gateway, a firewall or a captive portal answered in the server's place.",
+            "Nothing to do at first: it is tried again. If it lasts, open the host in a browser from this machine, or ask whoever runs its network.",
+        );
+    }
+    transient(seen.status, what)
+}
+
+fn transient(status: u16, what: &str) -> Diagnosis {
+    Diagnosis::new(
+        format!("http-{status}"),
+        format!(
+            "{what} answered {status} without a usable reply.",
+            what = capitalized(what)
+        ),
+        "The server, or something in front of it, is in trouble.",
+        "Nothing to do at first: it is tried again. If it lasts, look at Procore's status page.",
+    )
+}
+
+fn capitalized(text: &str) -> String {
+    let mut characters = text.chars();
+    characters.next().map_or_else(String::new, |first| {
+        first.to_uppercase().chain(characters).collect()
+    })
+}
+
+/// Explains a refusal of the API.
+fn explain_api(seen: &Observation<'_>) -> Diagnosis {
+    let text = String::from_utf8_lossy(&seen.body[..seen.body.len().min(16 * 1024)]).to_lowercase();
+    if text.contains("procore-company-id") {
+        return Diagnosis::new(
+            "company-id-missing",
+            "The call needs a company id.",
+            "Every call but a few names its company in the header Procore-Company-Id.",
+            "Set `company_id` in the connection's configuration, or pass `--company ID`.",
+        );
+    }
+    match seen.status {
+        401 => rejected_token(seen),
+        403 if text.contains("not connected") => Diagnosis::new(
+            "app-not-connected",
+            "The app is not connected to this company.",
+            "A company admin disconnected the app, or it was never installed there. The token is fine: signing in again does not help.",
+            "Ask the company's Procore admin to install or connect the app (Company Admin, App Management), or correct the company id.",
+        ),
+        403 => Diagnosis::new(
+            "forbidden",
+            "The account may not do this.",
+            "The user or service account lacks the permission, or the project is not permitted for the app. The token is fine.",
+            "Ask the company's Procore admin for the permission; for a service account, check its permitted projects (again after each reinstall).",
+        ),
+        404 => Diagnosis::new(
+            "not-found",
+            "Procore found nothing there, or does not show it to this account.",
+            "The id or path is wrong, the company id is missing or another one, or the account may not see it.",
+            "Check the path and the ids, then the account's permissions in that project.",
+        ),
+        429 => Diagnosis::new(
+            "rate-limited",
+            "The rate limit is reached.",
+            "The app made too many calls within the hour or within ten seconds; failed calls count too.",
+            "Nothing to do: calls go on when the window resets. If it is frequent, call less often.",
+        ),
+        500..=599 | 408
+            if text.trim_start().starts_with('<') || seen.status >= 500 || seen.status == 408 =>
+        {
+            transient(seen.status, "the API")
+        }
+        status => Diagnosis::new(
+            format!("http-{status}"),
+            format!("The API refused the request with {status}."),
+            "The request itself is not acceptable to Procore.",
+            "Read the reply's body; it names the field.",
+        ),
+    }
+}
+
+fn rejected_token(seen: &Observation<'_>) -> Diagnosis {
+    let description = OAuthError::read(seen.headers, seen.body)
+        .description
+        .to_lowercase();
+    let environment = seen.environment;
+    let cause = if description.contains("expired") {
+        "The access token has expired at the server: this machine's clock may be wrong, or the token was kept for too long."
+    } else if description.contains("revoked") {
+        "The access token was revoked: by a sign-out, by the user (My Connected Apps), by a reset of the client secret, or by a refresh elsewhere."
+    } else {
+        "The token is not one of this API host's environment, has expired or was revoked, or the app is not installed for the company."
+    };
+    Diagnosis::new(
+        "token-rejected",
+        "The API does not accept the access token.",
+        cause,
+        format!(
+            "It is renewed once by itself. If it is rejected again, check that the token is of {}: its API is {}.",
+            environment.name(),
+            environment.api_base()
+        ),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn seen(endpoint: Endpoint, status: u16, body: &str) -> Diagnosis {
+        seen_at(endpoint, None, status, body)
+    }
+
+    fn seen_at(endpoint: Endpoint, url: Option<&str>, status: u16, body: &str) -> Diagnosis {
+        let environment = Environment::Sandbox;
+        explain(&Observation {
+            environment,
+            endpoint,
+            url,
+            status,
+            headers: &[],
+            body: body.as_bytes(),
+        })
+    }
+
+    #[test]
+    fn the_code_decides_and_neither_status_nor_wording() {
+        for status in [400, 401] {
+            for words in [
+                "The provided authorization grant is invalid, expired, revoked, …",
+                "The provided authorization grant or refresh token is invalid",
+            ] {
+                let body =
+                    serde_json::json!({"error": "invalid_grant", "error_description": words})
+                        .to_string();
+                assert_eq!(seen(Endpoint::Refresh, status, &body).code, "invalid_grant");
+            }
+        }
+        assert_eq!(
+            seen(Endpoint::Refresh, 401, r#"{"error":"invalid_client"}"#).code,
+            "invalid_client"
+        );
+    }
+
+    #[test]
+    fn the_rows_of_the_error_tables() {
+        for (endpoint, status, body, code) in [
+            (
+                Endpoint::Exchange,
+                401,
+                r#"{"error":"invalid_client","error_description":"Client authentication failed due to unknown client"}"#,
+                "invalid_client",
+            ),
+            (
+                Endpoint::Exchange,
+                400,
+                r#"{"error":"invalid_grant"}"#,
+                "invalid_grant",
+            ),
+            (
+                Endpoint::Exchange,
+                400,
+                r#"{"error":"invalid_request"}"#,
+                "invalid_request",
+            ),
+            (
+                Endpoint::ClientCredentials,
+                400,
+                r#"{"error":"unauthorized_client"}"#,
+                "unauthorized_client",
+            ),
+            (
+                Endpoint::ClientCredentials,
+                400,
+                r#"{"error":"unsupported_grant_type"}"#,
+                "unsupported_grant_type",
+            ),
+            (
+                Endpoint::Authorize,
+                400,
+                "<p>The requested redirect uri is malformed or doesn't match client redirect URI.</p>",
+                "invalid_redirect_uri",
+            ),
+            (
+                Endpoint::Authorize,
+                401,
+                "<p>Client authentication failed due to unknown client, …</p>",
+                "invalid_client",
+            ),
+            (
+                Endpoint::Authorize,
+                302,
+                r#"{"error":"access_denied"}"#,
+                "access_denied",
+            ),
+            (
+                Endpoint::Refresh,
+                403,
+                "<html>Request blocked</html>",
+                "unexpected-html",
+            ),
+            (Endpoint::Refresh, 502, "", "http-502"),
+            (Endpoint::Api, 401, "{}", "token-rejected"),
+            (
+                Endpoint::Api,
+                403,
+                r#"{"errors":["App is not connected to this company."]}"#,
+                "app-not-connected",
+            ),
+            (
+                Endpoint::Api,
+                403,
+                r#"{"errors":["You do not have permission"]}"#,
+                "forbidden",
+            ),
+            (
+                Endpoint::Api,
+                400,
+                r#"{"errors":"Missing Procore-Company-Id header!"}"#,
+                "company-id-missing",
+            ),
+            (
+                Endpoint::Api,
+                403,
+                r#"{"errors":"Missing Procore-Company-Id header!"}"#,
+                "company-id-missing",
+            ),
+            (Endpoint::Api, 404, "{}", "not-found"),
+            (Endpoint::Api, 422, "{}", "http-422"),
+            (Endpoint::Api, 429, "{}", "rate-limited"),
+            (Endpoint::Api, 503, "<html>", "http-503"),
+            (Endpoint::Api, 200, "{}", "ok"),
+        ] {
+            assert_eq!(
+                seen(endpoint, status, body).code,
+                code,
+                "{endpoint:?} {status} {body}"
+            );
+        }
+    }
+
+    #[test]
+    fn me_on_the_wrong_api_host_is_named() {
+        let diagnosis = seen_at(
+            Endpoint::Api,
+            Some("https://api.procore.com/rest/v1.0/me"),
+            401,
+            "{}",
+        );
+        assert_eq!(diagnosis.code, "wrong-host");
+        assert!(diagnosis.remedy.contains("https://sandbox.procore.com"));
+    }
+
+    #[test]
+    fn an_exchange_at_the_wrong_login_host_is_named() {
+        let diagnosis = seen_at(
+            Endpoint::Exchange,
+            Some("https://login.procore.com/oauth/token"),
+            401,
+            r#"{"error":"invalid_client"}"#,
+        );
+        assert_eq!(diagnosis.code, "wrong-host");
+        assert!(
+            diagnosis
+                .remedy
+                .contains("https://login-sandbox.procore.com")
+        );
+        assert!(
+            diagnosis
+                .evidence
+                .iter()
+                .any(|fact| fact.contains("invalid_client"))
+        );
+    }
+
+    #[test]
+    fn the_challenge_header_is_read() {
+        let headers = [Header::new(
+            "WWW-Authenticate",
+            r#"Bearer realm="Doorkeeper", error="invalid_token", error_description="The access token expired""#,
+        )];
+        let error = OAuthError::read(&headers, b"");
+        assert_eq!(
+            (error.code.as_str(), error.description.as_str()),
+            ("invalid_token", "The access token expired")
+        );
+    }
+
+    #[test]
+    fn what_a_server_echoes_is_not_repeated() {
+        let token = "eyJhbGciOiJFUzUxMiJ9.eyJhbXIiOltdLCJhaWQiOiJ0b2tlbiJ9";
+        let body = serde_json::json!({"error": "invalid_grant", "error_description": format!("bad token {token}")}).to_string();
+        let text = format!("{:?}", seen(Endpoint::Refresh, 400, &body));
+        assert!(
+            !text.contains(token) && text.contains("bad token ****"),
+            "{text}"
+        );
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn any_answer_gets_an_explanation(status in 0u16..1000, body in proptest::collection::vec(proptest::num::u8::ANY, 0..60), challenge in ".{0,60}") {
+            for endpoint in [Endpoint::Authorize, Endpoint::Exchange, Endpoint::Refresh, Endpoint::ClientCredentials, Endpoint::Api] {
+                let headers = [Header::new("www-authenticate", challenge.clone())];
+                let environment = Environment::Production;
+                let diagnosis = explain(&Observation { environment, endpoint, url: Some("https://a"), status, headers: &headers, body: &body });
+                proptest::prop_assert!(!diagnosis.code.is_empty() && !diagnosis.remedy.is_empty());
+            }
+        }
+    }
+}

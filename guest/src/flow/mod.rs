@@ -1,0 +1,20 @@
+//! What the exported functions do: the pure modules, driven through the host's capabilities.
+
+mod call;
+mod diagnose;
+mod replay;
+mod sign_in;
+mod sign_out;
+mod stored;
+mod token;
+mod upkeep;
+mod verify;
+
+pub use call::{Answered, CallRequest, Outcome, send};
+pub use diagnose::diagnose;
+pub use replay::{Parked, ReplayReport, Replayed, discard, list as parked, replay};
+pub use sign_in::{adopt, begin as begin_login, finish as finish_login};
+pub use sign_out::{forget, revoke};
+pub use token::{access_token, renew_rejected};
+pub use upkeep::{Visit, status, upkeep};
+pub use verify::verify;

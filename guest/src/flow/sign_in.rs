@@ -1,0 +1,309 @@
+//! Signing in: begin, finish, or take over tokens from a script.
+
+use serde_json::Value;
+
+use super::{
+    stored::{LockedSession, overwrite, read, storage},
+    token, upkeep, verify,
+};
+use crate::{
+    capabilities::Capabilities,
+    diagnosis::{Diagnosis, Error, ErrorKind, Result},
+    event::{Event, Severity},
+    grant::{Issued, Presented},
+    incident,
+    lifetime::{Lifetime, Times},
+    login::{PendingLogin, code_used, no_pending},
+    moment,
+    session::{Session, Tokens},
+    settings::{Grant, Settings},
+    status::Status,
+};
+
+const LOGIN: &str = "login";
+
+/// Begins a sign-in; a later one replaces an earlier one.
+pub fn begin(host: &dyn Capabilities) -> Result<PendingLogin> {
+    let pending = PendingLogin::begin(&host.settings(), &host.random(64), host.now())?;
+    overwrite(host, LOGIN, &pending)?;
+    Ok(pending)
+}
+
+/// Finishes the sign-in with what came back.
+pub fn finish(host: &dyn Capabilities, callback: &str) -> Result<Status> {
+    let settings = host.settings();
+    let mut locked = LockedSession::require(host, &settings)?;
+    let Some((pending, revision)) = read::<PendingLogin>(host, LOGIN)?
+        .filter(|(pending, _)| pending.is_current(&settings, host.now()))
+    else {
+        let used = locked.session.code.is_some();
+        return Err(Error::new(
+            ErrorKind::InvalidInput,
+            if used { code_used() } else { no_pending() },
+        ));
+    };
+    let presented = pending.accept(callback)?;
+    exchange(host, &mut locked, &settings, &presented)?;
+    // The code is spent: the same answer again is told so.
+    host.delete(LOGIN, revision)
+        .map_err(|failure| storage(&failure))?;
+    drop(locked);
+    upkeep::status(host)
+}
+
+fn exchange(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    settings: &Settings,
+    presented: &Presented,
+) -> Result<()> {
+    let is_used = |session: &Session| match presented {
+        Presented::Code { code, .. } => session.code.as_ref() == Some(&code.digest()),
+        _ => false,
+    };
+    if is_used(&locked.session) {
+        return Err(Error::new(ErrorKind::InvalidInput, code_used()));
+    }
+    let before = locked.session.clone();
+    match token::request(host, locked, settings, presented, false) {
+        Ok(true) => Ok(()),
+        Ok(false) => {
+            let error = failed_exchange(&locked.session, settings);
+            // What the exchange met says nothing about the tokens of an earlier sign-in: they go on as they were.
+            if before.tokens.is_some() && before.belongs_to(settings) {
+                locked.session = before;
+                locked.save()?;
+            }
+            Err(error)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn failed_exchange(session: &Session, settings: &Settings) -> Error {
+    if let Some(verdict) = session.standing_verdict(settings) {
+        return Error::new(ErrorKind::Configuration, verdict.diagnosis.clone());
+    }
+    let diagnosis = session
+        .backoff
+        .as_ref()
+        .map(|backoff| backoff.diagnosis.clone())
+        .unwrap_or_else(|| {
+            Diagnosis::new(
+                "no-answer",
+                "The token endpoint gave no usable answer.",
+                "The network or the server is in trouble.",
+                "Try again.",
+            )
+        });
+    Error::new(ErrorKind::Unavailable, diagnosis)
+}
+
+/// Takes over tokens that a script saved. Asks `token/info` how long they live, which spends nothing.
+pub fn adopt(host: &dyn Capabilities, reply: &[u8], replace: bool) -> Result<Status> {
+    let settings = host.settings();
+    let saved = SavedReply::parse(reply)?;
+    if settings.grant == Grant::ClientCredentials {
+        return Err(invalid(
+            "nothing-to-adopt",
+            "A service account needs no tokens from elsewhere: it gets its own.",
+        ));
+    }
+    let mut locked = LockedSession::require(host, &settings)?;
+    if locked
+        .saved()
+        .is_some_and(|session| session.tokens.is_some())
+        && !replace
+    {
+        return Err(invalid(
+            "already-signed-in",
+            "The connection has tokens already; they are replaced only where that is asked for.",
+        ));
+    }
+    let now = host.now();
+    let info = verify::token_info(
+        host,
+        &settings,
+        settings.environment,
+        &saved.issued.access_token,
+    );
+    if locked.saved().is_some() {
+        locked.set_aside(&settings)?;
+    }
+    let confirmed = info.is_ok();
+    let lifetime_left = info.ok().and_then(|info| info.expires_in);
+    let times = saved.times(
+        &settings,
+        now,
+        lifetime_left.map(|left| Lifetime::received(Some(&left))),
+    );
+    let incident = locked.session.incident.take();
+    locked.session = Session {
+        incident,
+        ..Session::new(&settings)
+    };
+    locked.session.last_evidence = confirmed.then_some(now);
+    locked.session.tokens = Some(Tokens {
+        access_token: saved.issued.access_token,
+        refresh_token: saved.issued.refresh_token,
+        times,
+        unproven: false,
+        confirmed,
+    });
+    let recovered = incident::clear(&mut locked.session, now).filter(|_| confirmed);
+    locked.save()?;
+    host.record(
+        &Event::new(
+            Severity::Info,
+            "tokens-adopted",
+            "Tokens were taken over from elsewhere.",
+        )
+        .with("expires-at", moment::text(times.expires_at))
+        .with("confirmed-by-the-server", confirmed.to_string()),
+    );
+    recovered.iter().for_each(|event| host.record(event));
+    drop(locked);
+    upkeep::status(host)
+}
+
+/// A token endpoint's reply as a script saved it, with the moment that its lifetime counts from.
+struct SavedReply {
+    issued: Issued,
+    issued_at: Option<u64>,
+    expires_at: Option<u64>,
+}
+
+impl SavedReply {
+    fn parse(bytes: &[u8]) -> Result<Self> {
+        let text = std::str::from_utf8(bytes).unwrap_or_default();
+        let issued = Issued::parse(text).map_err(|diagnosis| {
+            let cause = "It must be the JSON that the token endpoint sent, with `access_token` and `refresh_token`.";
+            let summary = "The file holds no tokens that can be taken over.";
+            let diagnosis = Diagnosis::new("not-a-token-reply", summary, cause, "Name the right file.").with_evidence(diagnosis.evidence);
+            Error::new(ErrorKind::InvalidInput, diagnosis)
+        })?;
+        let value: Value = serde_json::from_str(text).unwrap_or_default();
+        let moment = |name: &str| value.get(name).and_then(unix_milliseconds);
+        Ok(Self {
+            issued,
+            issued_at: moment("created_at").or_else(|| moment("saved_at")),
+            expires_at: moment("expires_at"),
+        })
+    }
+
+    /// Returns the tokens' times: by what the server says is left, or else by what the file says; where neither tells, the
+    /// token counts as expired, so that the next need refreshes it.
+    fn times(&self, settings: &Settings, now: u64, left: Option<Lifetime>) -> Times {
+        let policy = &settings.policy;
+        let (issued_at, expires_at) = match (left, self.issued_at, self.expires_at) {
+            (Some(left), ..) => return Times::new(now, left, policy.refresh_percent, 0, 0),
+            (None, _, Some(expires_at)) => (
+                expires_at.saturating_sub(self.issued.lifetime.milliseconds()),
+                expires_at,
+            ),
+            (None, Some(issued_at), None) => (
+                issued_at,
+                issued_at.saturating_add(self.issued.lifetime.milliseconds()),
+            ),
+            (None, None, None) => (now.saturating_sub(1), now),
+        };
+        let due = expires_at.saturating_sub(issued_at)
+            * u64::from(policy.refresh_percent.clamp(1, 99))
+            / 100;
+        Times {
+            issued_at: issued_at.min(now),
+            refresh_at: issued_at.saturating_add(due),
+            expires_at,
+        }
+    }
+}
+
+/// Reads a moment as scripts write it: Unix seconds as a number (with or without a fraction) or as digits.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "`as` saturates, and absurd moments are filtered"
+)]
+fn unix_milliseconds(value: &Value) -> Option<u64> {
+    let seconds = match value {
+        Value::Number(number) => number.as_f64()?,
+        Value::String(digits) => digits.parse().ok()?,
+        _ => return None,
+    };
+    // Milliseconds where the number is too large for seconds of this century.
+    let milliseconds = if seconds > 1e11 {
+        seconds
+    } else {
+        seconds * 1000.0
+    };
+    (1e12..1e13)
+        .contains(&milliseconds)
+        .then_some(milliseconds as u64)
+}
+
+fn invalid(code: &str, summary: &str) -> Error {
+    Error::new(
+        ErrorKind::InvalidInput,
+        Diagnosis::new(
+            code,
+            summary,
+            "",
+            "Pass `--replace` where the new tokens shall take their place.",
+        ),
+    )
+}
+
+/// The secret that a script saved, for tests of the shapes it comes in.
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::decision::tests::settings;
+
+    const NOW: u64 = 1_800_000_000_000;
+
+    fn expires_at(extra: &str) -> u64 {
+        let text =
+            format!(r#"{{"access_token":"a","refresh_token":"r","expires_in":5400{extra}}}"#);
+        SavedReply::parse(text.as_bytes())
+            .expect("valid")
+            .times(&settings(), NOW, None)
+            .expires_at
+    }
+
+    #[test]
+    fn the_shapes_that_scripts_save() {
+        assert_eq!(
+            expires_at(r#","created_at":1799999000"#),
+            1_799_999_000_000 + 5_400_000
+        );
+        assert_eq!(
+            expires_at(r#","saved_at":1799999000.5"#),
+            1_799_999_000_500 + 5_400_000
+        );
+        assert_eq!(expires_at(r#","expires_at":1800000100"#), 1_800_000_100_000);
+        assert_eq!(
+            expires_at(r#","expires_at":1800000100000"#),
+            1_800_000_100_000
+        );
+        assert_eq!(expires_at(""), NOW, "unknown counts as expired");
+        assert_eq!(expires_at(r#","created_at":"soon""#), NOW);
+    }
+
+    #[test]
+    fn what_the_server_says_is_left_counts_most() {
+        let saved = SavedReply::parse(br#"{"access_token":"a","expires_at":1}"#).expect("valid");
+        let left = Lifetime::received(Some(&serde_json::json!(100)));
+        assert_eq!(
+            saved.times(&settings(), NOW, Some(left)).expires_at,
+            NOW + 100_000
+        );
+        assert_eq!(saved.issued.access_token, Secret::new("a"));
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        for bytes in [&b""[..], b"[]", b"{}", b"PROCORE_CLIENT_ID=x", b"\xff\xfe"] {
+            assert!(SavedReply::parse(bytes).is_err());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Signing out.
+
+use super::stored::{LockedSession, storage};
+use crate::{
+    capabilities::{Capabilities, Write},
+    diagnosis::{Error, ErrorKind, Result},
+    event::{Event, Severity},
+    explain::{Endpoint, Observation, explain},
+    http::{Body, FieldValue, Request},
+    retry,
+    secret::Secret,
+    settings::Settings,
+};
+
+/// Revokes the tokens at the server, then deletes them. Where the server cannot be reached they stay.
+pub fn revoke(host: &dyn Capabilities) -> Result<()> {
+    let settings = host.settings();
+    let mut locked = LockedSession::require(host, &settings)?;
+    if let Some(tokens) = locked
+        .saved()
+        .filter(|session| session.belongs_to(&settings))
+        .and_then(|session| session.tokens.clone())
+    {
+        // An expired access token cannot be revoked, and the refresh token takes the access token with it: so that one first.
+        for token in tokens.refresh_token.iter().chain([&tokens.access_token]) {
+            revoke_one(host, &settings, token)?;
+        }
+    }
+    delete_all(host, &mut locked)?;
+    host.record(&Event::new(
+        Severity::Info,
+        "signed-out",
+        "The tokens were revoked and deleted.",
+    ));
+    Ok(())
+}
+
+/// Deletes the tokens without telling the server.
+pub fn forget(host: &dyn Capabilities) -> Result<()> {
+    let settings = host.settings();
+    let mut locked = LockedSession::require(host, &settings)?;
+    delete_all(host, &mut locked)?;
+    host.record(&Event::new(
+        Severity::Info,
+        "forgotten",
+        "The tokens were deleted here; the server was not told.",
+    ));
+    Ok(())
+}
+
+fn revoke_one(host: &dyn Capabilities, settings: &Settings, token: &Secret) -> Result<()> {
+    let text = |value: &str| FieldValue::Text(Secret::new(value));
+    let request = Request {
+        method: "POST".to_owned(),
+        url: settings.environment.revoke_url(),
+        headers: vec![],
+        body: Body::Form(vec![
+            ("token", FieldValue::Text(token.clone())),
+            ("client_id", text(&settings.client_id)),
+            ("client_secret", FieldValue::ClientSecret),
+        ]),
+        timeout: settings.policy.token_timeout,
+    };
+    let response = host
+        .send(&request)
+        .map_err(|failure| Error::new(ErrorKind::Unavailable, retry::unreachable(&failure.code)))?;
+    if response.status < 300 {
+        return Ok(());
+    }
+    let seen = Observation {
+        environment: settings.environment,
+        endpoint: Endpoint::Refresh,
+        url: None,
+        status: response.status,
+        headers: &response.headers,
+        body: &response.body,
+    };
+    let kind = if response.status < 500 {
+        ErrorKind::Configuration
+    } else {
+        ErrorKind::Unavailable
+    };
+    Err(Error::new(kind, explain(&seen)))
+}
+
+/// Deletes the session and everything that may hold a token. Parked requests stay: they wait for the next sign-in.
+fn delete_all(host: &dyn Capabilities, locked: &mut LockedSession<'_>) -> Result<()> {
+    locked.delete()?;
+    for prefix in ["login", "session-", "unread-"] {
+        for key in host.list(prefix).map_err(|failure| storage(&failure))? {
+            let Some(entry) = host.get(&key).map_err(|failure| storage(&failure))? else {
+                continue;
+            };
+            match host
+                .delete(&key, entry.revision)
+                .map_err(|failure| storage(&failure))?
+            {
+                Write::Stored(_) | Write::Conflict(_) => {}
+            }
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,315 @@
+//! The session in the store: read without the lock, written under it, never over what cannot be read.
+
+use serde::{Serialize, de::DeserializeOwned};
+
+use crate::{
+    capabilities::{Capabilities, Entry, StoreFailure, Write},
+    diagnosis::{Diagnosis, Error, ErrorKind, Result},
+    event::{Event, Severity},
+    secret::Secret,
+    session::{FORMAT, Session},
+    settings::Settings,
+};
+
+const SESSION: &str = "session";
+
+/// Reads the session without the lock.
+pub(super) fn read_session(host: &dyn Capabilities) -> Result<Option<Session>> {
+    let entry = host.get(SESSION).map_err(|failure| storage(&failure))?;
+    entry.map(|entry| parse_session(&entry)).transpose()
+}
+
+fn parse_session(entry: &Entry) -> Result<Session> {
+    let session: Session = parse(SESSION, entry)?;
+    if session.format != FORMAT {
+        return Err(unreadable(
+            SESSION,
+            &format!(
+                "it has format {}, and this version reads {FORMAT}",
+                session.format
+            ),
+        ));
+    }
+    Ok(session)
+}
+
+/// The session while this call holds the connection's lock. Dropping it frees the lock.
+pub(super) struct LockedSession<'h> {
+    host: &'h dyn Capabilities,
+    /// The session as last read or saved, with the changes made since.
+    pub session: Session,
+    revision: Option<u64>,
+}
+
+impl<'h> LockedSession<'h> {
+    /// Takes the lock and reads the session anew; `None` where the lock is not to be had within the policy's wait. A session of another
+    /// configuration is set aside under a key of its own as soon as this one is saved.
+    pub(super) fn acquire(host: &'h dyn Capabilities, settings: &Settings) -> Result<Option<Self>> {
+        if !host
+            .lock(settings.policy.lock_wait)
+            .map_err(|failure| storage(&failure))?
+        {
+            return Ok(None);
+        }
+        let mut locked = Self {
+            host,
+            session: Session::new(settings),
+            revision: None,
+        };
+        if let Some(entry) = host.get(SESSION).map_err(|failure| storage(&failure))? {
+            if entry.recovered {
+                host.record(&Event::new(
+                    Severity::Alert,
+                    "store-recovered",
+                    "The newest version of the stored tokens could not be read; the one before is used. If its refresh token was spent since, a new \
+                     sign-in will be needed.",
+                ));
+            }
+            locked.session = parse_session(&entry)?;
+            locked.revision = Some(entry.revision);
+        }
+        Ok(Some(locked))
+    }
+
+    /// As [`acquire`](Self::acquire), where going on without the lock is an error.
+    pub(super) fn require(host: &'h dyn Capabilities, settings: &Settings) -> Result<Self> {
+        Self::acquire(host, settings)?.ok_or_else(|| busy(settings))
+    }
+
+    /// Returns the session unless nothing was ever saved.
+    pub(super) fn saved(&self) -> Option<&Session> {
+        self.revision.map(|_| &self.session)
+    }
+
+    /// Starts over for another configuration: what was stored is kept under a key of its own.
+    pub(super) fn set_aside(&mut self, settings: &Settings) -> Result<()> {
+        let old = std::mem::replace(&mut self.session, Session::new(settings));
+        if old.tokens.is_some() {
+            keep_aside(self.host, "session-aside", &to_bytes(&old)?);
+        }
+        Ok(())
+    }
+
+    /// Saves the session: durable when it returns.
+    ///
+    /// Losing a race here means that someone wrote without the lock. What they wrote stays, and what we have is kept aside.
+    pub(super) fn save(&mut self) -> Result<()> {
+        let bytes = to_bytes(&self.session)?;
+        match self
+            .host
+            .put(SESSION, &bytes, self.revision)
+            .map_err(|failure| storage(&failure))?
+        {
+            Write::Stored(revision) => {
+                self.revision = Some(revision);
+                Ok(())
+            }
+            Write::Conflict(_) => {
+                keep_aside(self.host, "session-conflict", &bytes);
+                Err(conflict())
+            }
+        }
+    }
+
+    /// Saves what must not be lost, trying again for about a minute where the store fails. Tells people at the first failure.
+    pub(super) fn save_persistently(&mut self) -> Result<()> {
+        for pause in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000] {
+            match self.save() {
+                Err(error) if error.diagnosis.code != "lost-race" => {
+                    let message = "New tokens were received and cannot be saved: they would be lost with this process. Trying again.";
+                    self.host.record(
+                        &Event::new(Severity::Alert, "tokens-not-saved", message)
+                            .with("why", error.diagnosis.summary.clone())
+                            .with("remedy", error.diagnosis.remedy.clone()),
+                    );
+                    self.host.sleep(pause);
+                }
+                result => return result,
+            }
+        }
+        self.save()
+    }
+
+    /// Deletes the session.
+    pub(super) fn delete(&mut self) -> Result<()> {
+        let Some(revision) = self.revision else {
+            return Ok(());
+        };
+        match self
+            .host
+            .delete(SESSION, revision)
+            .map_err(|failure| storage(&failure))?
+        {
+            Write::Stored(_) | Write::Conflict(None) => {
+                self.revision = None;
+                Ok(())
+            }
+            Write::Conflict(Some(_)) => Err(conflict()),
+        }
+    }
+
+    /// Whether the store holds another session than the one that was read: someone wrote without the lock. Reads it.
+    pub(super) fn reread(&mut self) -> Result<bool> {
+        let entry = self
+            .host
+            .get(SESSION)
+            .map_err(|failure| storage(&failure))?;
+        let Some(entry) = entry.filter(|entry| Some(entry.revision) != self.revision) else {
+            return Ok(false);
+        };
+        self.session = parse_session(&entry)?;
+        self.revision = Some(entry.revision);
+        Ok(true)
+    }
+}
+
+impl Drop for LockedSession<'_> {
+    fn drop(&mut self) {
+        self.host.unlock();
+    }
+}
+
+/// Keeps bytes that may hold the only copy of a token, under a key that they name themselves.
+pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) {
+    let name = Secret::new(String::from_utf8_lossy(bytes)).digest();
+    let name: String = name
+        .short()
+        .chars()
+        .filter(char::is_ascii_alphanumeric)
+        .collect::<String>()
+        .to_lowercase();
+    let key = format!("{label}-{name}");
+    let event = match host.put(&key, bytes, None) {
+        Ok(_) => Event::new(
+            Severity::Alert,
+            "kept-aside",
+            format!("Something that may hold tokens was kept aside as `{key}`."),
+        ),
+        Err(failure) => Event::new(
+            Severity::Alert,
+            "not-kept-aside",
+            "Something that may hold tokens could not be kept.",
+        )
+        .with("why", failure.message),
+    };
+    host.record(&event);
+}
+
+/// Reads a JSON entry; `None` where there is none.
+pub(super) fn read<T: DeserializeOwned>(
+    host: &dyn Capabilities,
+    key: &str,
+) -> Result<Option<(T, u64)>> {
+    let Some(entry) = host.get(key).map_err(|failure| storage(&failure))? else {
+        return Ok(None);
+    };
+    Ok(Some((parse(key, &entry)?, entry.revision)))
+}
+
+fn parse<T: DeserializeOwned>(key: &str, entry: &Entry) -> Result<T> {
+    // The parser's own message could repeat a part of the content.
+    serde_json::from_slice(&entry.value).map_err(|error| {
+        unreadable(
+            key,
+            &format!("line {}, column {}", error.line(), error.column()),
+        )
+    })
+}
+
+/// Writes a JSON entry over whatever version is there.
+pub(super) fn overwrite<T: Serialize>(host: &dyn Capabilities, key: &str, value: &T) -> Result<()> {
+    let bytes = to_bytes(value)?;
+    let mut expected = host
+        .get(key)
+        .map_err(|failure| storage(&failure))?
+        .map(|entry| entry.revision);
+    for _ in 0..5 {
+        match host
+            .put(key, &bytes, expected)
+            .map_err(|failure| storage(&failure))?
+        {
+            Write::Stored(_) => return Ok(()),
+            Write::Conflict(current) => expected = current.map(|entry| entry.revision),
+        }
+    }
+    Err(conflict())
+}
+
+/// Writes as JSON.
+pub(super) fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>> {
+    serde_json::to_vec(value).map_err(|_| {
+        let diagnosis = Diagnosis::new(
+            "not-serializable",
+            "A record could not be written as JSON.",
+            "This is a defect.",
+            "Report it.",
+        );
+        Error::new(ErrorKind::Internal, diagnosis)
+    })
+}
+
+/// Turns a store's failure into an error.
+pub(super) fn storage(failure: &StoreFailure) -> Error {
+    let remedy = match failure.code.as_str() {
+        "full" => "Free some space on the disk that holds the store.",
+        "read-only" => "Make the store's file system writable, or point `state` to one that is.",
+        "permission-denied" => {
+            "Run as the account that owns the store, or give that account the folder."
+        }
+        "insecure-permissions" => {
+            "Make the store's folder 0700 and its files 0600, owned by the account that runs this."
+        }
+        "corrupt" => {
+            "Look at the damaged file that was set aside. If the tokens are lost, run `procore-auth login`."
+        }
+        "locks-unsupported" => "Keep the store on a local file system.",
+        _ => "Look at the disk and the system's log.",
+    };
+    let diagnosis = Diagnosis::new(
+        failure.code.clone(),
+        "The token store does not work.",
+        failure.message.clone(),
+        remedy,
+    );
+    Error::new(ErrorKind::Storage, diagnosis)
+}
+
+fn unreadable(key: &str, why: &str) -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        Diagnosis::new(
+            "session-unreadable",
+            format!("The stored entry `{key}` cannot be read: {why}."),
+            "Another program or another version wrote it.",
+            "Nothing was overwritten. Use the version that wrote it, or move the connection's folder away and run `procore-auth login`.",
+        ),
+    )
+}
+
+fn conflict() -> Error {
+    Error::new(
+        ErrorKind::Storage,
+        Diagnosis::new(
+            "lost-race",
+            "Another program changed the stored tokens while this one held the lock.",
+            "A program writes the store without taking its lock, or the file system does not honour locks.",
+            "Let only procore-auth write the store, on a file system with working locks. Nothing was lost: both versions are kept.",
+        ),
+    )
+}
+
+/// The lock was not to be had.
+pub(super) fn busy(settings: &Settings) -> Error {
+    Error::new(
+        ErrorKind::Busy,
+        Diagnosis::new(
+            "lock-wait",
+            "Another process holds the connection's lock.",
+            format!(
+                "A refresh elsewhere takes longer than {} ms, or a process was stopped while it held the lock.",
+                settings.policy.lock_wait
+            ),
+            "Try again. If it lasts, look for a stopped process that has the store open.",
+        ),
+    )
+}

@@ -1,0 +1,476 @@
+//! Getting a token: serve the stored one, or rotate under the lock.
+
+use super::stored::{LockedSession, busy, keep_aside, overwrite, read, read_session};
+use crate::{
+    backoff,
+    capabilities::Capabilities,
+    decision::{Need, Step, can_serve, next},
+    diagnosis::{Diagnosis, Error, ErrorKind, Result},
+    event::{Event, Severity},
+    grant::{Answer, Issued, Presented},
+    http::{Body, Failure, Header, Request, Response},
+    incident, moment,
+    refresh::{self, Outcome},
+    retry,
+    secret::Secret,
+    session::{Session, Spends, Spent, SpentTokens, Tokens},
+    settings::Settings,
+};
+
+const SPENT: &str = "spent";
+
+/// Tokens, and whether this call brought them.
+pub(super) struct Obtained {
+    /// The tokens to use.
+    pub tokens: Tokens,
+    /// Whether a request to the token endpoint was made and succeeded.
+    pub refreshed: bool,
+}
+
+/// Returns a token for a call now.
+pub fn access_token(host: &dyn Capabilities) -> Result<Tokens> {
+    obtain(host, &host.settings(), Need::Use).map(|obtained| obtained.tokens)
+}
+
+/// Returns a token to use instead of one that was answered 401.
+pub fn renew_rejected(host: &dyn Capabilities, rejected: &Secret) -> Result<Tokens> {
+    obtain(host, &host.settings(), Need::Replace(rejected)).map(|obtained| obtained.tokens)
+}
+
+/// Returns tokens that serve the need; where a refresh fails and the old token lives and can serve, that one.
+pub(super) fn obtain(
+    host: &dyn Capabilities,
+    settings: &Settings,
+    need: Need<'_>,
+) -> Result<Obtained> {
+    let session = read_session(host)?;
+    let now = host.now();
+    let step = next(session.as_ref(), settings, now, need);
+    if let Some(result) = without_lock(session.as_ref(), settings, now, need, &step) {
+        return result.map(|tokens| Obtained {
+            tokens,
+            refreshed: false,
+        });
+    }
+    match LockedSession::acquire(host, settings)? {
+        Some(mut locked) => under_lock(host, &mut locked, settings, need),
+        None => {
+            let session = session
+                .as_ref()
+                .filter(|session| session.belongs_to(settings));
+            let live = session
+                .filter(|session| can_serve(session, now, need))
+                .and_then(|session| session.tokens.clone());
+            live.map(|tokens| Obtained {
+                tokens,
+                refreshed: false,
+            })
+            .ok_or_else(|| busy(settings))
+        }
+    }
+}
+
+/// Answers what needs neither a request nor a note in the session.
+fn without_lock(
+    session: Option<&Session>,
+    settings: &Settings,
+    now: u64,
+    need: Need<'_>,
+    step: &Step,
+) -> Option<Result<Tokens>> {
+    let own = session.filter(|session| session.belongs_to(settings));
+    match step {
+        Step::Serve => own.and_then(|session| session.tokens.clone()).map(Ok),
+        Step::Settle | Step::Request(_) => None,
+        Step::Wait { .. } | Step::Stop(_) => {
+            let error = halted(step)?;
+            match own {
+                Some(session) if can_serve(session, now, need) => session.tokens.clone().map(Ok),
+                // Nobody was told yet that calls do not work: that is noted under the lock.
+                Some(session) if !incident::is_told(session, &error.diagnosis) => None,
+                _ => Some(Err(error)),
+            }
+        }
+    }
+}
+
+fn halted(step: &Step) -> Option<Error> {
+    match step {
+        Step::Wait { until, diagnosis } => {
+            Some(Error::new(ErrorKind::Unavailable, diagnosis.clone()).retry_at(*until))
+        }
+        Step::Stop(error) => Some(error.clone()),
+        Step::Serve | Step::Settle | Step::Request(_) => None,
+    }
+}
+
+fn under_lock(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    settings: &Settings,
+    need: Need<'_>,
+) -> Result<Obtained> {
+    let mut refreshed = false;
+    // Each turn leaves the session in a state whose next step is another one; four are more than any way through takes.
+    for _ in 0..4 {
+        let now = host.now();
+        match next(locked.saved(), settings, now, need) {
+            Step::Serve => break,
+            Step::Settle => refreshed = settle(host, locked, settings)?,
+            Step::Request(presented) => {
+                refreshed = request(
+                    host,
+                    locked,
+                    settings,
+                    &presented,
+                    matches!(need, Need::Replace(_)),
+                )?
+            }
+            step @ (Step::Wait { .. } | Step::Stop(_)) => {
+                return halt(host, locked, settings, need, now, halted(&step));
+            }
+        }
+        if refreshed {
+            break;
+        }
+    }
+    let tokens = locked
+        .session
+        .tokens
+        .clone()
+        .filter(|_| locked.session.belongs_to(settings));
+    tokens
+        .map(|tokens| Obtained { tokens, refreshed })
+        .ok_or_else(no_progress)
+}
+
+/// Serves the old token where it can, and tells people once where it cannot.
+fn halt(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    settings: &Settings,
+    need: Need<'_>,
+    now: u64,
+    error: Option<Error>,
+) -> Result<Obtained> {
+    let error = error.unwrap_or_else(no_progress);
+    let own = locked.session.belongs_to(settings);
+    if own && can_serve(&locked.session, now, need) {
+        if let Some(tokens) = locked.session.tokens.clone() {
+            return Ok(Obtained {
+                tokens,
+                refreshed: false,
+            });
+        }
+    }
+    if own && locked.saved().is_some() {
+        if let Some(alert) = incident::raise(&mut locked.session, &error.diagnosis, now) {
+            host.record(&alert);
+            locked.save()?;
+        }
+    }
+    Err(error)
+}
+
+fn no_progress() -> Error {
+    let diagnosis = Diagnosis::new(
+        "no-progress",
+        "No token could be had, and no reason was found.",
+        "This is a defect.",
+        "Report it.",
+    );
+    Error::new(ErrorKind::Internal, diagnosis)
+}
+
+/// Asks the token endpoint: intent, POST, reply, tokens, each saved before the next. Returns whether tokens came.
+pub(super) fn request(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    settings: &Settings,
+    presented: &Presented,
+    forced: bool,
+) -> Result<bool> {
+    if locked.saved().is_some() && !locked.session.belongs_to(settings) {
+        locked.set_aside(settings)?;
+    }
+    let spent = spent_tokens(host);
+    if let Some(by) = spent_before(presented, &spent) {
+        return refuse_spent(host, locked, &spent, &by);
+    }
+    tell_of_interrupted(host, &locked.session);
+    refresh::begin(&mut locked.session, settings, presented, forced, host.now());
+    locked.save()?;
+    let requested_at = host.now();
+    let sent = host.send(&token_request(settings, presented));
+    match sent {
+        Err(failure) => fail(host, locked, &failure).map(|()| false),
+        Ok(response) => match Answer::read(settings.environment, presented.endpoint(), &response) {
+            Answer::Success => {
+                refresh::receive(&mut locked.session, &response.body, requested_at);
+                locked.save_persistently()?;
+                settle(host, locked, settings)
+            }
+            Answer::GrantRefused(diagnosis) => {
+                refuse_grant(host, locked, presented, diagnosis, &spent).map(|()| false)
+            }
+            Answer::ClientRefused(diagnosis) => {
+                let alert =
+                    refresh::refuse_client(&mut locked.session, settings, diagnosis, host.now());
+                tell_and_save(host, locked, alert).map(|()| false)
+            }
+            Answer::Transient(diagnosis) => {
+                fail_answered(host, locked, diagnosis, &response).map(|()| false)
+            }
+        },
+    }
+}
+
+fn token_request(settings: &Settings, presented: &Presented) -> Request {
+    Request {
+        method: "POST".to_owned(),
+        url: settings.environment.token_url(),
+        headers: vec![Header::new("Accept", "application/json")],
+        body: Body::Form(presented.form(&settings.client_id)),
+        timeout: settings.policy.token_timeout,
+    }
+}
+
+/// Turns a saved reply into tokens. A reply that cannot be read is kept aside, and its request counts as unanswered.
+fn settle(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    settings: &Settings,
+) -> Result<bool> {
+    let Some(reply) = locked.session.reply.clone() else {
+        return Ok(false);
+    };
+    let now = host.now();
+    match Issued::parse(reply.body.expose()) {
+        Ok(issued) => {
+            if !issued.lifetime.is_as_received() {
+                host.record(&Event::new(
+                    Severity::Warning,
+                    "absurd-lifetime",
+                    "The server gave no usable expires_in; a cautious value is used.",
+                ));
+            }
+            let spent = refresh::adopt(
+                &mut locked.session,
+                settings,
+                issued,
+                reply.requested_at,
+                host.draw(),
+            );
+            let recovered = incident::clear(&mut locked.session, now);
+            locked.save_persistently()?;
+            remember_spent(host, spent);
+            host.record(&refreshed_event(&locked.session));
+            recovered.iter().for_each(|event| host.record(event));
+            Ok(true)
+        }
+        Err(diagnosis) => {
+            keep_aside(host, "unread-reply", reply.body.expose().as_bytes());
+            locked.session.reply = None;
+            let alert = refresh::fail(
+                &mut locked.session,
+                diagnosis,
+                Outcome::Unanswered,
+                None,
+                now,
+                host.draw(),
+            );
+            tell_and_save(host, locked, alert).map(|()| false)
+        }
+    }
+}
+
+fn refreshed_event(session: &Session) -> Event {
+    let event = Event::new(
+        Severity::Info,
+        "token-refreshed",
+        "A new access token was received and saved.",
+    );
+    match &session.tokens {
+        None => event,
+        Some(tokens) => event
+            .with("refresh-at", moment::text(tokens.times.refresh_at))
+            .with("expires-at", moment::text(tokens.times.expires_at))
+            .with(
+                "refresh-token",
+                if tokens.refresh_token.is_some() {
+                    "present"
+                } else {
+                    "none"
+                },
+            ),
+    }
+}
+
+fn fail(host: &dyn Capabilities, locked: &mut LockedSession<'_>, failure: &Failure) -> Result<()> {
+    let outcome = if failure.sent {
+        Outcome::Unanswered
+    } else {
+        Outcome::NotSpent
+    };
+    let diagnosis = if failure.sent {
+        Diagnosis::new(
+            failure.code.clone(),
+            "The token endpoint did not answer.",
+            "The server or the network between was too slow or broke off.",
+            "Nothing to do at first: it is tried again.",
+        )
+    } else {
+        retry::unreachable(&failure.code)
+    };
+    let diagnosis = diagnosis.with_evidence([failure.message.clone()]);
+    warn(host, &diagnosis);
+    let alert = refresh::fail(
+        &mut locked.session,
+        diagnosis,
+        outcome,
+        None,
+        host.now(),
+        host.draw(),
+    );
+    tell_and_save(host, locked, alert)
+}
+
+fn fail_answered(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    diagnosis: Diagnosis,
+    response: &Response,
+) -> Result<()> {
+    let now = host.now();
+    let outcome = if response.status == 429 {
+        Outcome::NotSpent
+    } else {
+        Outcome::Answered
+    };
+    warn(host, &diagnosis);
+    let wait = backoff::asked_wait(&response.headers, now);
+    let alert = refresh::fail(
+        &mut locked.session,
+        diagnosis,
+        outcome,
+        wait,
+        now,
+        host.draw(),
+    );
+    tell_and_save(host, locked, alert)
+}
+
+fn warn(host: &dyn Capabilities, diagnosis: &Diagnosis) {
+    let event = Event::new(
+        Severity::Warning,
+        "refresh-failed",
+        diagnosis.summary.clone(),
+    );
+    host.record(
+        &event
+            .with("code", diagnosis.code.clone())
+            .with("evidence", diagnosis.evidence.join("; ")),
+    );
+}
+
+/// Takes the server's word that the grant is dead, unless someone wrote a newer pair in the meantime: then that one counts.
+fn refuse_grant(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    presented: &Presented,
+    diagnosis: Diagnosis,
+    spent: &SpentTokens,
+) -> Result<()> {
+    if locked.reread()? {
+        host.record(&Event::new(
+            Severity::Warning,
+            "refreshed-elsewhere",
+            "The server refused the refresh token, and another program had saved a newer one: that one is used.",
+        ));
+        return Ok(());
+    }
+    match presented {
+        Presented::RefreshToken { .. } => {
+            let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
+            tell_and_save(host, locked, alert)
+        }
+        Presented::Code { .. } | Presented::ClientCredentials => {
+            locked.session.intent = None;
+            locked.save()?;
+            Err(Error::new(ErrorKind::InvalidInput, diagnosis))
+        }
+    }
+}
+
+fn tell_and_save(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    alert: Option<Event>,
+) -> Result<()> {
+    alert.iter().for_each(|event| host.record(event));
+    locked.save()
+}
+
+/// Says that an earlier process ended between its request and the reply.
+fn tell_of_interrupted(host: &dyn Capabilities, session: &Session) {
+    let interrupted = session
+        .intent
+        .as_ref()
+        .filter(|_| session.backoff.is_none());
+    if let Some(intent) =
+        interrupted.filter(|intent| matches!(intent.spends, Spends::RefreshToken(_)))
+    {
+        let message = "An earlier refresh was interrupted before its reply was saved. It is tried once more with the same token.";
+        host.record(
+            &Event::new(Severity::Warning, "interrupted-refresh", message)
+                .with("at", moment::text(intent.at))
+                .with("by", intent.by.clone()),
+        );
+    }
+}
+
+fn spent_tokens(host: &dyn Capabilities) -> SpentTokens {
+    read(host, SPENT)
+        .ok()
+        .flatten()
+        .map(|(spent, _)| spent)
+        .unwrap_or_default()
+}
+
+fn spent_before(presented: &Presented, spent: &SpentTokens) -> Option<Spent> {
+    match presented {
+        Presented::RefreshToken { token, .. } => spent.find(&token.digest()).cloned(),
+        Presented::Code { .. } | Presented::ClientCredentials => None,
+    }
+}
+
+/// Refuses to send a token that this store knows to be spent: an old copy was put over a newer one.
+fn refuse_spent(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    spent: &SpentTokens,
+    by: &Spent,
+) -> Result<bool> {
+    let diagnosis = Diagnosis::new(
+        "restored-backup",
+        "The stored refresh token was spent before: an older copy of the store is in use. It was not sent.",
+        "",
+        "Put the newest copy back; if there is none, run `procore-auth login`.",
+    )
+    .with_evidence([format!("spent on {} by {}", moment::text(by.at), by.by)]);
+    let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
+    tell_and_save(host, locked, alert).map(|()| false)
+}
+
+fn remember_spent(host: &dyn Capabilities, newly: Option<Spent>) {
+    let Some(newly) = newly else { return };
+    let mut spent = spent_tokens(host);
+    spent.add(newly);
+    if let Err(error) = overwrite(host, SPENT, &spent) {
+        host.record(&Event::new(
+            Severity::Warning,
+            "spent-not-noted",
+            error.diagnosis.cause,
+        ));
+    }
+}

@@ -1,0 +1,115 @@
+//! The keeper's visit, and the status.
+
+use super::{
+    replay,
+    stored::read_session,
+    token::{Obtained, obtain},
+};
+use crate::{
+    capabilities::Capabilities,
+    decision::Need,
+    diagnosis::{Error, ErrorKind, Result},
+    event::{Event, Severity},
+    lifetime::Times,
+    moment,
+    parking::State,
+    status::Status,
+};
+
+/// How soon to come back where a person must act, to notice that they did, in milliseconds.
+const WATCH: u64 = 60_000;
+
+/// The shortest time between two visits, in milliseconds.
+const SHORTEST: u64 = 1_000;
+
+/// What is added to the time until the next visit, so that one that comes a little late is in time, in milliseconds.
+const LATENESS: u64 = 2 * 60_000;
+
+/// What a visit found and did.
+pub struct Visit {
+    /// Whether it refreshed.
+    pub refreshed: bool,
+    /// How many parked requests it replayed.
+    pub replayed: u32,
+    /// When to come back.
+    pub come_back_at: u64,
+    /// The state afterwards.
+    pub status: Status,
+}
+
+/// Tells how the connection is.
+pub fn status(host: &dyn Capabilities) -> Result<Status> {
+    let settings = host.settings();
+    let mut status = Status::of(read_session(host)?.as_ref(), &settings, host.now());
+    for parked in replay::list(host)? {
+        match parked.request.state {
+            State::Queued | State::Sending { .. } => status.parked += 1,
+            State::UnknownOutcome | State::DeadLetter => status.undecided += 1,
+        }
+    }
+    Ok(status)
+}
+
+/// Makes one visit.
+pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit> {
+    let settings = host.settings();
+    let now = host.now();
+    let need = next_visit.map_or(Need::Use, |wait| {
+        Need::Until(now.saturating_add(wait).saturating_add(LATENESS))
+    });
+    let (refreshed, times, retry_at, replayed) = match obtain(host, &settings, need) {
+        Ok(Obtained { tokens, refreshed }) => {
+            let replayed = replay::replay(host, None)?.replayed.len();
+            (
+                refreshed,
+                Some(tokens.times),
+                None,
+                u32::try_from(replayed).unwrap_or(u32::MAX),
+            )
+        }
+        Err(error) if is_of_the_connection(&error) => (false, None, error.retry_at, 0),
+        Err(error) => return Err(error),
+    };
+    let now = host.now();
+    if let (Some(wait), Some(times)) = (next_visit, times) {
+        warn_of_dark_window(host, now, wait, times);
+    }
+    let soon = now + SHORTEST;
+    let due = times.map(|times| {
+        if times.is_due(now) {
+            now + WATCH
+        } else {
+            times.refresh_at
+        }
+    });
+    let come_back_at = due.or(retry_at).unwrap_or(now + WATCH).max(soon);
+    Ok(Visit {
+        refreshed,
+        replayed,
+        come_back_at,
+        status: status(host)?,
+    })
+}
+
+/// Whether the error is a state of the connection, which the visit reports, rather than a failure of the visit.
+fn is_of_the_connection(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::SignInRequired | ErrorKind::Configuration | ErrorKind::Unavailable
+    )
+}
+
+/// Says that visits come too rarely for the lifetime that the server gives.
+fn warn_of_dark_window(host: &dyn Capabilities, now: u64, wait: u64, times: Times) {
+    if times.expires_at < now.saturating_add(wait) {
+        let message = format!(
+            "The next visit is {} away and the token lives {} more: until then every caller that needs a token refreshes it by itself.",
+            moment::span(wait),
+            moment::span(times.expires_at.saturating_sub(now))
+        );
+        host.record(
+            &Event::new(Severity::Warning, "visits-too-rare", message)
+                .with("remedy", "Visit more often, or use `procore-auth run`."),
+        );
+    }
+}

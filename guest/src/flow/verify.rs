@@ -1,0 +1,182 @@
+//! Asking Procore about a token: `token/info` on a login host, `/rest/v1.0/me` on an API host. Both spend nothing.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{stored::LockedSession, token::obtain};
+use crate::{
+    capabilities::Capabilities,
+    decision::Need,
+    diagnosis::{Diagnosis, Error, ErrorKind, Result},
+    environment::Environment,
+    event::{Event, Severity},
+    explain::{Endpoint, Observation, explain},
+    http::{Body, Header, Request, Response},
+    retry,
+    secret::Secret,
+    session::{Identity, Session},
+    settings::Settings,
+};
+
+/// The cheapest call that tells who a token acts as.
+const ME: &str = "/rest/v1.0/me";
+
+/// What `token/info` says.
+#[derive(Debug, Deserialize)]
+pub(super) struct TokenInfo {
+    /// Seconds left; two names are on record.
+    #[serde(alias = "expires_in_seconds")]
+    pub expires_in: Option<Value>,
+}
+
+/// Asks a login host about a token. An error says what came instead.
+pub(super) fn token_info(
+    host: &dyn Capabilities,
+    settings: &Settings,
+    environment: Environment,
+    token: &Secret,
+) -> std::result::Result<TokenInfo, Diagnosis> {
+    let request = get(
+        environment.token_info_url(),
+        token,
+        None,
+        settings.policy.token_timeout,
+    );
+    let response = host
+        .send(&request)
+        .map_err(|failure| retry::unreachable(&failure.code).with_evidence([failure.message]))?;
+    match serde_json::from_slice(&response.body) {
+        Ok(info) if response.status == 200 => Ok(info),
+        _ => Err(explain(&Observation {
+            environment,
+            endpoint: Endpoint::Refresh,
+            url: None,
+            status: response.status,
+            headers: &response.headers,
+            body: &response.body,
+        })),
+    }
+}
+
+fn get(url: String, token: &Secret, company_id: Option<u64>, timeout: u64) -> Request {
+    let mut headers = vec![
+        Header::new("Authorization", format!("Bearer {}", token.expose())),
+        Header::new("Accept", "application/json"),
+    ];
+    headers.extend(company_id.map(|id| Header::new("Procore-Company-Id", id.to_string())));
+    Request {
+        method: "GET".to_owned(),
+        url,
+        headers,
+        body: Body::Empty,
+        timeout,
+    }
+}
+
+/// The API base of a connection: the one that answered, or else the environment's default.
+pub(super) fn api_base(session: Option<&Session>, environment: Environment) -> String {
+    let chosen = session.and_then(|session| session.api_host.as_deref());
+    let known = chosen.filter(|host| environment.api_hosts().contains(host));
+    format!("https://{}", known.unwrap_or(environment.api_host()))
+}
+
+/// Asks who the token acts as, on each API host on record until one accepts it, and keeps what was learnt.
+pub fn verify(host: &dyn Capabilities) -> Result<Identity> {
+    let settings = host.settings();
+    let token = obtain(host, &settings, Need::Use)?.tokens.access_token;
+    let mut first_failure = None;
+    for api_host in settings.environment.api_hosts() {
+        match me(host, &settings, api_host, &token) {
+            Ok(identity) => {
+                keep_evidence(host, &settings, &identity, api_host)?;
+                return Ok(identity);
+            }
+            Err(error) => first_failure = first_failure.or(Some(error)),
+        }
+    }
+    Err(first_failure.unwrap_or_else(|| {
+        Error::new(
+            ErrorKind::Internal,
+            Diagnosis::new("no-api-host", "", "", ""),
+        )
+    }))
+}
+
+/// Asks one API host who the token acts as.
+pub(super) fn me(
+    host: &dyn Capabilities,
+    settings: &Settings,
+    api_host: &str,
+    token: &Secret,
+) -> Result<Identity> {
+    let url = format!("https://{api_host}{ME}");
+    let request = get(
+        url.clone(),
+        token,
+        settings.company_id,
+        settings.policy.token_timeout,
+    );
+    let response = host.send(&request).map_err(|failure| {
+        Error::new(
+            ErrorKind::Unavailable,
+            retry::unreachable(&failure.code)
+                .with_evidence([format!("{api_host}: {}", failure.message)]),
+        )
+    })?;
+    match serde_json::from_slice(&response.body) {
+        Ok(identity) if response.status == 200 => Ok(identity),
+        _ => Err(refused(settings, &url, &response)),
+    }
+}
+
+fn refused(settings: &Settings, url: &str, response: &Response) -> Error {
+    let diagnosis = explain(&Observation {
+        environment: settings.environment,
+        endpoint: Endpoint::Api,
+        url: Some(url),
+        status: response.status,
+        headers: &response.headers,
+        body: &response.body,
+    });
+    match response.status {
+        200..=399 => Error::new(
+            ErrorKind::Unavailable,
+            Diagnosis::new(
+                "unexpected-reply",
+                "Something other than Procore's API answered.",
+                "A gateway or a captive portal stands between, or the API host is another one.",
+                "Open the URL in a browser from this machine.",
+            )
+            .with_evidence([format!("{url} answered {}", response.status)]),
+        ),
+        408 | 429 | 500..=599 => Error::new(ErrorKind::Unavailable, diagnosis),
+        _ => Error::new(ErrorKind::Configuration, diagnosis),
+    }
+}
+
+fn keep_evidence(
+    host: &dyn Capabilities,
+    settings: &Settings,
+    identity: &Identity,
+    api_host: &str,
+) -> Result<()> {
+    let mut locked = LockedSession::require(host, settings)?;
+    let session = &mut locked.session;
+    if !session.belongs_to(settings) {
+        return Ok(());
+    }
+    session.identity = Some(identity.clone());
+    session.last_evidence = Some(host.now());
+    session.api_host = Some(api_host.to_owned());
+    if let Some(tokens) = &mut session.tokens {
+        tokens.unproven = false;
+    }
+    if api_host != settings.environment.api_host() {
+        host.record(&Event::new(
+            Severity::Info,
+            "api-host-chosen",
+            format!("{api_host} answered and is used from now on."),
+        ));
+    }
+    locked.save()
+}

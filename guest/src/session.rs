@@ -1,0 +1,261 @@
+//! What the store keeps for a connection under the key `session`: one JSON document, written whole.
+//!
+//! A rotation moves through it in three writes, each durable before the next step: the *intent* (before the POST), the raw
+//! *reply* (before it is read), the new *tokens* (before they are used). An interruption at any point leaves the old pair,
+//! the new pair, or an intent that says exactly what is unknown.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    diagnosis::Diagnosis,
+    environment::Environment,
+    lifetime::Times,
+    secret::{Digest, Secret},
+    settings::{Grant, Settings},
+};
+
+/// The layout's version. A document of another one is refused, never overwritten.
+pub const FORMAT: u32 = 1;
+
+/// Everything that is known about a connection's sign-in.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Session {
+    /// [`FORMAT`].
+    pub format: u32,
+    /// Where the tokens are from.
+    pub environment: Environment,
+    /// The client that they were issued to.
+    pub client_id: String,
+    /// How they were got.
+    pub grant: GrantKind,
+    /// The current tokens.
+    pub tokens: Option<Tokens>,
+    /// A request to the token endpoint whose end is not known to have been recorded.
+    pub intent: Option<Intent>,
+    /// A reply that was received and not yet turned into tokens.
+    pub reply: Option<RawReply>,
+    /// What the server said for good about these credentials.
+    pub verdict: Option<Verdict>,
+    /// When the token endpoint may be asked again after passing failures.
+    pub backoff: Option<Backoff>,
+    /// What people were told and when it began.
+    pub incident: Option<Incident>,
+    /// Who the tokens act as.
+    pub identity: Option<Identity>,
+    /// The API host that answered, where the environment has several on record.
+    pub api_host: Option<String>,
+    /// When the server last accepted these credentials.
+    pub last_evidence: Option<u64>,
+    /// How many refreshes this sign-in has had.
+    pub refreshes: u64,
+    /// The authorization code that began this sign-in.
+    pub code: Option<Digest>,
+}
+
+impl Session {
+    /// Starts an empty session for the connection.
+    pub fn new(settings: &Settings) -> Self {
+        Self {
+            format: FORMAT,
+            environment: settings.environment,
+            client_id: settings.client_id.clone(),
+            grant: GrantKind::of(&settings.grant),
+            tokens: None,
+            intent: None,
+            reply: None,
+            verdict: None,
+            backoff: None,
+            incident: None,
+            identity: None,
+            api_host: None,
+            last_evidence: None,
+            refreshes: 0,
+            code: None,
+        }
+    }
+
+    /// Whether the session is of the connection as it is configured now.
+    pub fn belongs_to(&self, settings: &Settings) -> bool {
+        (self.environment, self.grant) == (settings.environment, GrantKind::of(&settings.grant))
+            && self.client_id == settings.client_id
+    }
+
+    /// Returns the tokens if their access token can be used at `now`.
+    pub fn live_tokens(&self, now: u64) -> Option<&Tokens> {
+        self.tokens
+            .as_ref()
+            .filter(|tokens| tokens.times.is_live(now))
+    }
+
+    /// Returns the verdict if it speaks of the credentials that would be sent now.
+    pub fn standing_verdict(&self, settings: &Settings) -> Option<&Verdict> {
+        let refresh_token = self
+            .tokens
+            .as_ref()
+            .and_then(|tokens| tokens.refresh_token.as_ref())
+            .map(Secret::digest);
+        self.verdict
+            .as_ref()
+            .filter(|verdict| match &verdict.about {
+                About::RefreshToken(digest) => refresh_token.as_ref() == Some(digest),
+                About::Client(credentials) => *credentials == settings.credentials(),
+            })
+    }
+}
+
+/// How a connection gets its tokens, without the details.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum GrantKind {
+    /// A user signed in.
+    AuthorizationCode,
+    /// A service account.
+    ClientCredentials,
+}
+
+impl GrantKind {
+    fn of(grant: &Grant) -> Self {
+        match grant {
+            Grant::AuthorizationCode(_) => Self::AuthorizationCode,
+            Grant::ClientCredentials => Self::ClientCredentials,
+        }
+    }
+}
+
+/// An access token, and what came with it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Tokens {
+    /// The bearer token.
+    pub access_token: Secret,
+    /// The single-use token for the next refresh; service accounts have none.
+    pub refresh_token: Option<Secret>,
+    /// When it was issued, is due and expires.
+    pub times: Times,
+    /// Whether a rejection (401) of its predecessor brought it, and no call has succeeded with it yet.
+    pub unproven: bool,
+    /// Whether the server of this environment is known to have issued it.
+    pub confirmed: bool,
+}
+
+/// Written before a request to the token endpoint: what is about to be spent, when and by whom.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Intent {
+    /// What is sent.
+    pub spends: Spends,
+    /// When it was written.
+    pub at: u64,
+    /// Who wrote it.
+    pub by: String,
+    /// How many requests with this token have an unknown outcome, this one included until it is answered.
+    pub attempt: u32,
+    /// Whether a caller's rejected token asked for it.
+    pub forced: bool,
+}
+
+/// What a request to the token endpoint spends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Spends {
+    /// An authorization code: the reply begins a new sign-in.
+    Code(Digest),
+    /// A refresh token.
+    RefreshToken(Digest),
+    /// Nothing: client credentials.
+    Nothing,
+}
+
+/// A reply of the token endpoint, as received.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RawReply {
+    /// The body, whatever it holds: a secret.
+    pub body: Secret,
+    /// When the request was started.
+    pub requested_at: u64,
+}
+
+/// What a verdict is about: it is void once that is no longer what would be sent.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum About {
+    /// This refresh token.
+    RefreshToken(Digest),
+    /// The client's credentials, as `Settings::credentials` names them.
+    Client(String),
+}
+
+/// A final answer of the server: nothing is sent again until the credentials change.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Verdict {
+    /// What it is about.
+    pub about: About,
+    /// When it was given.
+    pub since: u64,
+    /// What it means.
+    pub diagnosis: Diagnosis,
+}
+
+/// Passing failures of the token endpoint.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Backoff {
+    /// How many in a row.
+    pub failures: u32,
+    /// When the next request may be made.
+    pub not_before: u64,
+    /// The last one.
+    pub diagnosis: Diagnosis,
+}
+
+/// A trouble that people were told about.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Incident {
+    /// When it began.
+    pub since: u64,
+    /// What it is.
+    pub diagnosis: Diagnosis,
+}
+
+/// Who the tokens act as.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    /// Procore's user id.
+    pub id: u64,
+    /// The account's e-mail address.
+    pub login: String,
+    /// The display name.
+    #[serde(default)]
+    pub name: String,
+}
+
+/// The digests of refresh tokens that were spent, under the key `spent`: apart from the session, so that an old copy of the
+/// session does not bring back what it had forgotten.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SpentTokens(Vec<Spent>);
+
+/// One spent refresh token.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Spent {
+    /// The token.
+    pub digest: Digest,
+    /// When.
+    pub at: u64,
+    /// By whom.
+    pub by: String,
+}
+
+impl SpentTokens {
+    /// How many are remembered: a week and more of hourly refreshes.
+    const MOST: usize = 200;
+
+    /// Remembers a spent token, and forgets the oldest beyond the limit.
+    pub fn add(&mut self, spent: Spent) {
+        self.0.retain(|known| known.digest != spent.digest);
+        self.0.push(spent);
+        let excess = self.0.len().saturating_sub(Self::MOST);
+        self.0.drain(..excess);
+    }
+
+    /// Returns who spent the token, if that is remembered.
+    pub fn find(&self, digest: &Digest) -> Option<&Spent> {
+        self.0.iter().find(|spent| spent.digest == *digest)
+    }
+}
