@@ -202,3 +202,84 @@ fn project_name(request: &Request) -> Result<String, Reply> {
         )),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::VirtualClock;
+    use crate::environment::{CredentialPair, Place};
+    use crate::policy::Options;
+    use crate::registry::ServiceAccount;
+    use crate::token_endpoint::Issuing;
+
+    const SANDBOX: Environment = Environment::Sandbox;
+
+    fn token(world: &mut World, user: Option<u64>) -> String {
+        let client_id = Options::demo_client_id(CredentialPair::Sandbox);
+        let app = world.registry.find(SANDBOX, client_id).unwrap();
+        let grant = Grant {
+            environment: SANDBOX,
+            app,
+            user,
+        };
+        let row = world
+            .ledger
+            .issue(&mut world.mint, &world.policy, grant, false, 0);
+        world.ledger.row(row).access_token().to_owned()
+    }
+
+    fn status(world: &mut World, token: &str, path: &str, company: Option<&str>) -> u16 {
+        let mut request = Request::to(Place::Api(SANDBOX), "GET", path)
+            .with_header("authorization", &format!("Bearer {token}"));
+        if let Some(company) = company {
+            request = request.with_header("procore-company-id", company);
+        }
+        world.handle(&request, Issuing::Honest).reply.status
+    }
+
+    #[test]
+    fn only_user_tokens_may_leave_out_the_company_and_only_for_me_and_companies() {
+        let mut world = World::demo(&VirtualClock::at(0));
+        let (user, service) = (
+            token(&mut world, Some(Options::DEMO_USER)),
+            token(&mut world, None),
+        );
+        for path in ["/rest/v1.0/me", "/rest/v1.0/companies"] {
+            assert_eq!(status(&mut world, &user, path, None), 200);
+            assert_eq!(status(&mut world, &service, path, None), 400);
+            assert_eq!(status(&mut world, &service, path, Some("4001")), 200);
+        }
+        assert_eq!(status(&mut world, &user, "/rest/v1.0/projects", None), 400);
+        assert_eq!(
+            status(&mut world, &user, "/rest/v1.0/projects", Some("many")),
+            400
+        );
+        world.policy.missing_company_status = 403;
+        assert_eq!(status(&mut world, &user, "/rest/v1.0/projects", None), 403);
+    }
+
+    #[test]
+    fn a_service_account_sees_the_projects_permitted_to_it() {
+        let mut world = World::demo(&VirtualClock::at(0));
+        let (user, service) = (
+            token(&mut world, Some(Options::DEMO_USER)),
+            token(&mut world, None),
+        );
+        let [open, closed] =
+            ["open", "closed"].map(|name| world.projects.create(SANDBOX, 4001, name).id);
+        let client_id = Options::demo_client_id(CredentialPair::Sandbox);
+        let app = world.registry.find(SANDBOX, client_id).unwrap();
+        let permitted_projects = Some([open].into());
+        world.registry.app_mut(app).service_account = Some(ServiceAccount { permitted_projects });
+        let mut get = |token: &str, id: u64| {
+            status(
+                &mut world,
+                token,
+                &format!("/rest/v1.0/projects/{id}"),
+                Some("4001"),
+            )
+        };
+        assert_eq!((get(&service, open), get(&service, closed)), (200, 403));
+        assert_eq!((get(&user, closed), get(&user, 1)), (200, 404));
+    }
+}

@@ -161,3 +161,162 @@ fn redirect(uri: &str, parameters: impl Iterator<Item = (&'static str, String)>)
         Err(_) => Reply::json(500, &json!({"error": "server_error"})),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::clock::VirtualClock;
+    use crate::environment::Place;
+    use crate::payload::Payload;
+    use crate::token_endpoint::Issuing;
+
+    fn ask(
+        world: &mut World,
+        environment: Environment,
+        client_id: &str,
+        redirect_uri: &str,
+        more: &str,
+    ) -> Reply {
+        let redirect_uri: String =
+            url::form_urlencoded::byte_serialize(redirect_uri.as_bytes()).collect();
+        let path = format!(
+            "/oauth/authorize?response_type=code&client_id={client_id}&redirect_uri={redirect_uri}{more}"
+        );
+        world
+            .handle(
+                &Request::to(Place::Login(environment), "GET", &path),
+                Issuing::Honest,
+            )
+            .reply
+    }
+
+    fn sandbox(world: &mut World, redirect_uri: &str, more: &str) -> Reply {
+        ask(
+            world,
+            Environment::Sandbox,
+            "demo-client-sandbox",
+            redirect_uri,
+            more,
+        )
+    }
+
+    fn text(reply: &Reply) -> String {
+        match &reply.payload {
+            Payload::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+            _ => String::new(),
+        }
+    }
+
+    #[test]
+    fn redirects_with_code_and_state() {
+        let mut world = World::demo(&VirtualClock::at(0));
+        let reply = sandbox(&mut world, "http://localhost:9876/callback", "&state=a%26b");
+        let location = Url::parse(reply.header_value("location").unwrap()).unwrap();
+        assert_eq!(
+            (reply.status, location.path(), location.port()),
+            (302, "/callback", Some(9876))
+        );
+        let pairs: Vec<_> = location.query_pairs().collect();
+        assert_eq!(pairs[0].0, "code");
+        assert_eq!(pairs[1], ("state".into(), "a&b".into()));
+    }
+
+    #[test]
+    fn refuses_every_redirect_uri_that_is_not_exactly_registered() {
+        let mut world = World::demo(&VirtualClock::at(0));
+        for near_miss in [
+            "http://localhost:9876/callback/",
+            "http://localhost:9877/callback",
+            "http://localhost:9876/Callback",
+            "http://LOCALHOST:9876/callback",
+            "http://127.0.0.1:9876/callback",
+            "https://localhost:9876/callback",
+            "http://localhost/",
+            "http://192.168.8.124:9876/callback",
+            "",
+        ] {
+            let reply = sandbox(&mut world, near_miss, "");
+            assert_eq!(
+                (reply.status, reply.header_value("location")),
+                (400, None),
+                "{near_miss}"
+            );
+            assert!(text(&reply).contains(
+                "The requested redirect uri is malformed or doesn't match client redirect URI."
+            ));
+        }
+    }
+
+    #[test]
+    fn an_unknown_client_is_named_before_its_redirect_uri() {
+        let mut world = World::demo(&VirtualClock::at(0));
+        let reply = ask(
+            &mut world,
+            Environment::Production,
+            "demo-client-sandbox",
+            "http://elsewhere",
+            "",
+        );
+        assert_eq!(reply.status, 401);
+        assert!(text(&reply).contains("Client authentication failed due to unknown client"));
+    }
+
+    #[test]
+    fn shows_the_code_to_a_headless_app() {
+        let mut world = World::demo(&VirtualClock::at(0));
+        let reply = sandbox(&mut world, OUT_OF_BAND, "");
+        let location = reply.header_value("location").unwrap().to_owned();
+        let code = location
+            .strip_prefix("/oauth/authorize/native?code=")
+            .unwrap()
+            .to_owned();
+        let page = world
+            .handle(
+                &Request::to(Place::Login(Environment::Sandbox), "GET", &location),
+                Issuing::Honest,
+            )
+            .reply;
+        assert!(text(&page).contains(&code));
+    }
+
+    #[test]
+    fn tells_the_app_when_the_person_says_no() {
+        let mut world = World::demo(&VirtualClock::at(0));
+        world.policy.consent = Consent::Denied;
+        let reply = sandbox(&mut world, "http://localhost", "&state=s");
+        let location = reply.header_value("location").unwrap();
+        assert!(
+            location.contains("error=access_denied") && location.contains("state=s"),
+            "{location}"
+        );
+    }
+
+    #[test]
+    fn demands_a_challenge_only_when_told_to() {
+        let mut world = World::demo(&VirtualClock::at(0));
+        world.policy.pkce = Pkce::RequireS256;
+        let bare = sandbox(&mut world, "http://localhost", "");
+        assert!(
+            bare.header_value("location")
+                .unwrap()
+                .contains("error=invalid_request")
+        );
+        let plain = sandbox(
+            &mut world,
+            "http://localhost",
+            "&code_challenge=x&code_challenge_method=plain",
+        );
+        assert!(
+            plain
+                .header_value("location")
+                .unwrap()
+                .contains("error=invalid_code_challenge_method")
+        );
+        let good = sandbox(
+            &mut world,
+            "http://localhost",
+            "&code_challenge=x&code_challenge_method=S256",
+        );
+        assert!(good.header_value("location").unwrap().contains("code="));
+    }
+}

@@ -62,6 +62,6 @@ pub use policy::{
     Consent, Dialect, OldAccessToken, Options, Pkce, Policy, RateLimit, ReportedExpiry, Rotation,
 };
 pub use projects::Project;
-pub use registry::{App, Connected, GrantType, OUT_OF_BAND, ServiceAccount, User};
+pub use registry::{App, GrantType, OUT_OF_BAND, ServiceAccount, User};
 pub use reply::Reply;
 pub use request_log::{Commit, Outcome, Recorded};

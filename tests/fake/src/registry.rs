@@ -37,9 +37,6 @@ pub struct ServiceAccount {
     pub permitted_projects: Option<BTreeSet<u64>>,
 }
 
-/// Lists the companies to which an app is connected.
-pub type Connected = BTreeSet<u64>;
-
 /// Describes a registered app. `Debug` does not show the client secret.
 #[derive(Clone, PartialEq, Eq)]
 pub struct App {
@@ -58,7 +55,7 @@ pub struct App {
     /// The service account, without which there is no `client_credentials`.
     pub service_account: Option<ServiceAccount>,
     /// The companies to which the app is connected.
-    pub companies: Connected,
+    pub companies: BTreeSet<u64>,
 }
 
 impl App {
@@ -77,7 +74,7 @@ impl App {
             authorization_code_allowed: true,
             refresh_allowed: true,
             service_account: None,
-            companies: Connected::new(),
+            companies: BTreeSet::new(),
         }
     }
 

@@ -106,3 +106,15 @@ impl World {
 pub(crate) fn not_found() -> Reply {
     Reply::json(404, &json!({"errors": "Not Found"}))
 }
+
+#[cfg(test)]
+impl World {
+    /// Returns the demo's world on this clock, the same each time.
+    pub(crate) fn demo(clock: &crate::clock::VirtualClock) -> Self {
+        Self::new(Options {
+            time: clock.time_source(),
+            seed: 7,
+            ..Options::demo()
+        })
+    }
+}
