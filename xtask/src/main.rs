@@ -1,2 +1,83 @@
 //! `cargo xtask …`: what needs more than plain cargo.
-fn main() {}
+//!
+//! The plugin is built for another target, by whichever compiler can (see [`compiler`]), and encoded as a component (see
+//! [`guest`]). The other verbs build it first and then run plain cargo. What a verb runs is printed, with the time it took.
+
+// A command-line tool talks to a terminal.
+#![allow(clippy::print_stderr)]
+
+mod ci;
+mod compiler;
+mod debian;
+mod demo;
+mod guest;
+mod inputs;
+mod step;
+mod test;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+use crate::compiler::Choice;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask", about = "What needs more than plain cargo")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Builds the plugin: dist/procore-auth.wasm. Does nothing while its sources have not changed.
+    Build {
+        /// Builds nothing; the exit status is 0 if the component is there and up to date, and 1 if not.
+        #[arg(long)]
+        check: bool,
+        /// Which compiler builds the plugin.
+        #[arg(long, value_enum, default_value_t)]
+        compiler: Choice,
+    },
+    /// Builds the plugin, then runs every test of the workspace.
+    Test {
+        /// For `cargo test`, such as a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Builds the plugin and the tool, then runs `procore-auth demo`.
+    Demo {
+        /// For `procore-auth demo`.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Runs what continuous integration runs: formatting, lints, documentation and all tests.
+    Ci,
+}
+
+fn main() -> ExitCode {
+    match run(&workspace_root(), Arguments::parse().verb) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
+    match verb {
+        Verb::Build { check: true, .. } => return guest::check(root),
+        Verb::Build { compiler, .. } => guest::build(root, compiler)?,
+        Verb::Test { arguments } => test::run(root, &arguments)?,
+        Verb::Demo { arguments } => demo::run(root, &arguments)?,
+        Verb::Ci => ci::run(root)?,
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn workspace_root() -> PathBuf {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR"));
+    here.parent().unwrap_or(here).to_owned()
+}

@@ -1,0 +1,44 @@
+//! `cargo xtask ci`.
+
+use std::path::Path;
+
+use crate::compiler::{self, Choice};
+use crate::{debian, guest, step, test};
+
+/// A real OAuth server, for the tests against others' software.
+const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
+
+/// Runs what continuous integration runs, the quickest verdict first.
+pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
+    let mut format = step::cargo(root);
+    step::run("format", format.args(["fmt", "--all", "--check"]))?;
+    // Tests that lack the packages say so and skip; their absence is no failure.
+    if let Err(reason) = debian::install(&DOORKEEPER) {
+        eprintln!("Without {}: {reason:#}", DOORKEEPER.join(", "));
+    }
+    guest::build(root, Choice::Auto)?;
+    lint(root)?;
+    document(root)?;
+    test::run(root, &[])
+}
+
+fn lint(root: &Path) -> anyhow::Result<()> {
+    let mut clippy = step::cargo(root);
+    clippy.args(["clippy", "--workspace", "--all-targets", "--locked"]);
+    step::run("lint", clippy.args(["--", "--deny", "warnings"]))?;
+    // The file that touches the bindings exists on wasm only. Clippy belongs to the active toolchain, and can see that file where
+    // that toolchain has the target.
+    if !compiler::target_installed() {
+        return Ok(());
+    }
+    let mut clippy = step::cargo(root);
+    clippy.args(["clippy", "--package", guest::PACKAGE, "--lib", "--locked"]);
+    clippy.args(["--target", compiler::TARGET]);
+    step::run("lint plugin", clippy.args(["--", "--deny", "warnings"]))
+}
+
+fn document(root: &Path) -> anyhow::Result<()> {
+    let mut doc = step::cargo(root);
+    doc.args(["doc", "--workspace", "--no-deps", "--locked"]);
+    step::run("document", doc.env("RUSTDOCFLAGS", "--deny warnings"))
+}

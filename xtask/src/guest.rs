@@ -1,0 +1,164 @@
+//! The plugin: built as a wasm module, encoded as a component.
+
+use std::ffi::OsString;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use anyhow::{Context as _, bail, ensure};
+use wit_component::ComponentEncoder;
+
+use crate::compiler::{Choice, Compiler, TARGET};
+use crate::inputs::{self, COMPONENT, Inputs};
+use crate::step;
+
+/// The plugin's package.
+pub(crate) const PACKAGE: &str = "procore-auth-guest";
+/// What the component may weigh, in bytes.
+const BUDGET: usize = 300_000;
+/// Apart from the host's folder: another compiler may serve here, and neither waits for the other's lock.
+const TARGET_FOLDER: &str = "target/guest";
+
+/// Builds the component, unless it is up to date, and prints its size and digest.
+pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
+    let inputs = Inputs::now(root)?;
+    if inputs.clone().differences(root)?.is_empty() {
+        return report(root, "up to date");
+    }
+    let compiler = Compiler::find(choice)?;
+    eprintln!("Building the plugin with {compiler}");
+    let module = build_module(root, &compiler)?;
+    let component = encode(&module)?;
+    inspect(&component, &private_folders(root))?;
+    replace(&root.join(COMPONENT), &component)?;
+    inputs.record(root)?;
+    report(root, "built")
+}
+
+/// Says whether the component is up to date, and if not, why.
+pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
+    let differences = Inputs::now(root)?.differences(root)?;
+    if differences.is_empty() {
+        return Ok(ExitCode::SUCCESS);
+    }
+    eprintln!(
+        "{COMPONENT} is missing or older than: {}",
+        differences.join(", ")
+    );
+    eprintln!("Run `cargo xtask build`.");
+    Ok(ExitCode::FAILURE)
+}
+
+fn build_module(root: &Path, compiler: &Compiler) -> anyhow::Result<Vec<u8>> {
+    let mut command = compiler.cargo_build();
+    command.current_dir(root);
+    command.args(["--package", PACKAGE, "--lib", "--locked"]);
+    command.args(["--profile", "plugin", "--target-dir", TARGET_FOLDER]);
+    command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, compiler));
+    step::run("plugin", &mut command)?;
+    let folder = root.join(TARGET_FOLDER).join(TARGET).join("plugin");
+    let module = folder.join(format!("{}.wasm", PACKAGE.replace('-', "_")));
+    fs::read(&module).with_context(|| format!("cannot read {}", module.display()))
+}
+
+/// The compiler's flags: the names of folders are replaced, so that the same sources give the same bytes anywhere.
+fn flags(root: &Path, compiler: &Compiler) -> OsString {
+    // Of several prefixes that match, the compiler takes the last: the particular after the general.
+    let mut names = vec![(root.to_owned(), "/procore-auth".to_owned())];
+    names.extend(cargo_home().map(|home| (home, "/cargo".to_owned())));
+    names.extend(registries().map(|folder| (folder, "/cargo/registry".to_owned())));
+    names.extend(compiler.library_names());
+    let mut flags = OsString::new();
+    for (folder, name) in names {
+        if !flags.is_empty() {
+            flags.push("\u{1f}");
+        }
+        flags.push("--remap-path-prefix=");
+        flags.push(folder);
+        flags.push("=");
+        flags.push(name);
+    }
+    flags
+}
+
+/// The folders of unpacked crates. Their names depend on where the crates came from.
+fn registries() -> impl Iterator<Item = PathBuf> {
+    let folder = cargo_home().map(|home| home.join("registry/src"));
+    let entries = folder.and_then(|folder| fs::read_dir(folder).ok());
+    let folders = entries.into_iter().flatten();
+    folders.filter_map(|entry| Some(entry.ok()?.path()))
+}
+
+fn cargo_home() -> Option<PathBuf> {
+    let by_default = || Some(std::env::home_dir()?.join(".cargo"));
+    std::env::var_os("CARGO_HOME")
+        .map(PathBuf::from)
+        .or_else(by_default)
+}
+
+fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+    ComponentEncoder::default()
+        .validate(true)
+        .module(module)
+        .and_then(|encoder| encoder.encode())
+        .context("cannot encode the plugin as a component")
+}
+
+/// Refuses a component that is too big, or in which the name of a private folder stands.
+fn inspect(component: &[u8], folders: &[PathBuf]) -> anyhow::Result<()> {
+    let size = component.len();
+    ensure!(
+        size <= BUDGET,
+        "the component has {size} bytes; its budget is {BUDGET}"
+    );
+    for folder in folders {
+        let name = folder.as_os_str().as_encoded_bytes();
+        if component.windows(name.len()).any(|window| window == name) {
+            bail!("the component names the folder {}", folder.display());
+        }
+    }
+    Ok(())
+}
+
+fn private_folders(root: &Path) -> Vec<PathBuf> {
+    let folders = [Some(root.to_owned()), cargo_home()];
+    folders.into_iter().flatten().collect()
+}
+
+/// Writes the file so that a reader sees the old one or the new one.
+fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+    let temporary = path.with_extension("wasm.new");
+    let folder = path.parent().unwrap_or(path);
+    fs::create_dir_all(folder)
+        .and_then(|()| fs::write(&temporary, bytes))
+        .and_then(|()| fs::rename(&temporary, path))
+        .with_context(|| format!("cannot write {}", path.display()))
+}
+
+fn report(root: &Path, state: &str) -> anyhow::Result<()> {
+    let component = fs::read(root.join(COMPONENT)).context(COMPONENT)?;
+    let size = component.len();
+    let digest = inputs::digest(&component);
+    eprintln!("{COMPONENT} ({state}): {size} bytes of at most {BUDGET}, sha256 {digest}");
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used)]
+
+    use super::*;
+
+    #[test]
+    fn a_component_over_its_budget_is_refused() {
+        assert!(inspect(&vec![0; BUDGET], &[]).is_ok());
+        assert!(inspect(&vec![0; BUDGET + 1], &[]).is_err());
+    }
+
+    #[test]
+    fn a_component_that_names_a_private_folder_is_refused() {
+        let folders = [PathBuf::from("/home/someone")];
+        assert!(inspect(b"panicked at /cargo/registry/url", &folders).is_ok());
+        assert!(inspect(b"panicked at /home/someone/x.rs", &folders).is_err());
+    }
+}

@@ -1,0 +1,43 @@
+//! One step: a command that is printed, timed, and named when it fails.
+
+use std::ffi::OsStr;
+use std::path::Path;
+use std::process::Command;
+use std::time::Instant;
+
+use anyhow::{Context as _, bail};
+
+/// Runs `command` in the foreground as the step `name`.
+///
+/// Says on standard error what it runs and how long it took; standard output stays the command's own. Fails with the step's
+/// name unless the command succeeds.
+pub(crate) fn run(name: &str, command: &mut Command) -> anyhow::Result<()> {
+    eprintln!("==> {name}: {}", line(command));
+    let start = Instant::now();
+    let status = command
+        .status()
+        .with_context(|| format!("step `{name}`: cannot run {}", line(command)))?;
+    let seconds = start.elapsed().as_secs_f64();
+    if !status.success() {
+        bail!("step `{name}` failed after {seconds:.1} s ({status})");
+    }
+    eprintln!("<== {name}: {seconds:.1} s");
+    Ok(())
+}
+
+/// The cargo that runs this program, in the workspace's root.
+pub(crate) fn cargo(root: &Path) -> Command {
+    let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
+    command.current_dir(root);
+    command
+}
+
+/// The command as one would type it, with the program's bare name.
+fn line(command: &Command) -> String {
+    let program = Path::new(command.get_program());
+    let words = program.file_name().into_iter().chain(command.get_args());
+    words
+        .map(OsStr::to_string_lossy)
+        .collect::<Vec<_>>()
+        .join(" ")
+}

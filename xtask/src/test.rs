@@ -1,0 +1,14 @@
+//! `cargo xtask test`.
+
+use std::path::Path;
+
+use crate::compiler::Choice;
+use crate::{guest, step};
+
+/// Builds the plugin, then runs every test of the workspace, doc tests included.
+pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
+    guest::build(root, Choice::Auto)?;
+    let mut command = step::cargo(root);
+    command.args(["test", "--workspace", "--locked"]);
+    step::run("test", command.args(arguments))
+}
