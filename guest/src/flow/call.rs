@@ -64,7 +64,7 @@ pub(super) struct Unanswered {
     /// The error.
     pub error: Error,
     /// The last answer, where the policy gave up on it.
-    pub last: Option<Answered>,
+    pub last: Option<Box<Answered>>,
 }
 
 impl From<Error> for Unanswered {
@@ -90,7 +90,7 @@ pub fn send(host: &dyn Capabilities, request: &CallRequest) -> Result<Outcome> {
             .map(Outcome::Parked),
             _ => unanswered
                 .last
-                .map(Outcome::Answered)
+                .map(|last| Outcome::Answered(*last))
                 .ok_or(unanswered.error),
         },
     }
@@ -217,7 +217,7 @@ pub(super) fn attempt_until_done(
                 }
             }
             Decision::RetryAfter(wait) => {
-                last = answered(None);
+                last = answered(None).map(Box::new);
                 host.sleep(wait);
                 tokens = obtain(host, settings, Need::Use)?.tokens;
             }
@@ -227,14 +227,14 @@ pub(super) fn attempt_until_done(
                 renewed = true;
             }
             Decision::GiveUp(diagnosis) => {
-                let last = answered(Some(diagnosis.clone()));
+                let last = answered(Some(diagnosis.clone())).map(Box::new);
                 return Err(Unanswered {
                     error: Error::new(give_up_kind(&diagnosis), diagnosis),
                     last,
                 });
             }
             Decision::UnknownOutcome(diagnosis) => {
-                let last = answered(Some(diagnosis.clone()));
+                let last = answered(Some(diagnosis.clone())).map(Box::new);
                 return Err(Unanswered {
                     error: Error::new(ErrorKind::UnknownOutcome, diagnosis),
                     last,

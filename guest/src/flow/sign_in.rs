@@ -253,11 +253,10 @@ fn invalid(code: &str, summary: &str) -> Error {
     )
 }
 
-/// The secret that a script saved, for tests of the shapes it comes in.
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::tests::settings;
+    use crate::{decision::tests::settings, secret::Secret};
 
     const NOW: u64 = 1_800_000_000_000;
 
