@@ -214,7 +214,7 @@ impl Egress {
         let mut permitted = HeaderMap::new();
         for (name, value) in headers {
             let name = permitted_name(name)?;
-            let mut value = HeaderValue::from_str(value).map_err(|_| Refusal::HeaderValue)?;
+            let mut value = permitted_value(value)?;
             if name == header::AUTHORIZATION {
                 value.set_sensitive(true);
                 if permitted.contains_key(&name) {
@@ -325,6 +325,15 @@ fn permitted_name(name: &str) -> Result<HeaderName, Refusal> {
         return Err(Refusal::ReservedHeader);
     }
     Ok(name)
+}
+
+/// Bytes beyond ASCII are opaque to HTTP (RFC 9110, section 5.5), and servers guess at what they mean.
+fn permitted_value(value: &str) -> Result<HeaderValue, Refusal> {
+    if value.is_ascii() {
+        HeaderValue::from_str(value).map_err(|_| Refusal::HeaderValue)
+    } else {
+        Err(Refusal::HeaderValue)
+    }
 }
 
 /// Why a request is not permitted. Repeats nothing of the request.

@@ -512,19 +512,19 @@ fn classify(error: &reqwest::Error, proxied: bool) -> (&'static str, bool) {
     }
 }
 
-/// The error and what caused it. An `io::Error` hides the error that it wraps from `source`.
+/// The error and what caused it.
 fn chain(error: &reqwest::Error) -> impl Iterator<Item = &(dyn Error + 'static)> {
     let first: &(dyn Error + 'static) = error;
-    std::iter::successors(Some(first), |error| {
-        let error: &(dyn Error + 'static) = *error;
-        match error
-            .downcast_ref::<io::Error>()
-            .and_then(io::Error::get_ref)
-        {
-            Some(wrapped) => Some(wrapped),
-            None => error.source(),
-        }
-    })
+    std::iter::successors(Some(first), |link| caused_by(*link))
+}
+
+/// An `io::Error` hides the error that it wraps from `source`.
+fn caused_by<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'static)> {
+    let io = error.downcast_ref::<io::Error>();
+    match io.and_then(io::Error::get_ref) {
+        Some(wrapped) => Some(wrapped),
+        None => error.source(),
+    }
 }
 
 /// An end of the stream while connecting is one in the handshake: connecting a socket has no such end.
