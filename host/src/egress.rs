@@ -88,10 +88,15 @@ impl FromStr for Origin {
     type Err = InvalidOrigin;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let url = Url::parse(text).map_err(|_| InvalidOrigin)?;
+        let text = text.to_ascii_lowercase();
+        let authority = text.strip_prefix("https://").ok_or(InvalidOrigin)?;
+        if !authority.bytes().all(is_plain_in_authority) {
+            return Err(InvalidOrigin);
+        }
+        let url = Url::parse(&text).map_err(|_| InvalidOrigin)?;
         let origin = Self::of(&url).ok_or(InvalidOrigin)?;
         // What a parser repaired is not the origin that was written.
-        if origin.host.ends_with('.') || !text.eq_ignore_ascii_case(&origin.to_string()) {
+        if origin.host.ends_with('.') || text != origin.to_string() {
             return Err(InvalidOrigin);
         }
         Ok(origin)
@@ -271,14 +276,19 @@ fn plain_url(text: &str) -> Result<Url, Refusal> {
     if text.bytes().any(|b| !b.is_ascii_graphic() || b == b'\\') {
         return Err(Refusal::Malformed);
     }
-    let url = Url::parse(text).map_err(|_| Refusal::Malformed)?;
-    if url.scheme() != "https" {
-        return Err(Refusal::Scheme);
-    }
-    // The text, not the parsed URL: `https://@host` has user information that the parser drops.
-    let authority = authority(text)?;
+    let (scheme, authority, rest) = split(text)?;
     if authority.contains('@') {
         return Err(Refusal::UserInformation);
+    }
+    // Looked at as written: a parser would decode escapes in a host.
+    if !authority.bytes().all(is_plain_in_authority) {
+        return Err(Refusal::Malformed);
+    }
+    let authority = authority.to_ascii_lowercase();
+    let url =
+        Url::parse(&format!("{scheme}://{authority}{rest}")).map_err(|_| Refusal::Malformed)?;
+    if url.scheme() != "https" {
+        return Err(Refusal::Scheme);
     }
     if url.fragment().is_some() {
         return Err(Refusal::Fragment);
@@ -292,18 +302,23 @@ fn plain_url(text: &str) -> Result<Url, Refusal> {
     if host.ends_with('.') {
         return Err(Refusal::TrailingDot);
     }
-    let written = authority.strip_suffix(":443").unwrap_or(authority);
-    if !written.eq_ignore_ascii_case(host) {
+    if authority.strip_suffix(":443").unwrap_or(&authority) != host {
         return Err(Refusal::Malformed);
     }
     Ok(url)
 }
 
-/// Returns what stands between `//` and the path (RFC 3986, section 3.2), as written.
-fn authority(text: &str) -> Result<&str, Refusal> {
-    let (_, rest) = text.split_once("://").ok_or(Refusal::Malformed)?;
-    let end = rest.find(['/', '?', '#']).unwrap_or(rest.len());
-    Ok(&rest[..end])
+/// A name, an address or a port, and nothing that needs decoding.
+fn is_plain_in_authority(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']')
+}
+
+/// Splits a URL into its scheme, its authority (RFC 3986, section 3.2) and the rest, as written.
+fn split(text: &str) -> Result<(&str, &str, &str), Refusal> {
+    let (scheme, hierarchy) = text.split_once("://").ok_or(Refusal::Malformed)?;
+    let end = hierarchy.find(['/', '?', '#']).unwrap_or(hierarchy.len());
+    let (authority, rest) = hierarchy.split_at(end);
+    Ok((scheme, authority, rest))
 }
 
 fn permitted_name(name: &str) -> Result<HeaderName, Refusal> {
@@ -485,7 +500,7 @@ mod tests {
             ("http://api.procore.com/", Scheme),
             ("ftp://api.procore.com/", Scheme),
             ("file:///etc/passwd", Scheme),
-            ("data:text/plain,a", Scheme),
+            ("data:text/plain,a", Malformed),
             ("wss://api.procore.com/", Scheme),
             ("", Malformed),
             ("/rest/v1.0/me", Malformed),
@@ -546,6 +561,11 @@ mod tests {
             ("https://api。procore.com/", Malformed),
             ("https://api.procore.com\u{ad}/", Malformed),
             ("https://xn--pi-7kc.procore.com/", OtherOrigin),
+            ("https://API%C3%A4.procore.com/", Malformed),
+            ("https://%EF%BD%81PI.procore.com/", Malformed),
+            ("https://XN--PI-7KC.procore.com/", OtherOrigin),
+            ("https://XN--a/", OtherOrigin),
+            ("https://api_procore.com/", OtherOrigin),
         ] {
             assert_eq!(get(url), Err(why), "{url:?}");
         }
@@ -690,6 +710,8 @@ mod tests {
             "https://api.procore.com.",
             "https://a@api.procore.com",
             "https://127.0.0.1",
+            "https://\u{e4}A",
+            "https://%C3%A4A",
         ] {
             assert!(bad.parse::<Origin>().is_err(), "{bad}");
         }
@@ -700,7 +722,7 @@ mod tests {
         fn whatever_is_permitted_goes_to_a_permitted_host(
             scheme in "(https?)|[a-z]{1,4}",
             slashes in "[:/\\\\]{1,4}",
-            host in "((api|login)\\.procore\\.com)?[-a-zA-Z0-9.@:%/\\\\#?\\[\\] ]{0,8}((api|login)\\.procore\\.com)?",
+            host in "((api|login)\\.procore\\.com)?(XN--)?[-a-zA-Z0-9.@:%/\\\\#?\\[\\] \u{e4}]{0,8}((api|login)\\.procore\\.com)?",
             rest in "\\PC{0,12}",
         ) {
             let url = format!("{scheme}{slashes}{host}{rest}");
