@@ -1,0 +1,738 @@
+//! The egress policy: where a connection's requests may go, and what they may carry there.
+//!
+//! | request to | permitted | client secret | `authorization` |
+//! |---|---|---|---|
+//! | the environment's login origin | any method below, any path | yes | yes |
+//! | an API origin of the environment | any method below, any path | no | yes |
+//! | another environment's login origin | `GET /oauth/token/info` without a query, and only with [`Egress::with_token_info_probes`] | no | yes |
+//! | anything else | no | no | no |
+//!
+//! | environment | login origin | API origins |
+//! |---|---|---|
+//! | production | `login.procore.com` | `api.procore.com` |
+//! | sandbox | `login-sandbox.procore.com` | `sandbox.procore.com` |
+//! | monthly sandbox | `login-sandbox-monthly.procore.com` | `monthly-sandbox.procore.com`, `api-monthly.procore.com` |
+//! | federal | `login.procoregov.com` | `api.procoregov.com` |
+//!
+//! | part | rule |
+//! |---|---|
+//! | method | one of `GET`, `HEAD`, `POST`, `PUT`, `PATCH`, `DELETE`, `OPTIONS`, in capitals |
+//! | scheme | `https` |
+//! | user information, fragment | none |
+//! | host | a name, written plainly: no address, no trailing dot, no escapes, no other alphabet; letter case does not matter |
+//! | port | none, or `:443` |
+//! | the text of a URL | visible ASCII without `\`: parsers disagree about everything else |
+//! | header name | a token (RFC 9110, section 5.1), and not one that the host or the connection owns: `host`, `content-length`, `transfer-encoding`, `connection`, `keep-alive`, `proxy-…`, `te`, `trailer`, `upgrade`, `expect`, `user-agent` |
+//! | header value | visible ASCII, spaces and tabs: no CR, LF or NUL |
+//! | `authorization` | once at most |
+//!
+//! A refusal happens before a socket is opened, and names its reason without repeating what was refused: that text may hold a
+//! token.
+
+use std::{fmt, str::FromStr};
+
+use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
+use url::Url;
+
+use crate::Environment;
+
+/// The path of the probe that tells what a token is, and spends nothing.
+const TOKEN_INFO_PATH: &str = "/oauth/token/info";
+
+const ENVIRONMENTS: [Environment; 4] = [
+    Environment::Production,
+    Environment::Sandbox,
+    Environment::MonthlySandbox,
+    Environment::Federal,
+];
+
+/// An origin (RFC 6454, section 4) with the scheme `https`: a host name in lower case, and a port.
+///
+/// Parsed once, from a URL without a path such as `https://api.procore.com`. Equality is the policy.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Origin {
+    host: String,
+    port: u16,
+}
+
+impl Origin {
+    fn named(host: &str) -> Self {
+        Self {
+            host: host.to_owned(),
+            port: 443,
+        }
+    }
+
+    fn of(url: &Url) -> Option<Self> {
+        match (url.scheme(), url.host()?) {
+            ("https", url::Host::Domain(host)) => Some(Self {
+                host: host.to_owned(),
+                port: url.port_or_known_default()?,
+            }),
+            _ => None,
+        }
+    }
+
+    /// Returns the host name, in lower case.
+    pub fn host(&self) -> &str {
+        &self.host
+    }
+
+    /// Returns the port.
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+}
+
+impl FromStr for Origin {
+    type Err = InvalidOrigin;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let text = text.to_ascii_lowercase();
+        let authority = text.strip_prefix("https://").ok_or(InvalidOrigin)?;
+        if !authority.bytes().all(is_plain_in_authority) {
+            return Err(InvalidOrigin);
+        }
+        let url = Url::parse(&text).map_err(|_| InvalidOrigin)?;
+        let origin = Self::of(&url).ok_or(InvalidOrigin)?;
+        // What a parser repaired is not the origin that was written.
+        if origin.host.ends_with('.') || text != origin.to_string() {
+            return Err(InvalidOrigin);
+        }
+        Ok(origin)
+    }
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.port {
+            443 => write!(f, "https://{}", self.host),
+            port => write!(f, "https://{}:{port}", self.host),
+        }
+    }
+}
+
+/// A text is no origin.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an origin is https:// and a host name, without a path, such as https://api.procore.com")]
+pub struct InvalidOrigin;
+
+/// Where a permitted request goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Destination {
+    /// The environment's login origin.
+    Login,
+    /// One of the environment's API origins.
+    Api,
+    /// Another environment's `token/info`, for a diagnosis. Send no body there.
+    TokenInfoProbe,
+}
+
+/// A request line that the policy permits. Send this, not the text it was made from: what was checked is what is sent.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Permit {
+    /// The method.
+    pub method: Method,
+    /// The absolute URI, in its normal form.
+    pub uri: Uri,
+    /// Whose it is.
+    pub destination: Destination,
+}
+
+/// The policy of one connection, as the tables of this module tell it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Egress {
+    login: Origin,
+    api: Vec<Origin>,
+    token_info_probes: bool,
+}
+
+impl Egress {
+    /// Makes the policy of an environment.
+    pub fn for_environment(environment: Environment) -> Self {
+        let (login, api): (_, &[_]) = hosts(environment);
+        Self {
+            login: Origin::named(login),
+            api: api.iter().copied().map(Origin::named).collect(),
+            token_info_probes: false,
+        }
+    }
+
+    /// Permits to ask every environment's login origin what a token is. For `advice.diagnose` only: the token in question
+    /// is shown to a login host that did not issue it.
+    #[must_use]
+    pub fn with_token_info_probes(self) -> Self {
+        Self {
+            token_info_probes: true,
+            ..self
+        }
+    }
+
+    /// Returns the origin that may be sent the client secret.
+    pub fn login(&self) -> &Origin {
+        &self.login
+    }
+
+    /// Returns the API origins; the first is the environment's usual one.
+    pub fn api(&self) -> &[Origin] {
+        &self.api
+    }
+
+    /// Checks a request line. `uses_secret` tells whether the body is to hold the client secret.
+    pub fn permit(&self, method: &str, url: &str, uses_secret: bool) -> Result<Permit, Refusal> {
+        let method = permitted_method(method)?;
+        let url = plain_url(url)?;
+        let destination = self.destination(&method, &url)?;
+        if uses_secret && destination != Destination::Login {
+            return Err(Refusal::SecretBeyondLogin);
+        }
+        // A second parser must see the same host, since it is the one that the client uses.
+        let uri: Uri = url.as_str().parse().map_err(|_| Refusal::Malformed)?;
+        if uri.authority().map(http::uri::Authority::as_str) != url.host_str() {
+            return Err(Refusal::Malformed);
+        }
+        Ok(Permit {
+            method,
+            uri,
+            destination,
+        })
+    }
+
+    fn destination(&self, method: &Method, url: &Url) -> Result<Destination, Refusal> {
+        let origin = Origin::of(url).ok_or(Refusal::OtherOrigin)?;
+        if origin == self.login {
+            Ok(Destination::Login)
+        } else if self.api.contains(&origin) {
+            Ok(Destination::Api)
+        } else if self.token_info_probes && is_token_info_probe(method, url, &origin) {
+            Ok(Destination::TokenInfoProbe)
+        } else {
+            Err(Refusal::OtherOrigin)
+        }
+    }
+
+    /// Checks the headers that the plugin asks for. `authorization` comes back marked as sensitive.
+    pub fn permit_headers<'a>(
+        &self,
+        headers: impl IntoIterator<Item = (&'a str, &'a str)>,
+    ) -> Result<HeaderMap, Refusal> {
+        let mut permitted = HeaderMap::new();
+        for (name, value) in headers {
+            let name = permitted_name(name)?;
+            let mut value = permitted_value(value)?;
+            if name == header::AUTHORIZATION {
+                value.set_sensitive(true);
+                if permitted.contains_key(&name) {
+                    return Err(Refusal::AuthorizationTwice);
+                }
+            }
+            permitted
+                .try_append(name, value)
+                .map_err(|_| Refusal::TooManyHeaders)?;
+        }
+        Ok(permitted)
+    }
+}
+
+fn hosts(environment: Environment) -> (&'static str, &'static [&'static str]) {
+    match environment {
+        Environment::Production => ("login.procore.com", &["api.procore.com"]),
+        Environment::Sandbox => ("login-sandbox.procore.com", &["sandbox.procore.com"]),
+        Environment::MonthlySandbox => (
+            "login-sandbox-monthly.procore.com",
+            &["monthly-sandbox.procore.com", "api-monthly.procore.com"],
+        ),
+        Environment::Federal => ("login.procoregov.com", &["api.procoregov.com"]),
+    }
+}
+
+fn is_token_info_probe(method: &Method, url: &Url, origin: &Origin) -> bool {
+    *method == Method::GET
+        && url.path() == TOKEN_INFO_PATH
+        && url.query().is_none()
+        && ENVIRONMENTS
+            .iter()
+            .any(|environment| *origin == Origin::named(hosts(*environment).0))
+}
+
+/// `CONNECT` and `TRACE` are left out: the one opens a tunnel, the other echoes `authorization`.
+fn permitted_method(method: &str) -> Result<Method, Refusal> {
+    [
+        Method::GET,
+        Method::HEAD,
+        Method::POST,
+        Method::PUT,
+        Method::PATCH,
+        Method::DELETE,
+        Method::OPTIONS,
+    ]
+    .into_iter()
+    .find(|known| known.as_str() == method)
+    .ok_or(Refusal::Method)
+}
+
+/// Parses a URL that reads the same to every parser.
+fn plain_url(text: &str) -> Result<Url, Refusal> {
+    if text.bytes().any(|b| !b.is_ascii_graphic() || b == b'\\') {
+        return Err(Refusal::Malformed);
+    }
+    let (scheme, authority, rest) = split(text)?;
+    if authority.contains('@') {
+        return Err(Refusal::UserInformation);
+    }
+    // Looked at as written: a parser would decode escapes in a host.
+    if !authority.bytes().all(is_plain_in_authority) {
+        return Err(Refusal::Malformed);
+    }
+    let authority = authority.to_ascii_lowercase();
+    let url =
+        Url::parse(&format!("{scheme}://{authority}{rest}")).map_err(|_| Refusal::Malformed)?;
+    if url.scheme() != "https" {
+        return Err(Refusal::Scheme);
+    }
+    if url.fragment().is_some() {
+        return Err(Refusal::Fragment);
+    }
+    let Some(url::Host::Domain(host)) = url.host() else {
+        return Err(Refusal::Address);
+    };
+    if url.port().is_some() {
+        return Err(Refusal::Port);
+    }
+    if host.ends_with('.') {
+        return Err(Refusal::TrailingDot);
+    }
+    if authority.strip_suffix(":443").unwrap_or(&authority) != host {
+        return Err(Refusal::Malformed);
+    }
+    Ok(url)
+}
+
+/// A name, an address or a port, and nothing that needs decoding.
+fn is_plain_in_authority(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_' | b'.' | b':' | b'[' | b']')
+}
+
+/// Splits a URL into its scheme, its authority (RFC 3986, section 3.2) and the rest, as written.
+fn split(text: &str) -> Result<(&str, &str, &str), Refusal> {
+    let (scheme, hierarchy) = text.split_once("://").ok_or(Refusal::Malformed)?;
+    let end = hierarchy.find(['/', '?', '#']).unwrap_or(hierarchy.len());
+    let (authority, rest) = hierarchy.split_at(end);
+    Ok((scheme, authority, rest))
+}
+
+fn permitted_name(name: &str) -> Result<HeaderName, Refusal> {
+    let name: HeaderName = name.parse().map_err(|_| Refusal::HeaderName)?;
+    let owned = matches!(
+        name.as_str(),
+        "host"
+            | "content-length"
+            | "transfer-encoding"
+            | "connection"
+            | "keep-alive"
+            | "te"
+            | "trailer"
+            | "upgrade"
+            | "expect"
+            | "user-agent"
+    );
+    if owned || name.as_str().starts_with("proxy-") {
+        return Err(Refusal::ReservedHeader);
+    }
+    Ok(name)
+}
+
+/// Bytes beyond ASCII are opaque to HTTP (RFC 9110, section 5.5), and servers guess at what they mean.
+fn permitted_value(value: &str) -> Result<HeaderValue, Refusal> {
+    if value.is_ascii() {
+        HeaderValue::from_str(value).map_err(|_| Refusal::HeaderValue)
+    } else {
+        Err(Refusal::HeaderValue)
+    }
+}
+
+/// Why a request is not permitted. Repeats nothing of the request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The origin is neither the connection's login origin nor one of its API origins.
+    #[error("the URL's origin is neither the connection's login origin nor its API origin")]
+    OtherOrigin,
+    /// Not `https`.
+    #[error("the URL's scheme is not https")]
+    Scheme,
+    /// The URL holds a user name or a password.
+    #[error("the URL has user information")]
+    UserInformation,
+    /// The URL holds a fragment.
+    #[error("the URL has a fragment")]
+    Fragment,
+    /// The URL names a port other than 443.
+    #[error("the URL names a port")]
+    Port,
+    /// The host is an IP address.
+    #[error("the URL's host is an address, not a name")]
+    Address,
+    /// The host ends with a dot.
+    #[error("the URL's host ends with a dot")]
+    TrailingDot,
+    /// The text is no URL, or one that parsers read differently.
+    #[error("the URL is not an absolute URL in plain ASCII")]
+    Malformed,
+    /// The client secret was to go elsewhere than to the login origin.
+    #[error("the client secret is sent to the connection's login origin only")]
+    SecretBeyondLogin,
+    /// The method is not in the policy's list.
+    #[error("the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS")]
+    Method,
+    /// A header's name is no token.
+    #[error("a header's name is not a token")]
+    HeaderName,
+    /// A header belongs to the host or to the connection.
+    #[error("a header is the host's to set")]
+    ReservedHeader,
+    /// A header's value holds more than visible ASCII, spaces and tabs.
+    #[error("a header's value has a character that is not permitted")]
+    HeaderValue,
+    /// There are two `authorization` headers.
+    #[error("there is more than one authorization header")]
+    AuthorizationTwice,
+    /// There are thousands of headers.
+    #[error("there are too many headers")]
+    TooManyHeaders,
+}
+
+impl Refusal {
+    /// Returns the code that the contract lists at `http.failure`.
+    pub fn code(self) -> &'static str {
+        match self {
+            Self::OtherOrigin
+            | Self::Scheme
+            | Self::UserInformation
+            | Self::Port
+            | Self::Address
+            | Self::TrailingDot => "origin-not-permitted",
+            Self::SecretBeyondLogin => "secret-not-permitted",
+            Self::Fragment
+            | Self::Malformed
+            | Self::Method
+            | Self::HeaderName
+            | Self::ReservedHeader
+            | Self::HeaderValue
+            | Self::AuthorizationTwice
+            | Self::TooManyHeaders => "invalid-request",
+        }
+    }
+}
+
+impl From<Refusal> for crate::HttpFailure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code(),
+            message: refusal.to_string(),
+            sent: false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::{Destination, ENVIRONMENTS, Egress, Origin, Refusal, hosts};
+    use crate::Environment;
+
+    fn production() -> Egress {
+        Egress::for_environment(Environment::Production)
+    }
+
+    fn get(url: &str) -> Result<Destination, Refusal> {
+        production()
+            .permit("GET", url, false)
+            .map(|permit| permit.destination)
+    }
+
+    #[test]
+    fn permits_its_own_origins() {
+        for (url, destination) in [
+            ("https://login.procore.com/oauth/token", Destination::Login),
+            ("https://login.procore.com", Destination::Login),
+            ("https://login.procore.com?a=b", Destination::Login),
+            (
+                "https://api.procore.com/rest/v1.0/me?a=b%20c",
+                Destination::Api,
+            ),
+            ("https://api.procore.com:443/", Destination::Api),
+            ("HTTPS://API.Procore.COM/", Destination::Api),
+            ("https://api.procore.com/a@b:c/..//d", Destination::Api),
+        ] {
+            assert_eq!(get(url), Ok(destination), "{url}");
+        }
+    }
+
+    #[test]
+    fn sends_what_it_checked() {
+        let permit = production()
+            .permit("POST", "https://API.procore.com:443/a?b=c", false)
+            .expect("permitted");
+        assert_eq!(permit.uri, "https://api.procore.com/a?b=c");
+        assert_eq!(permit.method, "POST");
+    }
+
+    #[test]
+    fn refuses_every_other_environment() {
+        for ours in ENVIRONMENTS {
+            let egress = Egress::for_environment(ours);
+            for theirs in ENVIRONMENTS {
+                let (login, api) = hosts(theirs);
+                for host in api.iter().chain([&login]) {
+                    let permitted = egress.permit("GET", &format!("https://{host}/"), false);
+                    assert_eq!(permitted.is_ok(), ours == theirs, "{ours:?} to {host}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn refuses_an_attackers_urls() {
+        use Refusal::*;
+        for (url, why) in [
+            ("http://api.procore.com/", Scheme),
+            ("ftp://api.procore.com/", Scheme),
+            ("file:///etc/passwd", Scheme),
+            ("data:text/plain,a", Malformed),
+            ("wss://api.procore.com/", Scheme),
+            ("", Malformed),
+            ("/rest/v1.0/me", Malformed),
+            ("//api.procore.com/", Malformed),
+            ("https:api.procore.com/", Malformed),
+            ("https:/api.procore.com/", Malformed),
+            ("https:///api.procore.com/", Malformed),
+            ("https://", Malformed),
+            ("https://evil.example/", OtherOrigin),
+            ("https://api.procore.com.evil.example/", OtherOrigin),
+            ("https://evil-api.procore.com/", OtherOrigin),
+            ("https://procore.com/", OtherOrigin),
+            ("https://apiprocore.com/", OtherOrigin),
+            ("https://evil.example/https://api.procore.com/", OtherOrigin),
+            ("https://evil.example?https://api.procore.com/", OtherOrigin),
+            ("https://localhost/", OtherOrigin),
+            ("https://api.procore.com@evil.example/", UserInformation),
+            ("https://user:pass@api.procore.com/", UserInformation),
+            ("https://user@api.procore.com/", UserInformation),
+            ("https://@api.procore.com/", UserInformation),
+            ("https://:@api.procore.com/", UserInformation),
+            ("https://evil.example#@api.procore.com/", Fragment),
+            ("https://api.procore.com/#a", Fragment),
+            ("https://api.procore.com/#", Fragment),
+            ("https://api.procore.com:444/", Port),
+            ("https://api.procore.com:80/", Port),
+            ("https://api.procore.com:0/", Port),
+            ("https://api.procore.com:/", Malformed),
+            ("https://api.procore.com:0443/", Malformed),
+            ("https://api.procore.com:443:443/", Malformed),
+            ("https://api.procore.com:65979/", Malformed),
+            ("https://api.procore.com./", TrailingDot),
+            ("https://api.procore.com.:443/", TrailingDot),
+            ("https://api.procore.com../", TrailingDot),
+            ("https://127.0.0.1/", Address),
+            ("https://2130706433/", Address),
+            ("https://0x7f.1/", Address),
+            ("https://0177.0.0.1/", Address),
+            ("https://169.254.169.254/latest/meta-data", Address),
+            ("https://[::1]/", Address),
+            ("https://[::ffff:127.0.0.1]/", Address),
+            ("https://api%2eprocore.com/", Malformed),
+            ("https://%61pi.procore.com/", Malformed),
+            ("https://api.procore.com%2eevil.example/", Malformed),
+            ("https://api.procore.com%00.evil.example/", Malformed),
+            ("https://api.procore.com%2f@evil.example/", UserInformation),
+            ("https://api.procore.com\\@evil.example/", Malformed),
+            ("https:\\\\api.procore.com\\", Malformed),
+            ("https://evil.example\\.api.procore.com/", Malformed),
+            ("https://api.procore.com\t/", Malformed),
+            ("https://api.pro\ncore.com/", Malformed),
+            (" https://api.procore.com/", Malformed),
+            ("https://api.procore.com/a b", Malformed),
+            ("https://api.procore.com/\r\nHost: evil.example", Malformed),
+            ("https://api.procore.com/\0", Malformed),
+            ("https://ａpi.procore.com/", Malformed),
+            ("https://аpi.procore.com/", Malformed),
+            ("https://api。procore.com/", Malformed),
+            ("https://api.procore.com\u{ad}/", Malformed),
+            ("https://xn--pi-7kc.procore.com/", OtherOrigin),
+            ("https://API%C3%A4.procore.com/", Malformed),
+            ("https://%EF%BD%81PI.procore.com/", Malformed),
+            ("https://XN--PI-7KC.procore.com/", OtherOrigin),
+            ("https://XN--a/", OtherOrigin),
+            ("https://api_procore.com/", OtherOrigin),
+        ] {
+            assert_eq!(get(url), Err(why), "{url:?}");
+        }
+    }
+
+    #[test]
+    fn the_client_secret_goes_to_the_login_origin_only() {
+        let egress = Egress::for_environment(Environment::MonthlySandbox).with_token_info_probes();
+        let with_secret = |method: &str, url: &str| egress.permit(method, url, true);
+        assert!(
+            with_secret(
+                "POST",
+                "https://login-sandbox-monthly.procore.com/oauth/token"
+            )
+            .is_ok()
+        );
+        for (method, url) in [
+            ("POST", "https://monthly-sandbox.procore.com/oauth/token"),
+            ("POST", "https://api-monthly.procore.com/oauth/token"),
+            ("GET", "https://login.procore.com/oauth/token/info"),
+        ] {
+            let refusal = with_secret(method, url).expect_err("a secret may not go there");
+            assert_eq!(refusal.code(), "secret-not-permitted", "{url}");
+        }
+        assert_eq!(
+            with_secret("POST", "https://login.procore.com/oauth/token"),
+            Err(Refusal::OtherOrigin)
+        );
+    }
+
+    #[test]
+    fn probes_ask_for_the_token_info_of_login_hosts_and_for_nothing_else() {
+        let info = "https://login-sandbox.procore.com/oauth/token/info";
+        assert_eq!(get(info), Err(Refusal::OtherOrigin));
+        let egress = production().with_token_info_probes();
+        let destination = |method: &str, url: &str| {
+            egress
+                .permit(method, url, false)
+                .map(|permit| permit.destination)
+        };
+        assert_eq!(destination("GET", info), Ok(Destination::TokenInfoProbe));
+        assert_eq!(
+            destination("GET", "https://login.procore.com/oauth/token/info"),
+            Ok(Destination::Login)
+        );
+        for (method, url) in [
+            ("POST", info),
+            ("HEAD", info),
+            (
+                "GET",
+                "https://login-sandbox.procore.com/oauth/token/info?a=b",
+            ),
+            ("GET", "https://login-sandbox.procore.com/oauth/token/info?"),
+            ("GET", "https://login-sandbox.procore.com/oauth/token/info/"),
+            (
+                "GET",
+                "https://login-sandbox.procore.com/oauth/token/%69nfo",
+            ),
+            ("GET", "https://login-sandbox.procore.com/oauth/token"),
+            ("GET", "https://sandbox.procore.com/oauth/token/info"),
+            ("GET", "https://evil.example/oauth/token/info"),
+        ] {
+            assert_eq!(
+                destination(method, url),
+                Err(Refusal::OtherOrigin),
+                "{method} {url}"
+            );
+        }
+    }
+
+    #[test]
+    fn refuses_methods_that_do_more_than_they_say() {
+        for method in ["CONNECT", "TRACE", "get", "", "GET ", "GET /\r\n", "PRI"] {
+            let permit = production().permit(method, "https://api.procore.com/", false);
+            assert_eq!(permit, Err(Refusal::Method), "{method:?}");
+        }
+    }
+
+    #[test]
+    fn refuses_headers_that_are_not_the_plugins() {
+        let check = |name: &str, value: &str| production().permit_headers([(name, value)]);
+        for name in [
+            "Host",
+            "content-length",
+            "TRANSFER-ENCODING",
+            "Connection",
+            "Keep-Alive",
+            "Proxy-Authorization",
+            "proxy-connection",
+            "User-Agent",
+            "TE",
+            "Upgrade",
+            "Trailer",
+            "Expect",
+        ] {
+            assert_eq!(check(name, "a"), Err(Refusal::ReservedHeader), "{name}");
+        }
+        for name in ["", "a b", "a:", "a\r\nb", "ä", ":authority", "host "] {
+            assert_eq!(check(name, "a"), Err(Refusal::HeaderName), "{name:?}");
+        }
+        for value in ["a\r\nb: c", "a\nb", "a\0", "a\rb", "ä", "\u{7f}"] {
+            assert_eq!(
+                check("accept", value),
+                Err(Refusal::HeaderValue),
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn keeps_the_authorization_header_out_of_debug_output() {
+        let headers = production()
+            .permit_headers([("Authorization", "Bearer abc"), ("Accept", "a\tb")])
+            .expect("permitted");
+        assert_eq!(headers["authorization"], "Bearer abc");
+        assert!(!format!("{headers:?}").contains("abc"));
+        assert_eq!(
+            production().permit_headers([("authorization", "a"), ("Authorization", "b")]),
+            Err(Refusal::AuthorizationTwice)
+        );
+    }
+
+    #[test]
+    fn refuses_a_flood_of_headers() {
+        let names: Vec<_> = (0..40_000).map(|n| format!("a{n}")).collect();
+        let headers = names.iter().map(|name| (name.as_str(), "b"));
+        assert_eq!(
+            production().permit_headers(headers),
+            Err(Refusal::TooManyHeaders)
+        );
+    }
+
+    #[test]
+    fn an_origin_is_parsed_once() {
+        let origin: Origin = "https://API.procore.com".parse().expect("valid");
+        assert_eq!(origin, *production().api().first().expect("one"));
+        assert_eq!(origin.to_string(), "https://api.procore.com");
+        for bad in [
+            "api.procore.com",
+            "http://api.procore.com",
+            "https://api.procore.com/",
+            "https://api.procore.com.",
+            "https://a@api.procore.com",
+            "https://127.0.0.1",
+            "https://\u{e4}A",
+            "https://%C3%A4A",
+        ] {
+            assert!(bad.parse::<Origin>().is_err(), "{bad}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_permitted_goes_to_a_permitted_host(
+            scheme in "(https?)|[a-z]{1,4}",
+            slashes in "[:/\\\\]{1,4}",
+            host in "((api|login)\\.procore\\.com)?(XN--)?[-a-zA-Z0-9.@:%/\\\\#?\\[\\] \u{e4}]{0,8}((api|login)\\.procore\\.com)?",
+            rest in "\\PC{0,12}",
+        ) {
+            let url = format!("{scheme}{slashes}{host}{rest}");
+            if let Ok(permit) = production().permit("GET", &url, false) {
+                prop_assert_eq!(permit.uri.scheme_str(), Some("https"));
+                prop_assert!(matches!(
+                    permit.uri.authority().map(http::uri::Authority::as_str),
+                    Some("api.procore.com" | "login.procore.com")
+                ));
+            }
+        }
+    }
+}

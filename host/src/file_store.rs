@@ -1,0 +1,421 @@
+//! A store in files.
+//!
+//! # On disk
+//!
+//! The format is open, so that hosts in other languages can share a store. One folder per connection, `ROOT/NAME/`, holds:
+//!
+//! | file | content |
+//! |---|---|
+//! | `KEY` | the entry: a header, a line feed, the value's bytes |
+//! | `KEY.previous` | the entry's previous generation, in the same format |
+//! | `KEY.damaged-1`, … | a file that could not be read whole, set aside; never deleted or overwritten by the store |
+//! | `.KEY.xxxxxx` | a write in progress, or one that was cut short; anyone who holds `.guard` may remove it |
+//! | `.guard` | empty; locked (`flock`, exclusive) for a moment around every change |
+//! | `.lock` | empty; locked (`flock`, exclusive) by whoever holds the connection's lock |
+//!
+//! Folders are 0700, files 0600, both from their creation; anything else is refused, and so are symbolic links.
+//!
+//! The header is one line of JSON: `{"procore-auth":1,"revision":7,"sha256":"…"}`. `procore-auth` is the format's version,
+//! `revision` at most 2⁵³ − 1, `sha256` the value's digest in hexadecimal. Readers ignore members that they do not know. A
+//! writer picks a revision that the key never had, by `max(seconds since 1970, (last revision >> 20) + 1) << 20` plus 20
+//! random bits.
+//!
+//! # Writing
+//!
+//! Under `.guard`: read and compare the revision; write `.KEY.xxxxxx` and `fsync` it; make the current file's second name
+//! `KEY.previous`; rename `.KEY.xxxxxx` to `KEY`; `fsync` the folder. Whatever cuts this short, `KEY` is the old or the new
+//! generation, whole. A write that failed may have happened: read again.
+//!
+//! Deleting removes the other files first and `KEY` last: whatever cuts it short, the entry is there whole or gone. What was
+//! set aside as damaged stays, for a person to look at.
+//!
+//! # Reading
+//!
+//! | `KEY` | `KEY.previous` | result |
+//! |---|---|---|
+//! | whole | any | the entry |
+//! | missing | missing | no entry |
+//! | missing | whole | the previous generation, marked as recovered |
+//! | damaged | whole | the same; `KEY` becomes `KEY.damaged-N` |
+//! | damaged | missing or damaged | failure `corrupt`, on every read and write until a person acts; nothing is touched |
+//! | missing | damaged | the same |
+//! | of a later format | any | failure `newer-format` |
+//!
+//! A file that cannot be read for another reason (permissions, an I/O error) is a failure, and nothing is touched.
+
+use std::{
+    collections::BTreeSet,
+    fs::{self, Permissions},
+    io::{self, Read, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use tempfile::NamedTempFile;
+use tokio::task::spawn_blocking;
+
+use crate::{
+    ConnectionName, Entry, Key, LockGuard, Store, StoreFailure, Write,
+    entry_file::{self, Decoded, Unreadable},
+    file_lock::{self, FileLock},
+    private_file::{self, failure},
+    revision,
+};
+
+/// The most bytes of a value.
+const MAX_VALUE: usize = 64 << 20;
+
+const PREVIOUS: &str = ".previous";
+
+/// A [`Store`] in files: one folder per connection, for this account only.
+///
+/// Processes, threads and programs in other languages share it safely, on one machine; the format is documented at the top
+/// of this module's source. Clones share everything. All file access happens off the async threads, and a write that was
+/// begun is finished even where its caller gives up.
+#[derive(Debug, Clone)]
+pub struct FileStore {
+    folder: Arc<Folder>,
+    lock: Arc<FileLock>,
+}
+
+impl FileStore {
+    /// Opens the connection's folder under `root`, and creates both where they are missing. Blocks for a few file operations.
+    ///
+    /// Two spellings of one root, such as a relative path or one through a symbolic link, make one store with one lock.
+    ///
+    /// Errors: `insecure-permissions` where the folder is a symbolic link, belongs to another account or lets others in;
+    /// `locks-unsupported` where the file system has no working locks; `read-only`, `permission-denied`, `full` or `io`
+    /// where it cannot be created or read.
+    pub fn open(root: &Path, name: &ConnectionName) -> Result<Self, StoreFailure> {
+        private_file::create_folder(root)?;
+        let root = root.canonicalize().map_err(|error| failure(&error, root))?;
+        let path = root.join(name.as_str());
+        // A link would pass for a folder here, and is refused by the check.
+        private_file::create_folder(&path)?;
+        private_file::check_folder(&path)?;
+        let folder = Folder { path };
+        file_lock::check_support(&folder.guard_path())?;
+        let lock = folder.path.join(".lock");
+        private_file::open_lock_file(&lock)?;
+        Ok(Self {
+            folder: Arc::new(folder),
+            lock: FileLock::of(lock),
+        })
+    }
+
+    /// Runs `work` where blocking does no harm. It runs to its end even where this future is dropped.
+    async fn run<T: Send + 'static>(
+        &self,
+        work: impl FnOnce(&Folder) -> Result<T, StoreFailure> + Send + 'static,
+    ) -> Result<T, StoreFailure> {
+        let folder = Arc::clone(&self.folder);
+        spawn_blocking(move || work(&folder))
+            .await
+            .unwrap_or_else(|error| Err(failure(&error.into(), &self.folder.path)))
+    }
+}
+
+#[async_trait]
+impl Store for FileStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreFailure> {
+        let key = key.clone();
+        self.run(move |folder| folder.get(&key)).await
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: &[u8],
+        expected: Option<u64>,
+    ) -> Result<Write, StoreFailure> {
+        let (key, value) = (key.clone(), value.to_owned());
+        self.run(move |folder| folder.put(&key, &value, expected))
+            .await
+    }
+
+    async fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
+        let key = key.clone();
+        self.run(move |folder| folder.delete(&key, expected)).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreFailure> {
+        let prefix = prefix.to_owned();
+        self.run(move |folder| folder.list(&prefix)).await
+    }
+
+    async fn lock(&self, wait: Duration) -> Result<Option<LockGuard>, StoreFailure> {
+        self.lock.lock(wait).await
+    }
+}
+
+/// A connection's folder. All methods block.
+#[derive(Debug)]
+struct Folder {
+    path: PathBuf,
+}
+
+/// What one file came to.
+enum File {
+    Whole(Decoded),
+    Missing,
+    Damaged(&'static str),
+}
+
+impl Folder {
+    fn guard_path(&self) -> PathBuf {
+        self.path.join(".guard")
+    }
+
+    fn current_path(&self, key: &Key) -> PathBuf {
+        self.path.join(key.as_str())
+    }
+
+    fn previous_path(&self, key: &Key) -> PathBuf {
+        self.path.join(format!("{}{PREVIOUS}", key.as_str()))
+    }
+
+    fn get(&self, key: &Key) -> Result<Option<Entry>, StoreFailure> {
+        // Without the guard: renaming is atomic, so a whole file is the entry.
+        if let File::Whole(decoded) = self.read(&self.current_path(key))? {
+            return Ok(Some(entry(decoded, false)));
+        }
+        let guard = self.guard()?;
+        self.load(key, &guard)
+    }
+
+    fn put(&self, key: &Key, value: &[u8], expected: Option<u64>) -> Result<Write, StoreFailure> {
+        if value.len() > MAX_VALUE {
+            let message = format!(
+                "{}: more than {MAX_VALUE} bytes",
+                self.current_path(key).display()
+            );
+            return Err(StoreFailure::new("too-large", message));
+        }
+        let guard = self.guard()?;
+        let current = self.load(key, &guard)?;
+        let last = current.as_ref().map(|entry| entry.revision);
+        if last != expected {
+            return Ok(Write::Conflict(current));
+        }
+        let revision = revision::next(last);
+        let new = self.write_aside(key, &entry_file::encode(revision, value))?;
+        if let Some(current) = current.filter(|entry| !entry.recovered) {
+            self.keep_previous(key, &current)?;
+        }
+        self.put_in_place(new, &self.current_path(key))?;
+        self.sync()?;
+        Ok(Write::Stored(revision))
+    }
+
+    fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
+        let guard = self.guard()?;
+        let current = self.load(key, &guard)?;
+        if current.as_ref().map(|entry| entry.revision) != Some(expected) {
+            return Ok(Write::Conflict(current));
+        }
+        self.remove_unfinished(key)?;
+        // A recovered entry lives in its previous generation alone; either way the last removal decides.
+        remove(&self.previous_path(key))?;
+        remove(&self.current_path(key))?;
+        self.sync()?;
+        Ok(Write::Stored(expected))
+    }
+
+    fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreFailure> {
+        let names = self.names()?;
+        let keys: BTreeSet<Key> = names
+            .iter()
+            .map(|name| name.strip_suffix(PREVIOUS).unwrap_or(name))
+            .filter(|name| name.starts_with(prefix))
+            .filter_map(|name| Key::new(name).ok())
+            .collect();
+        Ok(keys.into_iter().collect())
+    }
+
+    /// Keeps everybody else from changing anything.
+    fn guard(&self) -> Result<file_lock::Held, StoreFailure> {
+        file_lock::hold(&self.guard_path())
+    }
+
+    /// Reads the entry by the table at the top.
+    fn load(&self, key: &Key, _: &file_lock::Held) -> Result<Option<Entry>, StoreFailure> {
+        let current = self.current_path(key);
+        let damage = match self.read(&current)? {
+            File::Whole(decoded) => return Ok(Some(entry(decoded, false))),
+            File::Missing => None,
+            File::Damaged(what) => Some(what),
+        };
+        match (damage, self.read(&self.previous_path(key))?) {
+            (None, File::Missing) => Ok(None),
+            (None, File::Whole(previous)) => Ok(Some(entry(previous, true))),
+            (Some(_), File::Whole(previous)) => {
+                self.set_aside(key, &current)?;
+                Ok(Some(entry(previous, true)))
+            }
+            (Some(what), File::Missing | File::Damaged(_)) | (None, File::Damaged(what)) => {
+                Err(corrupt(&current, what))
+            }
+        }
+    }
+
+    fn read(&self, path: &Path) -> Result<File, StoreFailure> {
+        let Some(file) = private_file::open(path)? else {
+            return Ok(File::Missing);
+        };
+        let limit = MAX_VALUE + entry_file::MAX_HEADER;
+        let mut bytes = Vec::new();
+        file.take(limit as u64 + 1)
+            .read_to_end(&mut bytes)
+            .map_err(|error| failure(&error, path))?;
+        if bytes.len() > limit {
+            return Ok(File::Damaged("the file is too large"));
+        }
+        match entry_file::decode(bytes) {
+            Ok(decoded) => Ok(File::Whole(decoded)),
+            Err(Unreadable::Damaged(what)) => Ok(File::Damaged(what)),
+            Err(Unreadable::NewerFormat(format)) => Err(StoreFailure::new(
+                "newer-format",
+                format!(
+                    "{}: written by a later version (format {format})",
+                    path.display()
+                ),
+            )),
+        }
+    }
+
+    fn set_aside(&self, key: &Key, damaged: &Path) -> Result<(), StoreFailure> {
+        let mut number = 1;
+        let aside = loop {
+            let path = self.path.join(format!("{}.damaged-{number}", key.as_str()));
+            match fs::symlink_metadata(&path) {
+                Ok(_) => number += 1,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => break path,
+                Err(error) => return Err(failure(&error, &path)),
+            }
+        };
+        fs::rename(damaged, &aside).map_err(|error| failure(&error, &aside))?;
+        self.sync()
+    }
+
+    /// Writes a file of its own, durably. Dropping it removes it.
+    fn write_aside(&self, key: &Key, bytes: &[u8]) -> Result<NamedTempFile, StoreFailure> {
+        let at = |error: io::Error| failure(&error, &self.current_path(key));
+        let prefix = unfinished_prefix(key);
+        let mut builder = tempfile::Builder::new();
+        builder.prefix(&prefix);
+        if let Some(permissions) = private() {
+            builder.permissions(permissions);
+        }
+        let mut file = builder.tempfile_in(&self.path).map_err(at)?;
+        file.write_all(bytes).map_err(at)?;
+        file.as_file().sync_all().map_err(at)?;
+        Ok(file)
+    }
+
+    /// Gives the current generation its second name. `current` is what the file holds.
+    fn keep_previous(&self, key: &Key, current: &Entry) -> Result<(), StoreFailure> {
+        match self.link_previous(key) {
+            Ok(()) => Ok(()),
+            // There are file systems without hard links.
+            Err(_) => self.copy_previous(key, current),
+        }
+    }
+
+    /// Links under a third name first: `KEY.previous` is replaced and at no point missing.
+    fn link_previous(&self, key: &Key) -> io::Result<()> {
+        let current = self.current_path(key);
+        let prefix = unfinished_prefix(key);
+        let link = tempfile::Builder::new()
+            .prefix(&prefix)
+            .make_in(&self.path, |link| fs::hard_link(&current, link))?;
+        let path = link.path().to_owned();
+        link.persist(self.previous_path(key))?;
+        // Renaming one name of a file over another name of it does nothing and says that it worked.
+        match fs::remove_file(path) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+            _ => Ok(()),
+        }
+    }
+
+    fn copy_previous(&self, key: &Key, current: &Entry) -> Result<(), StoreFailure> {
+        let bytes = entry_file::encode(current.revision, &current.value);
+        let copy = self.write_aside(key, &bytes)?;
+        self.put_in_place(copy, &self.previous_path(key))
+    }
+
+    fn put_in_place(&self, file: NamedTempFile, path: &Path) -> Result<(), StoreFailure> {
+        match file.persist(path) {
+            Ok(_) => Ok(()),
+            Err(error) => Err(failure(&error.error, path)),
+        }
+    }
+
+    /// Removes what writes of this key that were cut short left behind. The guard is held, so none is in progress.
+    fn remove_unfinished(&self, key: &Key) -> Result<(), StoreFailure> {
+        let prefix = unfinished_prefix(key);
+        for name in self.names()? {
+            if name.starts_with(&prefix) {
+                remove(&self.path.join(name))?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Returns the names in the folder. Those that are no Unicode are none of ours.
+    fn names(&self) -> Result<Vec<String>, StoreFailure> {
+        let at = |error: io::Error| failure(&error, &self.path);
+        let mut names = Vec::new();
+        for entry in fs::read_dir(&self.path).map_err(at)? {
+            names.extend(entry.map_err(at)?.file_name().into_string());
+        }
+        Ok(names)
+    }
+
+    fn sync(&self) -> Result<(), StoreFailure> {
+        private_file::sync_folder(&self.path).map_err(|error| failure(&error, &self.path))
+    }
+}
+
+fn entry(decoded: Decoded, recovered: bool) -> Entry {
+    Entry {
+        value: decoded.value,
+        revision: decoded.revision,
+        recovered,
+    }
+}
+
+/// The key is followed by a dot, which no key holds: `.a.` is no beginning of a file of `a-b`.
+fn unfinished_prefix(key: &Key) -> String {
+    format!(".{}.", key.as_str())
+}
+
+fn corrupt(path: &Path, what: &str) -> StoreFailure {
+    let message = format!(
+        "{}: {what}, and there is no previous generation to fall back on; move the file away to start anew",
+        path.display()
+    );
+    StoreFailure::new("corrupt", message)
+}
+
+fn remove(path: &Path) -> Result<(), StoreFailure> {
+    match fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(failure(&error, path)),
+        _ => Ok(()),
+    }
+}
+
+#[cfg(unix)]
+fn private() -> Option<Permissions> {
+    use std::os::unix::fs::PermissionsExt;
+    Some(Permissions::from_mode(0o600))
+}
+
+#[cfg(not(unix))]
+fn private() -> Option<Permissions> {
+    None
+}
+
+#[cfg(test)]
+mod tests;
