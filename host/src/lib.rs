@@ -1,34 +1,72 @@
-//! Embeds the procore-auth plugin.
+//! Embeds the procore-auth plugin: keeps unattended agents signed in to Procore.
+//!
+//! A [`Plugin`] is the token logic, a WebAssembly component without any authority of its own. A [`Connection`] lends it what one
+//! environment, client id and account need: [`HttpClient`], [`Clock`], [`Random`], [`Store`] and [`Journal`], each a trait
+//! that an embedder may implement. Every call runs in a fresh instance within [`Limits`]; a plugin that misbehaves costs its
+//! caller one [`Error`].
 
+mod advice;
+mod api;
+mod bindings;
+mod call;
+mod capabilities;
 mod clock;
 mod connect_to;
+mod connection;
 mod connection_watch;
+mod diagnosis;
 mod egress;
 mod entry_file;
+mod epoch;
+mod error;
 mod file_lock;
 mod file_store;
+mod flight;
 mod http;
 mod https_client;
 mod journal;
 mod json_lines;
+mod lent;
+mod limits;
+mod login;
 mod memory_store;
+mod parked;
+mod plugin;
 mod private_file;
 mod random;
 mod revision;
 mod secret;
 mod settings;
+mod status;
+mod stopped;
 mod store;
+mod time;
+mod token;
+mod token_cache;
 
+pub use advice::{
+    Advice, Endpoint, EndpointSet, EndpointUrls, Observation, Redirect, RedirectKind,
+};
+pub use api::{ApiRequest, ApiResponse, Attempt, Decision, Outcome, Reply};
 pub use clock::{Clock, SystemClock};
 pub use connect_to::{ConnectTo, InvalidConnectTo, Target};
+pub use connection::{Connection, ConnectionBuilder, IncompleteConnection};
+pub use diagnosis::Diagnosis;
 pub use egress::{Destination, Egress, InvalidOrigin, Origin, Permit, Refusal};
+pub use error::{Error, ErrorKind};
 pub use file_store::FileStore;
 pub use http::{HttpClient, HttpFailure, RequestLimits};
 pub use https_client::{HttpsClient, HttpsClientBuilder, HttpsClientError};
 pub use journal::{Event, Fanout, Journal, Severity, TracingJournal};
 pub use json_lines::JsonLinesJournal;
+pub use limits::Limits;
+pub use login::Login;
 pub use memory_store::MemoryStore;
+pub use parked::{ParkedRequest, ParkedState, ReplayReport, Replayed};
+pub use plugin::{CONTRACT_VERSION, LoadError, Plugin};
 pub use random::{Random, SystemRandom};
 pub use secret::Secret;
 pub use settings::{ConnectionName, Environment, Grant, InvalidConnectionName, Policy, Settings};
+pub use status::{Health, Identity, Incident, Status, TokenTimes, Visit};
 pub use store::{Entry, Key, LockGuard, Store, StoreFailure, Write};
+pub use token::AccessToken;
