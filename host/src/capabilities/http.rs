@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
+use ::http::{HeaderMap, HeaderValue, Method, StatusCode, header::CONTENT_TYPE};
 
 use super::CallState;
 use crate::{
@@ -29,7 +29,10 @@ impl Host for CallState {
             let request = self.prepared(request)?;
             exchange(&self.lent, request, timeout).await
         };
-        Ok(sent.await.map(to_contract).map_err(|failure| Failure {
+        let reply = sent.await;
+        self.tokens_in_doubt |=
+            matches!(&reply, Ok(reply) if reply.status() == StatusCode::UNAUTHORIZED);
+        Ok(reply.map(to_contract).map_err(|failure| Failure {
             code: failure.code.to_owned(),
             message: failure.message,
             sent: failure.sent,
@@ -43,7 +46,7 @@ impl CallState {
         let asks_for_secret = matches!(&request.body, Body::Form(fields)
             if fields.iter().any(|field| matches!(field.value, FieldValue::ClientSecret)));
         let (url, destination) = self.egress().permit(&request.url, asks_for_secret)?;
-        self.reached_login |= destination == Destination::Login;
+        self.tokens_in_doubt |= destination == Destination::Login;
         let method = Method::from_bytes(request.method.as_bytes())
             .map_err(|_| invalid("the method is no token of RFC 9110"))?;
         let mut headers = headers(&request.headers)?;
