@@ -30,8 +30,8 @@ pub(crate) struct Call {
 /// How a call ended.
 pub(crate) struct Ended<T> {
     pub(crate) result: Result<T, Error>,
-    /// Whether the tokens may be others than before.
-    pub(crate) reached_login: bool,
+    /// Whether a token from before may be no good now.
+    pub(crate) tokens_in_doubt: bool,
 }
 
 impl Call {
@@ -93,7 +93,7 @@ impl Call {
             entry(&instance, &mut store).await
         }
         .await;
-        let reached_login = store.data().reached_login;
+        let tokens_in_doubt = store.data().tokens_in_doubt;
         // Frees the lock before anyone hears of the result.
         drop(store);
         let result = match answer {
@@ -109,7 +109,7 @@ impl Call {
         };
         Ended {
             result,
-            reached_login,
+            tokens_in_doubt,
         }
     }
 

@@ -29,8 +29,8 @@ pub(crate) struct CallState {
     /// On the scale of the elapsed time.
     deadline: Duration,
     host_calls_left: u32,
-    /// Whether the plugin sent something to the login origin: the tokens may be others now.
-    pub(crate) reached_login: bool,
+    /// Whether the plugin sent something to the login origin, or a token was refused: a token from before may be no good now.
+    pub(crate) tokens_in_doubt: bool,
     /// Held by this call; freed with it.
     lock: Option<LockGuard>,
     pub(crate) meter: ComputeMeter,
@@ -48,7 +48,7 @@ impl CallState {
             deadline: lent.clock.elapsed().saturating_add(deadline),
             probing,
             host_calls_left: lent.limits.host_calls,
-            reached_login: false,
+            tokens_in_doubt: false,
             lock: None,
             meter,
             memory: MemoryLimit::new(lent.limits.memory),

@@ -271,7 +271,7 @@ impl Connection {
             .within(self.0.lent.limits.replay_deadline)
     }
 
-    /// Makes a call that may refresh on its way; if it did, the cached token is no longer the newest.
+    /// Makes a call that may refresh on its way; where it did, or saw a token refused, the cached one is dropped.
     async fn run<T, F>(&self, call: Call, entry: F) -> Result<T, Error>
     where
         T: Send + 'static,
@@ -287,9 +287,9 @@ impl Connection {
             .detached(async move {
                 let Ended {
                     result,
-                    reached_login,
+                    tokens_in_doubt,
                 } = call.execute(entry).await;
-                if reached_login {
+                if tokens_in_doubt {
                     shared.cache.clear();
                 }
                 flat(result)

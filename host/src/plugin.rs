@@ -2,6 +2,7 @@
 
 use std::{fmt, fs, io, path::Path, path::PathBuf, sync::Arc};
 
+use semver::Version;
 use tokio::sync::Semaphore;
 use wasmtime::{
     Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
@@ -243,12 +244,13 @@ fn contract_name(name: &str) -> Option<(&str, &str)> {
     Some(name.split_once('@').unwrap_or((name, "none")))
 }
 
-/// Accepts every version that is compatible by `wit/VERSIONING.md`: while the major version is 0, the minor one must be equal.
+/// Accepts every version that is compatible by `wit/VERSIONING.md`.
 fn check_version(version: &str) -> Result<(), LoadError> {
-    let line = |version: &str| -> Vec<String> {
-        version.split('.').take(2).map(ToOwned::to_owned).collect()
+    let compatible = match (Version::parse(version), Version::parse(CONTRACT_VERSION)) {
+        (Ok(theirs), Ok(ours)) => line(&theirs) == line(&ours),
+        _ => false,
     };
-    if line(version) == line(CONTRACT_VERSION) {
+    if compatible {
         Ok(())
     } else {
         Err(LoadError::ContractVersion {
@@ -256,6 +258,12 @@ fn check_version(version: &str) -> Result<(), LoadError> {
             host: CONTRACT_VERSION,
         })
     }
+}
+
+/// What two compatible versions have in common: the major version, and while that is 0, the minor one too.
+fn line(version: &Version) -> (u64, Option<u64>) {
+    let minor = (version.major == 0).then_some(version.minor);
+    (version.major, minor)
 }
 
 fn foreign_import(name: &str) -> LoadError {
@@ -277,6 +285,14 @@ mod tests {
     #[test]
     fn a_pool_is_had_where_address_space_is() {
         Engine::new(config().allocation_strategy(pool())).expect("a pool");
+    }
+
+    #[test]
+    fn patch_versions_are_compatible() {
+        assert!(check_version("0.1.9").is_ok());
+        for other in ["0.2.0", "1.1.0", "none", ""] {
+            assert!(check_version(other).is_err(), "{other}");
+        }
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use ::http::{HeaderValue, header::CONTENT_TYPE};
+use ::http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 
 use super::CallState;
 use crate::{
@@ -29,7 +29,10 @@ impl Host for CallState {
             let request = self.prepared(request)?;
             exchange(&self.lent, request, timeout).await
         };
-        Ok(sent.await.map(to_contract).map_err(|failure| Failure {
+        let reply = sent.await;
+        self.tokens_in_doubt |=
+            matches!(&reply, Ok(reply) if reply.status() == StatusCode::UNAUTHORIZED);
+        Ok(reply.map(to_contract).map_err(|failure| Failure {
             code: failure.code.to_owned(),
             message: failure.message,
             sent: failure.sent,
@@ -46,7 +49,7 @@ impl CallState {
             .egress()
             .permit(&request.method, &request.url, asks_for_secret)?;
         let destination = permit.destination;
-        self.reached_login |= destination == Destination::Login;
+        self.tokens_in_doubt |= destination == Destination::Login;
         let given = request.headers.iter();
         let given = given.map(|header| (header.name.as_str(), header.value.as_str()));
         let mut headers = self.egress().permit_headers(given)?;
