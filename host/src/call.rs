@@ -1,0 +1,193 @@
+//! One call of the plugin: a fresh instance on a task of its own.
+
+use std::{pin::Pin, sync::Arc, time::Duration};
+
+use wasmtime::{Store, UpdateDeadline};
+
+use crate::{
+    Error, Plugin,
+    bindings::{Plugin as Instance, procore::auth::types},
+    capabilities::CallState,
+    lent::Lent,
+    stopped::{self, Stopped},
+};
+
+/// How long after its deadline a call's caller gets an answer at the latest. The time between is for saving.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// What an exported function gives.
+pub(crate) type Answer<'a, T> =
+    Pin<Box<dyn Future<Output = wasmtime::Result<Result<T, types::Error>>> + Send + 'a>>;
+
+/// A call that is about to be made.
+pub(crate) struct Call {
+    plugin: Plugin,
+    lent: Arc<Lent>,
+    function: &'static str,
+    deadline: Duration,
+    probing: bool,
+}
+
+/// How a call ended.
+pub(crate) struct Ended<T> {
+    pub(crate) result: Result<T, Error>,
+    /// Whether the tokens may be others than before.
+    pub(crate) reached_login: bool,
+}
+
+impl Call {
+    pub(crate) fn new(plugin: Plugin, lent: Arc<Lent>, function: &'static str) -> Self {
+        Self {
+            deadline: lent.limits.deadline,
+            probing: false,
+            plugin,
+            lent,
+            function,
+        }
+    }
+
+    /// Gives the call another deadline.
+    pub(crate) fn within(self, deadline: Duration) -> Self {
+        Self { deadline, ..self }
+    }
+
+    /// Lets the call ask the other environments about a token.
+    pub(crate) fn probing(self) -> Self {
+        Self {
+            probing: true,
+            ..self
+        }
+    }
+
+    /// Returns the call's watch over those who wait for it.
+    pub(crate) fn patience(&self) -> Patience {
+        Patience {
+            lent: Arc::clone(&self.lent),
+            function: self.function,
+            span: self.deadline.saturating_add(GRACE),
+        }
+    }
+
+    /// Makes the call, detached from its caller.
+    pub(crate) async fn run<T, F>(self, entry: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Instance, &'a mut Store<CallState>) -> Answer<'a, T> + Send + 'static,
+    {
+        let patience = self.patience();
+        patience
+            .detached(async { self.execute(entry).await.result })
+            .await
+    }
+
+    /// Makes the call. To be run on a task that nobody cancels.
+    pub(crate) async fn execute<T, F>(self, entry: F) -> Ended<T>
+    where
+        F: for<'a> FnOnce(&'a Instance, &'a mut Store<CallState>) -> Answer<'a, T> + Send,
+    {
+        let loaded = self.plugin.loaded();
+        // The semaphore is never closed; without a permit the pool says no.
+        let _admitted = loaded.admission.acquire().await;
+        let mut store = self.store();
+        let answer = async {
+            let instance = loaded.component.instantiate_async(&mut store).await?;
+            entry(&instance, &mut store).await
+        }
+        .await;
+        let reached_login = store.data().reached_login;
+        // Frees the lock before anyone hears of the result.
+        drop(store);
+        let result = match answer {
+            Ok(result) => {
+                self.lent.note_success(self.function);
+                result.map_err(Error::from)
+            }
+            Err(error) => {
+                let error = stopped::to_error(&error);
+                self.lent.note_fault(self.function, &error);
+                Err(error)
+            }
+        };
+        Ended {
+            result,
+            reached_login,
+        }
+    }
+
+    fn store(&self) -> Store<CallState> {
+        let loaded = self.plugin.loaded();
+        let meter = loaded.ticker.meter(self.lent.limits.compute);
+        let state = CallState::new(Arc::clone(&self.lent), self.probing, self.deadline, meter);
+        let mut store = Store::new(&loaded.engine, state);
+        store.limiter(|state| &mut state.memory);
+        store.set_epoch_deadline(1);
+        store.epoch_deadline_callback(|store| {
+            let meter = &store.data().meter;
+            if meter.is_exhausted() {
+                return Err(Stopped::OutOfTime.into());
+            }
+            let pause = meter.pause();
+            let others_turn = Box::pin(async move {
+                tokio::task::yield_now().await;
+                drop(pause);
+            });
+            Ok(UpdateDeadline::YieldCustom(1, others_turn))
+        });
+        store
+    }
+}
+
+/// How long a caller waits for a call that goes on without it.
+pub(crate) struct Patience {
+    lent: Arc<Lent>,
+    function: &'static str,
+    span: Duration,
+}
+
+impl Patience {
+    /// Runs `work` on a task of its own, which goes on to its end where the caller gives up or the patience does.
+    pub(crate) async fn detached<T: Send + 'static>(
+        self,
+        work: impl Future<Output = Result<T, Error>> + Send + 'static,
+    ) -> Result<T, Error> {
+        let task = tokio::spawn(work);
+        self.wait(async {
+            task.await
+                .unwrap_or_else(|_| Err(self.fault(host_panicked())))
+        })
+        .await
+    }
+
+    /// Waits for a call that runs elsewhere.
+    pub(crate) async fn wait<T>(
+        &self,
+        outcome: impl Future<Output = Result<T, Error>>,
+    ) -> Result<T, Error> {
+        tokio::time::timeout(self.span, outcome)
+            .await
+            .unwrap_or_else(|_| Err(self.fault(out_of_time())))
+    }
+
+    fn fault(&self, error: Error) -> Error {
+        self.lent.note_fault(self.function, &error);
+        error
+    }
+}
+
+fn out_of_time() -> Error {
+    Error::internal(
+        "plugin-out-of-time",
+        "the call did not end within its deadline; it goes on in the background".to_owned(),
+        "most likely the store does not answer",
+        "check the disk or the database that holds the tokens, and call again",
+    )
+}
+
+pub(crate) fn host_panicked() -> Error {
+    Error::internal(
+        "host-panicked",
+        "the host panicked while the plugin ran".to_owned(),
+        "a defect of this host or of a capability that was given to it",
+        "look for the panic message in the log, and report it",
+    )
+}

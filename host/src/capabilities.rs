@@ -1,0 +1,81 @@
+//! The host's side of the contract: what a plugin call reaches when it calls an import.
+//!
+//! One [`CallState`] serves one call. Every import counts towards the call's limit, stops the measuring of its computing, and
+//! waits no longer than the call's deadline.
+
+mod clock;
+mod connection;
+mod http;
+mod journal;
+mod random;
+mod store;
+
+use std::{sync::Arc, time::Duration};
+
+use crate::{
+    LockGuard,
+    bindings::procore::auth::types,
+    egress::Egress,
+    epoch::{ComputeMeter, Pause},
+    lent::Lent,
+    stopped::{MemoryLimit, Stopped},
+};
+
+/// What one plugin call has at hand and has used up.
+pub(crate) struct CallState {
+    lent: Arc<Lent>,
+    /// Whether the call may ask the other environments about a token.
+    probing: bool,
+    /// On the scale of the elapsed time.
+    deadline: Duration,
+    host_calls_left: u32,
+    /// Whether the plugin sent something to the login origin: the tokens may be others now.
+    pub(crate) reached_login: bool,
+    /// Held by this call; freed with it.
+    lock: Option<LockGuard>,
+    pub(crate) meter: ComputeMeter,
+    pub(crate) memory: MemoryLimit,
+}
+
+impl CallState {
+    pub(crate) fn new(
+        lent: Arc<Lent>,
+        probing: bool,
+        deadline: Duration,
+        meter: ComputeMeter,
+    ) -> Self {
+        Self {
+            deadline: lent.clock.elapsed().saturating_add(deadline),
+            probing,
+            host_calls_left: lent.limits.host_calls,
+            reached_login: false,
+            lock: None,
+            meter,
+            memory: MemoryLimit::new(lent.limits.memory),
+            lent,
+        }
+    }
+
+    /// Counts a call of the host, and stops the measuring of the plugin's computing until the pause is dropped.
+    fn enter(&mut self) -> wasmtime::Result<Pause> {
+        self.host_calls_left = self
+            .host_calls_left
+            .checked_sub(1)
+            .ok_or(Stopped::TooManyHostCalls)?;
+        Ok(self.meter.pause())
+    }
+
+    fn time_left(&self) -> Duration {
+        self.deadline.saturating_sub(self.lent.clock.elapsed())
+    }
+
+    fn egress(&self) -> &Egress {
+        if self.probing {
+            &self.lent.probing_egress
+        } else {
+            &self.lent.egress
+        }
+    }
+}
+
+impl types::Host for CallState {}

@@ -1,0 +1,187 @@
+//! HTTP to the connection's own origins.
+
+use std::time::Duration;
+
+use ::http::{HeaderMap, HeaderValue, Method, header::CONTENT_TYPE};
+
+use super::CallState;
+use crate::{
+    HttpFailure, RequestLimits, Secret,
+    bindings::procore::auth::{
+        http::{Body, Failure, FieldValue, FormField, Host, Request, Response},
+        types::Header,
+    },
+    egress::{self, Destination, Refusal},
+    lent::Lent,
+    time::from_millis,
+};
+
+/// How much longer than its timeout an HTTP client may take before it is given up.
+const OVERTIME: Duration = Duration::from_secs(5);
+
+const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
+
+impl Host for CallState {
+    async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, Failure>> {
+        let _pause = self.enter()?;
+        let timeout = from_millis(request.timeout).min(self.time_left());
+        let sent = async {
+            let request = self.prepared(request)?;
+            exchange(&self.lent, request, timeout).await
+        };
+        Ok(sent.await.map(to_contract).map_err(|failure| Failure {
+            code: failure.code.to_owned(),
+            message: failure.message,
+            sent: failure.sent,
+        }))
+    }
+}
+
+impl CallState {
+    /// Applies the egress policy, and fills in the client secret where it belongs.
+    fn prepared(&mut self, request: Request) -> Result<::http::Request<Vec<u8>>, HttpFailure> {
+        let asks_for_secret = matches!(&request.body, Body::Form(fields)
+            if fields.iter().any(|field| matches!(field.value, FieldValue::ClientSecret)));
+        let (url, destination) = self.egress().permit(&request.url, asks_for_secret)?;
+        self.reached_login |= destination == Destination::Login;
+        let method = Method::from_bytes(request.method.as_bytes())
+            .map_err(|_| invalid("the method is no token of RFC 9110"))?;
+        let mut headers = headers(&request.headers)?;
+        let body = match request.body {
+            Body::Empty => Vec::new(),
+            Body::Bytes(bytes) => bytes,
+            Body::Form(fields) => {
+                headers.insert(CONTENT_TYPE, FORM);
+                // The policy has said so already; the secret itself is handed out on this line's word alone.
+                let secret =
+                    (destination == Destination::Login).then_some(&self.lent.client_secret);
+                encoded(fields, secret)?
+            }
+        };
+        let mut prepared = ::http::Request::builder()
+            .method(method)
+            .uri(url.as_str())
+            .body(body)
+            .map_err(|_| invalid("the URL is not acceptable"))?;
+        *prepared.headers_mut() = headers;
+        Ok(prepared)
+    }
+}
+
+async fn exchange(
+    lent: &Lent,
+    request: ::http::Request<Vec<u8>>,
+    timeout: Duration,
+) -> Result<::http::Response<Vec<u8>>, HttpFailure> {
+    if timeout.is_zero() {
+        return Err(failure(
+            "timeout",
+            "no time was left for the request",
+            false,
+        ));
+    }
+    let reply_size = lent.limits.reply_size;
+    let limits = RequestLimits {
+        timeout,
+        reply_size,
+    };
+    let reply = lent.http.send(request, limits);
+    let reply = tokio::time::timeout(timeout.saturating_add(OVERTIME), reply)
+        .await
+        .unwrap_or_else(|_| Err(failure("timeout", "the HTTP client did not return", true)))?;
+    if reply.body().len() > reply_size {
+        return Err(failure(
+            "reply-too-large",
+            "the reply is longer than it may be",
+            true,
+        ));
+    }
+    Ok(reply)
+}
+
+fn headers(given: &[Header]) -> Result<HeaderMap, HttpFailure> {
+    let mut headers = HeaderMap::new();
+    for header in given {
+        let (name, value) = egress::check_header(&header.name, &header.value)?;
+        headers
+            .try_append(name, value)
+            .map_err(|_| invalid("there are too many headers"))?;
+    }
+    Ok(headers)
+}
+
+/// Encodes a form; `secret` is `None` where it must not be sent.
+fn encoded(fields: Vec<FormField>, secret: Option<&Secret>) -> Result<Vec<u8>, HttpFailure> {
+    let mut form = form_urlencoded::Serializer::new(String::new());
+    for field in fields {
+        match field.value {
+            FieldValue::Text(text) => form.append_pair(&field.name, &text),
+            FieldValue::ClientSecret => {
+                let secret = secret.ok_or_else(|| {
+                    failure(
+                        "secret-not-permitted",
+                        "the client secret goes to the login origin only",
+                        false,
+                    )
+                })?;
+                form.append_pair(&field.name, secret.expose())
+            }
+        };
+    }
+    Ok(form.finish().into_bytes())
+}
+
+fn to_contract(reply: ::http::Response<Vec<u8>>) -> Response {
+    let (parts, body) = reply.into_parts();
+    let headers = parts.headers.iter().map(|(name, value)| Header {
+        name: name.as_str().to_owned(),
+        value: String::from_utf8_lossy(value.as_bytes()).into_owned(),
+    });
+    Response {
+        status: parts.status.as_u16(),
+        headers: headers.collect(),
+        body,
+    }
+}
+
+impl From<Refusal> for HttpFailure {
+    fn from(refusal: Refusal) -> Self {
+        failure(refusal.code, &refusal.message, false)
+    }
+}
+
+fn invalid(message: &str) -> HttpFailure {
+    failure("invalid-request", message, false)
+}
+
+fn failure(code: &'static str, message: &str, sent: bool) -> HttpFailure {
+    HttpFailure {
+        code,
+        message: message.to_owned(),
+        sent,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn field(value: FieldValue) -> Vec<FormField> {
+        vec![FormField {
+            name: "client_secret".to_owned(),
+            value,
+        }]
+    }
+
+    #[test]
+    fn the_secret_is_filled_in_for_the_login_origin_only() {
+        let secret = Secret::new("a b&c");
+        let form = encoded(field(FieldValue::ClientSecret), Some(&secret)).expect("permitted");
+        assert_eq!(form, b"client_secret=a+b%26c");
+        let refused = encoded(field(FieldValue::ClientSecret), None).expect_err("refused");
+        assert_eq!(
+            (refused.code, refused.sent),
+            ("secret-not-permitted", false)
+        );
+    }
+}

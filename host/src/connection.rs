@@ -1,0 +1,483 @@
+//! One connection to Procore.
+
+use std::{fmt, process, sync::Arc, time::Duration};
+
+use wasmtime::Store as Instantiated;
+
+use crate::{
+    AccessToken, ApiRequest, Attempt, Clock, Decision, Diagnosis, Error, HttpClient, Identity,
+    Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Random, ReplayReport, Secret, Settings,
+    Status, Store, SystemClock, SystemRandom, Visit,
+    bindings::Plugin as Instance,
+    call::{Answer, Call, Ended},
+    capabilities::CallState,
+    egress::Egress,
+    flight::{Flights, Pilot, Wanted},
+    lent::{self, Lent},
+    time::millis,
+    token_cache::TokenCache,
+};
+
+/// One connection: one environment, one client id, one user or service account. Clones share it.
+///
+/// The methods need a tokio runtime with time. Every call but a cached [`Connection::access_token`] runs on a task of its own: a
+/// caller that gives up, or whose future is dropped, does not cut a refresh in half. A runtime that shuts down does; wait for
+/// open calls before.
+///
+/// All of them fail with [`crate::ErrorKind::Internal`] where the plugin is at fault, with [`crate::ErrorKind::Storage`] and
+/// [`crate::ErrorKind::Busy`] where the store is, and further as they say.
+#[derive(Clone)]
+pub struct Connection(Arc<Shared>);
+
+struct Shared {
+    plugin: Plugin,
+    settings: Settings,
+    lent: Arc<Lent>,
+    cache: TokenCache,
+    flights: Flights,
+}
+
+impl Connection {
+    /// Begins a connection. [`ConnectionBuilder::http`] and [`ConnectionBuilder::store`] must be given.
+    pub fn builder(plugin: &Plugin, settings: Settings) -> ConnectionBuilder {
+        ConnectionBuilder {
+            plugin: plugin.clone(),
+            settings,
+            http: None,
+            store: None,
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(SystemRandom),
+            journals: Vec::new(),
+            limits: Limits::default(),
+            actor: None,
+        }
+    }
+
+    /// Returns the settings that the connection was built with.
+    pub fn settings(&self) -> &Settings {
+        &self.0.settings
+    }
+
+    /// Returns an access token that is good now, and refreshes it first where that is due.
+    ///
+    /// While the token is not due for a refresh, this takes no lock, does no I/O and does not enter the plugin. Otherwise all
+    /// who ask at once share one plugin call. Where a refresh fails and the old token still lives, the old token is returned.
+    ///
+    /// Errors: `SignInRequired`, `Configuration` or `Unavailable` where there is no token.
+    pub async fn access_token(&self) -> Result<AccessToken, Error> {
+        match self.0.cache.current(&*self.0.lent.clock) {
+            Some(token) => Ok(token),
+            None => self.shared_token(None).await,
+        }
+    }
+
+    /// Returns a token to use instead of `rejected`, which the server answered with 401. All who report the same token at once
+    /// share one plugin call, and at most one refresh is made for one token.
+    ///
+    /// Errors: as [`Connection::access_token`]; `Configuration` where a freshly refreshed token is rejected too.
+    pub async fn renew_rejected(&self, rejected: &Secret) -> Result<AccessToken, Error> {
+        self.0.cache.clear_where(|token| token.bearer() == rejected);
+        self.shared_token(Some(rejected.clone())).await
+    }
+
+    /// Begins a sign-in and remembers its `state`. A later call replaces an earlier one.
+    ///
+    /// Errors: `Configuration` where the grant needs no sign-in or the redirect URI cannot work.
+    pub async fn begin_login(&self) -> Result<Login, Error> {
+        self.run(self.call("begin-login"), |plugin, store| {
+            Box::pin(plugin.procore_auth_auth().call_begin_login(store))
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Finishes the sign-in with what came back: the whole callback URL, its query, or the code alone where the redirect URI is
+    /// out-of-band.
+    ///
+    /// Errors: `InvalidInput` where `state` does not match, the person refused, or the code was used or has expired;
+    /// `Configuration` where the server does not know the client; `Unavailable` where it could not be reached.
+    pub async fn finish_login(&self, callback: Secret) -> Result<Status, Error> {
+        self.change(self.call("finish-login"), move |plugin, store| {
+            Box::pin(async move {
+                plugin
+                    .procore_auth_auth()
+                    .call_finish_login(store, callback.expose())
+                    .await
+            })
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Asks Procore who the token acts as, and keeps the answer as evidence.
+    ///
+    /// Errors: as [`Connection::access_token`].
+    pub async fn verify(&self) -> Result<Identity, Error> {
+        self.run(self.call("verify"), |plugin, store| {
+            Box::pin(plugin.procore_auth_auth().call_verify(store))
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Signs out: revokes the tokens at the server, then deletes them from the store. Where the server cannot be reached the
+    /// tokens stay, so that it can be tried again.
+    ///
+    /// Errors: `Unavailable`.
+    pub async fn revoke(&self) -> Result<(), Error> {
+        self.change(self.call("revoke"), |plugin, store| {
+            Box::pin(plugin.procore_auth_auth().call_revoke(store))
+        })
+        .await
+    }
+
+    /// Deletes the tokens from the store without telling the server.
+    pub async fn forget(&self) -> Result<(), Error> {
+        self.change(self.call("forget"), |plugin, store| {
+            Box::pin(plugin.procore_auth_auth().call_forget(store))
+        })
+        .await
+    }
+
+    /// Takes over tokens from elsewhere: the bytes of a token endpoint's reply as a script saved it. Nothing is spent by this.
+    /// Existing tokens are replaced only where `replace` is true.
+    ///
+    /// Errors: `InvalidInput` where the bytes are no such reply.
+    pub async fn adopt(&self, reply: Vec<u8>, replace: bool) -> Result<Status, Error> {
+        self.change(self.call("adopt"), move |plugin, store| {
+            Box::pin(async move {
+                plugin
+                    .procore_auth_auth()
+                    .call_adopt(store, &reply, replace)
+                    .await
+            })
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Tells how the connection is. Sends nothing and takes no lock.
+    pub async fn status(&self) -> Result<Status, Error> {
+        self.run(self.call("status"), |plugin, store| {
+            Box::pin(plugin.procore_auth_auth().call_status(store))
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Does what is due: refreshes, replays parked requests, raises and clears the incident. `next_visit` is how long it takes
+    /// until the keeper comes by again; `None` where it comes back at the moment that it is told.
+    ///
+    /// A visit that meets trouble is no error: the trouble stands in the status.
+    pub async fn upkeep(&self, next_visit: Option<Duration>) -> Result<Visit, Error> {
+        let next_visit = next_visit.map(millis);
+        self.run(self.replaying("upkeep"), move |plugin, store| {
+            Box::pin(plugin.procore_auth_auth().call_upkeep(store, next_visit))
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Sends a request with a fresh token: answers one 401 with one renewal and one resend, waits as 429 and 503 ask, and repeats
+    /// only what is safe to repeat.
+    ///
+    /// Errors: `InvalidInput` for an unacceptable request; those of [`Connection::access_token`] where there is no token;
+    /// `Unavailable` where no attempt was answered and none was executed; `UnknownOutcome` where one may have been.
+    pub async fn send(&self, request: ApiRequest) -> Result<Outcome, Error> {
+        let own = request
+            .timeout
+            .unwrap_or(self.0.settings.policy.call_timeout);
+        let call = self
+            .call("send")
+            .within(self.0.lent.limits.deadline.saturating_add(own));
+        self.run(call, move |plugin, store| {
+            Box::pin(async move {
+                let request = request.into();
+                plugin.procore_auth_api().call_send(store, &request).await
+            })
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Decides what to do after an attempt of a caller with an HTTP client of its own: the same policy as in
+    /// [`Connection::send`]. Sends nothing and reads nothing.
+    pub async fn assess(&self, attempt: Attempt) -> Result<Decision, Error> {
+        self.run(self.call("assess"), move |plugin, store| {
+            Box::pin(async move {
+                let attempt = attempt.into();
+                let decision = plugin.procore_auth_api().call_assess(store, &attempt);
+                decision.await.map(Ok)
+            })
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Lists the parked requests in the order in which they were parked.
+    pub async fn parked(&self) -> Result<Vec<ParkedRequest>, Error> {
+        self.run(self.call("parked"), |plugin, store| {
+            Box::pin(plugin.procore_auth_api().call_parked(store))
+        })
+        .await
+        .map(|requests| requests.into_iter().map(Into::into).collect())
+    }
+
+    /// Replays the queued requests in order, or the one that is named, whatever its state.
+    ///
+    /// Errors: `InvalidInput` where there is no such request.
+    pub async fn replay(&self, id: Option<&str>) -> Result<ReplayReport, Error> {
+        let id = id.map(ToOwned::to_owned);
+        self.run(self.replaying("replay"), move |plugin, store| {
+            Box::pin(async move {
+                plugin
+                    .procore_auth_api()
+                    .call_replay(store, id.as_deref())
+                    .await
+            })
+        })
+        .await
+        .map(Into::into)
+    }
+
+    /// Deletes a parked request.
+    ///
+    /// Errors: `InvalidInput` where there is no such request.
+    pub async fn discard(&self, id: &str) -> Result<(), Error> {
+        let id = id.to_owned();
+        self.run(self.call("discard"), move |plugin, store| {
+            Box::pin(async move { plugin.procore_auth_api().call_discard(store, &id).await })
+        })
+        .await
+    }
+
+    /// Looks for the cause of trouble with this connection, and returns what it found, most likely first; empty where all is
+    /// well. Asks the environments' `token/info` and `/rest/v1.0/me`; spends nothing.
+    pub async fn diagnose(&self) -> Result<Vec<Diagnosis>, Error> {
+        self.run(self.call("diagnose").probing(), |plugin, store| {
+            Box::pin(plugin.procore_auth_advice().call_diagnose(store))
+        })
+        .await
+        .map(|found| found.into_iter().map(Into::into).collect())
+    }
+
+    fn call(&self, function: &'static str) -> Call {
+        let Shared { plugin, lent, .. } = &*self.0;
+        Call::new(plugin.clone(), Arc::clone(lent), function)
+    }
+
+    fn replaying(&self, function: &'static str) -> Call {
+        self.call(function)
+            .within(self.0.lent.limits.replay_deadline)
+    }
+
+    /// Makes a call that may refresh on its way; if it did, the cached token is no longer the newest.
+    async fn run<T, F>(&self, call: Call, entry: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Instance, &'a mut Instantiated<CallState>) -> Answer<'a, T>
+            + Send
+            + 'static,
+    {
+        let shared = Arc::clone(&self.0);
+        call.patience()
+            .detached(async move {
+                let Ended {
+                    result,
+                    reached_login,
+                } = call.execute(entry).await;
+                if reached_login {
+                    shared.cache.clear();
+                }
+                result
+            })
+            .await
+    }
+
+    /// Makes a call that changes whose tokens they are: nothing from before it is served during it or after it.
+    async fn change<T, F>(&self, call: Call, entry: F) -> Result<T, Error>
+    where
+        T: Send + 'static,
+        F: for<'a> FnOnce(&'a Instance, &'a mut Instantiated<CallState>) -> Answer<'a, T>
+            + Send
+            + 'static,
+    {
+        let shared = Arc::clone(&self.0);
+        call.patience()
+            .detached(async move {
+                shared.cache.clear();
+                let result = call.execute(entry).await.result;
+                shared.cache.clear();
+                result
+            })
+            .await
+    }
+
+    /// Gets a token from the plugin, in one call for all who want the same.
+    async fn shared_token(&self, instead_of: Option<Secret>) -> Result<AccessToken, Error> {
+        let wanted = Wanted {
+            generation: self.0.cache.generation(),
+            instead_of,
+        };
+        let call = self.call(match wanted.instead_of {
+            None => "access-token",
+            Some(_) => "renew-rejected",
+        });
+        let patience = call.patience();
+        let seat = self.0.flights.board(&wanted, |pilot| {
+            tokio::spawn(Arc::clone(&self.0).fetch_token(call, wanted.clone(), pilot));
+        });
+        patience.wait(seat.outcome()).await
+    }
+}
+
+impl Shared {
+    async fn fetch_token(self: Arc<Self>, call: Call, wanted: Wanted, pilot: Pilot) {
+        let rejected = wanted.instead_of.clone();
+        let ended = call
+            .execute(move |plugin, store| {
+                Box::pin(async move {
+                    let auth = plugin.procore_auth_auth();
+                    match rejected {
+                        None => auth.call_access_token(store).await,
+                        Some(rejected) => auth.call_renew_rejected(store, rejected.expose()).await,
+                    }
+                })
+            })
+            .await;
+        let result = ended.result.map(AccessToken::from);
+        if let Ok(token) = &result {
+            let clock = &*self.lent.clock;
+            self.cache.fill(token.clone(), wanted.generation, clock);
+        }
+        self.flights.land(&wanted, &pilot, result);
+    }
+}
+
+impl fmt::Debug for Connection {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Connection")
+            .field("settings", &self.0.settings)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Collects what a [`Connection`] needs.
+#[must_use]
+pub struct ConnectionBuilder {
+    plugin: Plugin,
+    settings: Settings,
+    http: Option<Arc<dyn HttpClient>>,
+    store: Option<Arc<dyn Store>>,
+    clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
+    journals: Vec<Arc<dyn Journal>>,
+    limits: Limits,
+    actor: Option<String>,
+}
+
+/// A connection was built without something that it needs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("a connection needs {0}")]
+pub struct IncompleteConnection(&'static str);
+
+impl ConnectionBuilder {
+    /// Sets the client that carries out HTTP requests.
+    pub fn http(mut self, http: Arc<dyn HttpClient>) -> Self {
+        self.http = Some(http);
+        self
+    }
+
+    /// Sets the store of this connection's tokens and parked requests. No other connection may use the same.
+    pub fn store(mut self, store: Arc<dyn Store>) -> Self {
+        self.store = Some(store);
+        self
+    }
+
+    /// Sets the clock; by default the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = clock;
+        self
+    }
+
+    /// Sets the source of randomness; by default the machine's.
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.random = random;
+        self
+    }
+
+    /// Adds a sink for events. Each gets every event.
+    pub fn journal(mut self, journal: Arc<dyn Journal>) -> Self {
+        self.journals.push(journal);
+        self
+    }
+
+    /// Sets what one call may take.
+    pub fn limits(mut self, limits: Limits) -> Self {
+        self.limits = limits;
+        self
+    }
+
+    /// Names who acts, for records; by default the machine's name and the process id, such as `agent-host/4121`.
+    pub fn actor(mut self, actor: impl Into<String>) -> Self {
+        self.actor = Some(actor.into());
+        self
+    }
+
+    /// Makes the connection. Sends nothing and reads nothing.
+    pub fn build(self) -> Result<Connection, IncompleteConnection> {
+        let egress = Egress::for_environment(self.settings.environment);
+        let actor = self.actor.unwrap_or_else(default_actor);
+        let lent = Lent {
+            settings: lent::settings(&self.settings, actor),
+            client_secret: self.settings.client_secret.clone(),
+            probing_egress: egress.clone().with_token_info_probes(),
+            egress,
+            http: self.http.ok_or(IncompleteConnection("an HTTP client"))?,
+            clock: self.clock,
+            random: self.random,
+            store: self.store.ok_or(IncompleteConnection("a store"))?,
+            journals: self.journals,
+            limits: roomy(self.limits, &self.settings),
+            faulty: std::sync::Mutex::default(),
+        };
+        Ok(Connection(Arc::new(Shared {
+            plugin: self.plugin,
+            settings: self.settings,
+            lent: Arc::new(lent),
+            cache: TokenCache::default(),
+            flights: Flights::default(),
+        })))
+    }
+}
+
+/// Lengthens deadlines that leave no room for what the policy allows: the wait for the lock, and two requests for a token.
+fn roomy(limits: Limits, settings: &Settings) -> Limits {
+    let policy = &settings.policy;
+    let least = policy
+        .token_timeout
+        .saturating_mul(2)
+        .saturating_add(policy.lock_wait);
+    Limits {
+        deadline: limits.deadline.max(least),
+        replay_deadline: limits.replay_deadline.max(least),
+        ..limits
+    }
+}
+
+fn default_actor() -> String {
+    format!("{}/{}", machine(), process::id())
+}
+
+#[cfg(unix)]
+fn machine() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}
+
+#[cfg(not(unix))]
+fn machine() -> String {
+    std::env::var("COMPUTERNAME").unwrap_or_else(|_| "unnamed".to_owned())
+}

@@ -1,0 +1,233 @@
+//! Everything that the host lends to the plugin for one connection.
+
+use std::{
+    collections::BTreeSet,
+    fmt::Write,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use async_trait::async_trait;
+use sha2::{Digest, Sha256};
+
+use crate::{
+    Clock, Entry, Environment, Error, Event, Grant, HttpClient, HttpFailure, Journal, Key, Limits,
+    LockGuard, Random, RequestLimits, Secret, Settings, Severity, Store, StoreFailure, SystemClock,
+    Write as Written, bindings::procore::auth::connection as contract, egress::Egress,
+    time::millis,
+};
+
+/// Everything that the host lends to the plugin for one connection.
+pub(crate) struct Lent {
+    pub(crate) settings: contract::ConnectionSettings,
+    pub(crate) client_secret: Secret,
+    pub(crate) egress: Egress,
+    /// Also permits to ask the other environments about a token, for a diagnosis.
+    pub(crate) probing_egress: Egress,
+    pub(crate) http: Arc<dyn HttpClient>,
+    pub(crate) clock: Arc<dyn Clock>,
+    pub(crate) random: Arc<dyn Random>,
+    pub(crate) store: Arc<dyn Store>,
+    pub(crate) journals: Vec<Arc<dyn Journal>>,
+    pub(crate) limits: Limits,
+    /// The functions whose last call ended with a fault, so that a fault that lasts is one alert.
+    pub(crate) faulty: Mutex<BTreeSet<&'static str>>,
+}
+
+impl Lent {
+    /// Lends the clock and nothing else, for advice that needs nothing.
+    pub(crate) fn nothing() -> Arc<Self> {
+        let egress = Egress::for_environment(Environment::Production);
+        Arc::new(Self {
+            settings: contract::ConnectionSettings {
+                name: "advice".to_owned(),
+                environment: Environment::Production.into(),
+                client_id: String::new(),
+                secret_fingerprint: None,
+                grant: contract::Grant::ClientCredentials,
+                company_id: None,
+                actor: "advice".to_owned(),
+                policy: policy(&crate::Policy::default()),
+            },
+            client_secret: Secret::new(""),
+            probing_egress: egress.clone(),
+            egress,
+            http: Arc::new(Nothing),
+            clock: Arc::new(SystemClock::new()),
+            random: Arc::new(Nothing),
+            store: Arc::new(Nothing),
+            journals: Vec::new(),
+            limits: Limits::default(),
+            faulty: Mutex::default(),
+        })
+    }
+
+    /// Records an event of the plugin or of its host in every journal.
+    pub(crate) fn record(
+        &self,
+        severity: Severity,
+        code: String,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) {
+        let event = Event {
+            at: self.clock.now(),
+            severity,
+            code,
+            message,
+            fields,
+        };
+        for journal in &self.journals {
+            journal.record(&self.settings.name, &event);
+        }
+    }
+}
+
+/// How a call of one function ended is told to the journals once when it goes wrong, and once when it is right again.
+impl Lent {
+    /// Notes that a call of `function` ended with a defect of the plugin or its host.
+    pub(crate) fn note_fault(&self, function: &'static str, error: &Error) {
+        let first = self.faulty().insert(function);
+        let severity = if first {
+            Severity::Alert
+        } else {
+            Severity::Warning
+        };
+        self.record(
+            severity,
+            error.code().to_owned(),
+            error.diagnosis().summary.clone(),
+            vec![("function".to_owned(), function.to_owned())],
+        );
+    }
+
+    /// Notes that a call of `function` ended as it should, be it with a result or with an error of the plugin.
+    pub(crate) fn note_success(&self, function: &'static str) {
+        let recovered = self.faulty().remove(function);
+        if recovered {
+            self.record(
+                Severity::Info,
+                "plugin-recovered".to_owned(),
+                "the plugin works again".to_owned(),
+                vec![("function".to_owned(), function.to_owned())],
+            );
+        }
+    }
+
+    fn faulty(&self) -> MutexGuard<'_, BTreeSet<&'static str>> {
+        self.faulty.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Translates the embedder's settings for the plugin.
+pub(crate) fn settings(settings: &Settings, actor: String) -> contract::ConnectionSettings {
+    contract::ConnectionSettings {
+        name: settings.name.to_string(),
+        environment: settings.environment.into(),
+        client_id: settings.client_id.clone(),
+        secret_fingerprint: Some(fingerprint(&settings.client_secret)),
+        grant: match &settings.grant {
+            Grant::AuthorizationCode { redirect_uri } => {
+                contract::Grant::AuthorizationCode(redirect_uri.clone())
+            }
+            Grant::ClientCredentials => contract::Grant::ClientCredentials,
+        },
+        company_id: settings.company_id,
+        actor,
+        policy: policy(&settings.policy),
+    }
+}
+
+fn policy(policy: &crate::Policy) -> contract::Policy {
+    contract::Policy {
+        refresh_percent: policy.refresh_percent,
+        refresh_jitter: millis(policy.refresh_jitter),
+        token_timeout: millis(policy.token_timeout),
+        lock_wait: millis(policy.lock_wait),
+        call_timeout: millis(policy.call_timeout),
+        parked_count: policy.parked_count,
+        parked_bytes: policy.parked_bytes,
+        parked_age: millis(policy.parked_age),
+        pkce: policy.pkce,
+    }
+}
+
+/// Changes with the secret's bytes. The label keeps it apart from every other digest of the same secret; 64 bits tell
+/// changes apart and are too few to confirm a guessed secret of usual strength.
+fn fingerprint(secret: &Secret) -> String {
+    let digest = Sha256::new()
+        .chain_update(b"procore-auth client secret fingerprint v1\0")
+        .chain_update(secret.expose().as_bytes())
+        .finalize();
+    digest[..8].iter().fold(String::new(), |mut hex, byte| {
+        // Writing to a string cannot fail.
+        let _ = write!(hex, "{byte:02x}");
+        hex
+    })
+}
+
+/// Lends nothing: every use is a failure.
+struct Nothing;
+
+const NOTHING: &str = "nothing is lent to a call without a connection";
+
+fn no_store() -> StoreFailure {
+    StoreFailure::new("permission-denied", NOTHING)
+}
+
+#[async_trait]
+impl HttpClient for Nothing {
+    async fn send(
+        &self,
+        _: http::Request<Vec<u8>>,
+        _: RequestLimits,
+    ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
+        Err(HttpFailure {
+            code: "origin-not-permitted",
+            message: NOTHING.to_owned(),
+            sent: false,
+        })
+    }
+}
+
+#[async_trait]
+impl Store for Nothing {
+    async fn get(&self, _: &Key) -> Result<Option<Entry>, StoreFailure> {
+        Err(no_store())
+    }
+
+    async fn put(&self, _: &Key, _: &[u8], _: Option<u64>) -> Result<Written, StoreFailure> {
+        Err(no_store())
+    }
+
+    async fn delete(&self, _: &Key, _: u64) -> Result<Written, StoreFailure> {
+        Err(no_store())
+    }
+
+    async fn list(&self, _: &str) -> Result<Vec<Key>, StoreFailure> {
+        Err(no_store())
+    }
+
+    async fn lock(&self, _: Duration) -> Result<Option<LockGuard>, StoreFailure> {
+        Err(no_store())
+    }
+}
+
+impl Random for Nothing {
+    fn fill(&self, buf: &mut [u8]) {
+        buf.fill(0);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_fingerprint_follows_the_secret_and_does_not_show_it() {
+        let one = fingerprint(&Secret::new("hunter2"));
+        assert_eq!(one.len(), 16);
+        assert_eq!(one, fingerprint(&Secret::new("hunter2")));
+        assert_ne!(one, fingerprint(&Secret::new("hunter3")));
+    }
+}

@@ -1,0 +1,50 @@
+//! What one plugin call may take.
+
+use std::time::Duration;
+
+/// What one plugin call may take: beyond it, the call ends with one error of kind [`crate::ErrorKind::Internal`], and nothing
+/// else is harmed.
+///
+/// Two limits are about time, and they differ. `compute` is what the plugin itself may compute, and cuts it off where it
+/// stands. `deadline` is the wall clock of the whole call, most of which is waiting for servers: it cuts nothing off, because a
+/// refresh that was sent must still be saved. Instead every wait (an HTTP request, a sleep, the lock) is shortened to what is
+/// left of it, and after it fails at once; storage goes on working. The caller gets its answer at the deadline plus 10 s at the
+/// latest, even where a store hangs; the call itself then goes on in the background to its end.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Limits {
+    /// The most memory of the plugin, in bytes. More than 256 MiB has no effect. Default: 64 MiB.
+    ///
+    /// Exceeding it is the error `plugin-out-of-memory`.
+    pub memory: usize,
+    /// How long the plugin may compute, waiting for the host not counted, to 100 ms. Default: 10 s.
+    ///
+    /// Exceeding it is the error `plugin-out-of-time`.
+    pub compute: Duration,
+    /// How long a call may take. A call with a timeout of its own ([`crate::Connection::send`]) gets that on top. Default:
+    /// 120 s, which is more than the default wait for the lock and two requests to the token endpoint.
+    pub deadline: Duration,
+    /// As `deadline`, for the calls that may replay many requests: [`crate::Connection::replay`] and
+    /// [`crate::Connection::upkeep`]. Default: 600 s.
+    pub replay_deadline: Duration,
+    /// The most bytes of one reply's body. Exceeding it is the HTTP failure `reply-too-large`, which the plugin deals with.
+    /// Default: 8 MiB.
+    pub reply_size: usize,
+    /// How often one call may call the host. Default: 10 000, enough for every parked request to be looked at several times.
+    ///
+    /// Exceeding it is the error `too-many-host-calls`.
+    pub host_calls: u32,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            memory: 64 << 20,
+            compute: Duration::from_secs(10),
+            deadline: Duration::from_secs(120),
+            replay_deadline: Duration::from_secs(600),
+            reply_size: 8 << 20,
+            host_calls: 10_000,
+        }
+    }
+}

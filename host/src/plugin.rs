@@ -1,0 +1,290 @@
+//! The loaded plugin.
+
+use std::{fmt, fs, io, path::Path, path::PathBuf, sync::Arc};
+
+use tokio::sync::Semaphore;
+use wasmtime::{
+    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    component::{Component, HasSelf, Linker},
+};
+
+use crate::{
+    Advice,
+    bindings::{self, PluginPre},
+    capabilities::CallState,
+    epoch::EpochTicker,
+};
+
+/// The contract's version that this host speaks.
+pub const CONTRACT_VERSION: &str = "0.1.0";
+
+/// What every name of the contract begins with.
+const PACKAGE: &str = "procore:auth/";
+/// What a plugin may import.
+const IMPORTS: [&str; 7] = [
+    "types",
+    "connection",
+    "http",
+    "clock",
+    "random",
+    "store",
+    "journal",
+];
+/// What a plugin must export.
+const EXPORTS: [&str; 3] = ["auth", "api", "advice"];
+
+/// How many calls may run at once; further ones wait for their turn.
+const CONCURRENT_CALLS: u32 = 256;
+/// What one call may use of the pool, at most.
+const POOLED_MEMORY: usize = 256 << 20;
+const CORE_INSTANCES: u32 = 8;
+const TABLES: u32 = 8;
+
+/// The plugin, compiled and checked: it imports nothing but what the contract lends. Clones share it.
+///
+/// Loading compiles the component, which takes some 100 ms of one core: load once, and give it to every [`crate::Connection`].
+#[derive(Clone)]
+pub struct Plugin(Arc<Loaded>);
+
+pub(crate) struct Loaded {
+    pub(crate) engine: Engine,
+    pub(crate) component: PluginPre<CallState>,
+    pub(crate) ticker: EpochTicker,
+    /// One permit for each call that the pool has room for.
+    pub(crate) admission: Semaphore,
+}
+
+/// Why a component is not loaded.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum LoadError {
+    /// The file cannot be read.
+    #[error("cannot read {}: {source}", path.display())]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The bytes are no component that this host can run.
+    #[error("not a WebAssembly component that this host can run: {reason}")]
+    Invalid {
+        /// What the compiler said.
+        reason: String,
+    },
+    /// The component was made for another version of the contract.
+    #[error(
+        "the component speaks version {component} of the contract procore:auth, and this host version {host}: use a matching pair"
+    )]
+    ContractVersion {
+        /// The component's version.
+        component: String,
+        /// This host's version.
+        host: &'static str,
+    },
+    /// The component asks for something that is not in the contract.
+    #[error("the component imports {name}, which this host does not lend")]
+    ForeignImport {
+        /// The import's name.
+        name: String,
+    },
+    /// The component does not give what the contract asks for, or gives it in another shape.
+    #[error("the component does not keep the contract procore:auth@{CONTRACT_VERSION}: {reason}")]
+    Contract {
+        /// The first deviation.
+        reason: String,
+    },
+    /// The system refused what the engine needs.
+    #[error("cannot start the WebAssembly engine: {reason}")]
+    Engine {
+        /// What the system said.
+        reason: String,
+    },
+}
+
+impl Plugin {
+    /// Loads the component that was built with this library.
+    pub fn bundled() -> Result<Self, LoadError> {
+        Self::from_bytes(include_bytes!(env!("PROCORE_AUTH_BUNDLED")))
+    }
+
+    /// Loads a component from a file.
+    pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let path = path.as_ref();
+        let bytes = fs::read(path).map_err(|source| LoadError::Read {
+            path: path.to_owned(),
+            source,
+        })?;
+        Self::from_bytes(&bytes)
+    }
+
+    /// Loads a component from its binary form. It is checked and contained: it need not be trusted with more than the
+    /// connections that it is given.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadError> {
+        let engine = engine()?;
+        let component = Component::new(&engine, bytes).map_err(|error| LoadError::Invalid {
+            reason: format!("{error:#}"),
+        })?;
+        check_names(&engine, &component)?;
+        let component = link(&engine, &component).map_err(|error| LoadError::Contract {
+            reason: format!("{error:#}"),
+        })?;
+        let ticker = EpochTicker::start(&engine).map_err(|error| engine_error(&error))?;
+        Ok(Self(Arc::new(Loaded {
+            engine,
+            component,
+            ticker,
+            admission: Semaphore::new(CONCURRENT_CALLS as usize),
+        })))
+    }
+
+    /// Returns the advice that needs no connection.
+    pub fn advice(&self) -> Advice {
+        Advice::new(self.clone())
+    }
+
+    pub(crate) fn loaded(&self) -> &Loaded {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Plugin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Plugin").finish_non_exhaustive()
+    }
+}
+
+/// Makes an engine with a pool of instances; where the system does not grant the pool's address space, without.
+fn engine() -> Result<Engine, LoadError> {
+    Engine::new(config().allocation_strategy(pool()))
+        .or_else(|error| {
+            tracing::debug!("no pool of instances: {error:#}");
+            Engine::new(&config())
+        })
+        .map_err(|error| engine_error(&error))
+}
+
+fn engine_error(reason: &impl fmt::Display) -> LoadError {
+    LoadError::Engine {
+        reason: reason.to_string(),
+    }
+}
+
+fn config() -> Config {
+    let mut config = Config::new();
+    config
+        .wasm_component_model(true)
+        .epoch_interruption(true)
+        // The contract has no `async func`: without their bookkeeping an instance is cheaper.
+        .concurrency_support(false)
+        .wasm_simd(false)
+        .wasm_relaxed_simd(false)
+        .wasm_memory64(false)
+        .wasm_tail_call(false)
+        .memory_reservation(POOLED_MEMORY as u64);
+    config
+}
+
+fn pool() -> InstanceAllocationStrategy {
+    let mut pool = PoolingAllocationConfig::new();
+    pool.max_memory_size(POOLED_MEMORY)
+        .total_component_instances(CONCURRENT_CALLS)
+        .total_stacks(CONCURRENT_CALLS)
+        .total_memories(CONCURRENT_CALLS)
+        .max_memories_per_component(1)
+        .total_core_instances(CONCURRENT_CALLS * CORE_INSTANCES)
+        .max_core_instances_per_component(CORE_INSTANCES)
+        .total_tables(CONCURRENT_CALLS * TABLES)
+        .max_tables_per_component(TABLES);
+    InstanceAllocationStrategy::Pooling(pool)
+}
+
+fn link(engine: &Engine, component: &Component) -> wasmtime::Result<PluginPre<CallState>> {
+    let mut linker = Linker::new(engine);
+    bindings::Plugin::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
+    PluginPre::new(linker.instantiate_pre(component)?)
+}
+
+/// Checks the names of imports and exports, so that a wrong component gets a better answer than a linking error.
+fn check_names(engine: &Engine, component: &Component) -> Result<(), LoadError> {
+    let ty = component.component_type();
+    for (name, _) in ty.exports(engine) {
+        if let Some((_, version)) = contract_name(name) {
+            check_version(version)?;
+        }
+    }
+    for (name, _) in ty.imports(engine) {
+        match contract_name(name) {
+            Some((interface, version)) => {
+                check_version(version)?;
+                if !IMPORTS.contains(&interface) {
+                    return Err(foreign_import(name));
+                }
+            }
+            None => return Err(foreign_import(name)),
+        }
+    }
+    for wanted in EXPORTS {
+        if !ty
+            .exports(engine)
+            .any(|(name, _)| contract_name(name).is_some_and(|(it, _)| it == wanted))
+        {
+            return Err(LoadError::Contract {
+                reason: format!("{PACKAGE}{wanted} is not exported"),
+            });
+        }
+    }
+    Ok(())
+}
+
+/// Splits `procore:auth/http@0.1.0` into interface and version; `None` for a name of another package.
+fn contract_name(name: &str) -> Option<(&str, &str)> {
+    let name = name.strip_prefix(PACKAGE)?;
+    Some(name.split_once('@').unwrap_or((name, "none")))
+}
+
+/// Accepts every version that is compatible by `wit/VERSIONING.md`: while the major version is 0, the minor one must be equal.
+fn check_version(version: &str) -> Result<(), LoadError> {
+    let line = |version: &str| -> Vec<String> {
+        version.split('.').take(2).map(ToOwned::to_owned).collect()
+    };
+    if line(version) == line(CONTRACT_VERSION) {
+        Ok(())
+    } else {
+        Err(LoadError::ContractVersion {
+            component: version.to_owned(),
+            host: CONTRACT_VERSION,
+        })
+    }
+}
+
+fn foreign_import(name: &str) -> LoadError {
+    LoadError::ForeignImport {
+        name: name.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_version_is_the_contracts() {
+        let world = include_str!("../../wit/world.wit");
+        assert!(world.contains(&format!("package procore:auth@{CONTRACT_VERSION};")));
+    }
+
+    #[test]
+    fn a_pool_is_had_where_address_space_is() {
+        Engine::new(config().allocation_strategy(pool())).expect("a pool");
+    }
+
+    #[test]
+    fn names_are_split() {
+        assert_eq!(
+            contract_name("procore:auth/http@0.1.0"),
+            Some(("http", "0.1.0"))
+        );
+        assert_eq!(contract_name("wasi:io/poll@0.2.0"), None);
+    }
+}

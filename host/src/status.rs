@@ -1,0 +1,162 @@
+//! How well a connection is, with the evidence.
+//!
+//! All times are milliseconds since 1970-01-01T00:00:00Z, by the connection's clock.
+
+use crate::{
+    Diagnosis,
+    bindings::{exports::procore::auth::auth as contract, procore::auth::types},
+};
+
+/// How well a connection is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Health {
+    /// A live token, and the server accepted these credentials within the last token lifetime.
+    Healthy,
+    /// A live or refreshable token, but no recent evidence that the server accepts it.
+    Unverified,
+    /// The token lives, and a refresh is overdue or its outcome is unknown. Calls still work.
+    AtRisk,
+    /// No live token, and the cause is expected to pass by itself.
+    Unavailable,
+    /// The configuration does not work at the server.
+    Misconfigured,
+    /// A person must sign in.
+    SignInRequired,
+}
+
+/// The times of a stored access token.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct TokenTimes {
+    /// When the request for it was started.
+    pub issued_at: u64,
+    /// When it is due for a refresh.
+    pub refresh_at: u64,
+    /// When the server stops accepting it.
+    pub expires_at: u64,
+}
+
+/// Who an access token acts as.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Identity {
+    /// Procore's id of the user.
+    pub id: u64,
+    /// The e-mail address that the account signs in with; for a service account, its generated address.
+    pub login: String,
+    /// The display name; empty where Procore gave none.
+    pub name: String,
+}
+
+/// A trouble that lasts: told once when it begins, and once when it ends.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Incident {
+    /// When it began.
+    pub since: u64,
+    /// What it is.
+    pub diagnosis: Diagnosis,
+}
+
+/// How a connection is.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Status {
+    /// The verdict.
+    pub health: Health,
+    /// `None` where there is no access token.
+    pub token: Option<TokenTimes>,
+    /// When the server last accepted these credentials; `None` for never.
+    pub last_evidence: Option<u64>,
+    /// Who the tokens act as; `None` until it was verified.
+    pub identity: Option<Identity>,
+    /// How many refreshes this sign-in has had.
+    pub refreshes: u64,
+    /// The present trouble.
+    pub incident: Option<Incident>,
+    /// How many requests wait to be replayed.
+    pub parked: u32,
+    /// How many requests a person must decide about: unknown outcome, or given up.
+    pub undecided: u32,
+}
+
+/// What a visit of the keeper found and did.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+#[non_exhaustive]
+pub struct Visit {
+    /// Whether the token was refreshed in this visit.
+    pub refreshed: bool,
+    /// How many parked requests were replayed.
+    pub replayed: u32,
+    /// When to come back at the latest. At least one second away.
+    pub come_back_at: u64,
+    /// How the connection is now.
+    pub status: Status,
+}
+
+impl From<contract::Health> for Health {
+    fn from(health: contract::Health) -> Self {
+        match health {
+            contract::Health::Healthy => Self::Healthy,
+            contract::Health::Unverified => Self::Unverified,
+            contract::Health::AtRisk => Self::AtRisk,
+            contract::Health::Unavailable => Self::Unavailable,
+            contract::Health::Misconfigured => Self::Misconfigured,
+            contract::Health::SignInRequired => Self::SignInRequired,
+        }
+    }
+}
+
+impl From<contract::TokenTimes> for TokenTimes {
+    fn from(times: contract::TokenTimes) -> Self {
+        Self {
+            issued_at: times.issued_at,
+            refresh_at: times.refresh_at,
+            expires_at: times.expires_at,
+        }
+    }
+}
+
+impl From<types::Identity> for Identity {
+    fn from(identity: types::Identity) -> Self {
+        let types::Identity { id, login, name } = identity;
+        Self { id, login, name }
+    }
+}
+
+impl From<contract::Incident> for Incident {
+    fn from(incident: contract::Incident) -> Self {
+        Self {
+            since: incident.since,
+            diagnosis: incident.diagnosis.into(),
+        }
+    }
+}
+
+impl From<contract::ConnectionStatus> for Status {
+    fn from(status: contract::ConnectionStatus) -> Self {
+        Self {
+            health: status.health.into(),
+            token: status.token.map(Into::into),
+            last_evidence: status.last_evidence,
+            identity: status.identity.map(Into::into),
+            refreshes: status.refreshes,
+            incident: status.incident.map(Into::into),
+            parked: status.parked,
+            undecided: status.undecided,
+        }
+    }
+}
+
+impl From<contract::Visit> for Visit {
+    fn from(visit: contract::Visit) -> Self {
+        Self {
+            refreshed: visit.refreshed,
+            replayed: visit.replayed,
+            come_back_at: visit.come_back_at,
+            status: visit.status.into(),
+        }
+    }
+}

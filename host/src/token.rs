@@ -1,0 +1,64 @@
+//! Access tokens.
+
+use std::{fmt, sync::Arc};
+
+use crate::{Secret, bindings::exports::procore::auth::auth as contract};
+
+/// An access token with its times. Cloning it copies no secret: all clones share one.
+///
+/// Times are milliseconds since 1970-01-01T00:00:00Z, by the connection's clock.
+#[derive(Clone, PartialEq, Eq)]
+pub struct AccessToken(Arc<Content>);
+
+#[derive(PartialEq, Eq)]
+struct Content {
+    bearer: Secret,
+    refresh_at: u64,
+    expires_at: u64,
+}
+
+impl AccessToken {
+    pub(crate) fn new(bearer: Secret, refresh_at: u64, expires_at: u64) -> Self {
+        Self(Arc::new(Content {
+            bearer,
+            refresh_at,
+            expires_at,
+        }))
+    }
+
+    /// Returns the value for `Authorization: Bearer`: opaque, possibly longer than 1 kB.
+    pub fn bearer(&self) -> &Secret {
+        &self.0.bearer
+    }
+
+    /// Returns the moment from which on one should ask again. It has passed already where a refresh is overdue and the token
+    /// still lives.
+    pub fn refresh_at(&self) -> u64 {
+        self.0.refresh_at
+    }
+
+    /// Returns the moment at which the server stops accepting the token.
+    pub fn expires_at(&self) -> u64 {
+        self.0.expires_at
+    }
+}
+
+impl fmt::Debug for AccessToken {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("AccessToken")
+            .field("bearer", &self.0.bearer)
+            .field("refresh_at", &self.0.refresh_at)
+            .field("expires_at", &self.0.expires_at)
+            .finish()
+    }
+}
+
+impl From<contract::Token> for AccessToken {
+    fn from(token: contract::Token) -> Self {
+        Self::new(
+            Secret::new(token.bearer),
+            token.refresh_at,
+            token.expires_at,
+        )
+    }
+}
