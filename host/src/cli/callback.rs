@@ -283,7 +283,9 @@ fn busy(port: u16, error: &io::Error) -> Failure {
             format!("Check the machine's loopback interface, {paste}."),
         ),
     };
-    explained.into()
+    explained
+        .because("The redirect URI names the port, so the browser will call this one and no other.")
+        .into()
 }
 
 fn who_listens(port: u16) -> String {

@@ -13,7 +13,7 @@ use std::time::Duration;
 
 use axum::http::StatusCode;
 use clap::Args;
-use procore_auth_host::{Error, Identity, Login, Redirect, RedirectKind, Secret};
+use procore_auth_host::{Identity, Login, Redirect, RedirectKind, Secret};
 use serde::Serialize;
 
 use super::browser;
@@ -128,8 +128,7 @@ async fn finish(
     let input = input(arguments).unwrap_or(Input::Standard);
     context.terminal.prompt(PROMPT);
     let answer = Lines::read(input).next().await.ok_or_else(no_answer)?;
-    open.connection.finish_login(answer).await?;
-    Ok(open.connection.verify().await?)
+    take(open, answer).await
 }
 
 async fn person(
@@ -227,7 +226,7 @@ impl Sources {
                         return outcome;
                     }
                 }
-                Arrival::Typed(answer) => match take(open, &answer).await {
+                Arrival::Typed(answer) => match take(open, answer).await {
                     Err(failure) if is_not_ours(&failure) => {
                         super::report::failure(&context.terminal, &failure);
                         context.terminal.prompt(PROMPT);
@@ -277,7 +276,7 @@ async fn by_browser(
     callback: Callback,
 ) -> Option<Result<Identity, Failure>> {
     context.terminal.note("\nThe browser answered.");
-    match take(open, &callback.url).await {
+    match take(open, callback.url.clone()).await {
         Ok(identity) => {
             callback.finish(signed_in_page(open, &identity));
             Some(Ok(identity))
@@ -295,10 +294,9 @@ async fn by_browser(
 }
 
 /// Exchanges the code, and asks who signed in.
-async fn take(open: &Open, answer: &Secret) -> Result<Identity, Failure> {
+async fn take(open: &Open, answer: Secret) -> Result<Identity, Failure> {
     open.connection.finish_login(answer).await?;
-    let verified: Result<Identity, Error> = open.connection.verify().await;
-    Ok(verified?)
+    Ok(open.connection.verify().await?)
 }
 
 /// Whether the answer belongs to another sign-in: an older tab, or a page that tries its luck. The right one may still come.

@@ -148,7 +148,7 @@ fn https(network: &Network) -> Result<Arc<dyn HttpClient>, Failure> {
     let mut client = HttpsClient::builder();
     for line in &network.connect_to {
         let connect_to: ConnectTo = line.text.parse().map_err(|error| line.refuse(error))?;
-        client = client.connect_to(connect_to);
+        client = client.connect_to([connect_to]);
     }
     if let Some(path) = &network.extra_ca {
         client = client.extra_ca_file(path);

@@ -89,7 +89,7 @@ pub(crate) fn explain(exit: Exit, diagnosis: &Diagnosis) -> Explained {
 
 fn field(text: &mut String, label: &str, value: &str) {
     if !value.is_empty() {
-        add(text, &format!("{:>7}: {value}", label));
+        add(text, &format!("{label:>7}: {value}"));
     }
 }
 

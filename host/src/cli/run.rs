@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use procore_auth_host::{ConnectionName, Event, Health, Journal as _, Severity, Status, Visit};
+use procore_auth_host::{ConnectionName, Event, Health, Severity, Status, Visit};
 use tokio::task::JoinSet;
 
 use super::config::Config;
