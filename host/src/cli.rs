@@ -18,6 +18,7 @@ mod login;
 mod logout;
 mod open;
 mod parked;
+mod private_folder;
 mod report;
 mod run;
 mod secret_reference;

@@ -8,6 +8,7 @@ use procore_auth_host::{Grant, Secret, Settings};
 use super::config::Config;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::private_folder;
 use super::status;
 
 /// A connection that the configuration does not have yet.
@@ -40,7 +41,7 @@ impl NewConnection {
         let text = joined(config.text(), &self.toml);
         Config::parse(path, text.clone())?;
         if let Some(folder) = path.parent() {
-            make_folder(folder).map_err(|error| Failure::file("create", folder, &error))?;
+            private_folder::create(folder).map_err(|error| Failure::file("create", folder, &error))?;
         }
         self.write_secret()?;
         replace(path, &text).map_err(|error| Failure::file("write", path, &error))
@@ -135,20 +136,6 @@ fn private() -> std::fs::OpenOptions {
     let mut options = std::fs::OpenOptions::new();
     options.write(true);
     options
-}
-
-#[cfg(unix)]
-fn make_folder(folder: &Path) -> io::Result<()> {
-    use std::os::unix::fs::DirBuilderExt as _;
-    std::fs::DirBuilder::new()
-        .recursive(true)
-        .mode(0o700)
-        .create(folder)
-}
-
-#[cfg(not(unix))]
-fn make_folder(folder: &Path) -> io::Result<()> {
-    std::fs::create_dir_all(folder)
 }
 
 /// Whether others than the owner can read the file.

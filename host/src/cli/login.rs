@@ -126,7 +126,7 @@ async fn finish(
     arguments: &Arguments,
 ) -> Result<Identity, Failure> {
     let input = input(arguments).unwrap_or(Input::Standard);
-    context.terminal.prompt(PROMPT);
+    prompt(context);
     let answer = Lines::read(input).next().await.ok_or_else(no_answer)?;
     take(open, answer).await
 }
@@ -142,13 +142,20 @@ async fn person(
     tell_link(context, open, &login)?;
     open_browser(context, &login, arguments).await;
     if sources.lines.is_some() {
-        context.terminal.prompt(PROMPT);
+        prompt(context);
     }
     let outcome = sources.wait(context, open, &login).await;
     if let Some(server) = sources.server {
         server.stop().await;
     }
     outcome
+}
+
+/// Asks for the answer where somebody sits there to be asked.
+fn prompt(context: &Context<'_>) {
+    if is_attended() {
+        context.terminal.prompt(PROMPT);
+    }
 }
 
 const PROMPT: &str = "Paste the address that the browser ends on, or the code that Procore shows: ";
@@ -229,7 +236,7 @@ impl Sources {
                 Arrival::Typed(answer) => match take(open, answer).await {
                     Err(failure) if is_not_ours(&failure) => {
                         super::report::failure(&context.terminal, &failure);
-                        context.terminal.prompt(PROMPT);
+                        prompt(context);
                     }
                     outcome => return outcome,
                 },
@@ -356,7 +363,7 @@ async fn open_browser(context: &Context<'_>, login: &Login, arguments: &Argument
     let seen = browser::is_at_hand() && is_attended();
     if arguments.browser || (seen && !arguments.no_browser && arguments.code_from.is_none()) {
         match browser::open(&login.authorize_url).await {
-            Ok(()) => context.terminal.note("The browser opens; the link works on any other machine of yours too if you paste the answer here."),
+            Ok(()) => context.terminal.note("A browser opens. The link works on another machine too: paste the address that its browser ends on."),
             Err(error) => context.terminal.note(format_args!("The browser does not open ({error}): open the link yourself.")),
         }
     }

@@ -11,7 +11,7 @@ use procore_auth_host::{
 use super::config::{Config, ConnectionConfig, Network};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::report;
+use super::{private_folder, report};
 
 /// What all connections of a configuration share.
 #[derive(Clone)]
@@ -165,8 +165,12 @@ fn https(network: &Network) -> Result<Arc<dyn HttpClient>, Failure> {
 }
 
 fn journal(config: &Config) -> Result<Arc<dyn Journal>, Failure> {
-    let file = JsonLinesJournal::open(&config.journal)
-        .map_err(|error| Failure::file("open the journal", &config.journal, &error))?;
+    let path = &config.journal;
+    if let Some(folder) = path.parent() {
+        private_folder::create(folder).map_err(|error| Failure::file("create", folder, &error))?;
+    }
+    let file = JsonLinesJournal::open(path)
+        .map_err(|error| Failure::file("open the journal", path, &error))?;
     Ok(Arc::new(Fanout(vec![
         Arc::new(TracingJournal),
         Arc::new(file),

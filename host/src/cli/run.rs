@@ -32,15 +32,60 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
         .into_iter()
         .map(|(name, _)| name.clone())
         .collect();
-    // What cannot be opened at the start is a mistake that the person who starts it should see at once.
-    let mut keepers = JoinSet::new();
+    let mut opened = Vec::new();
     for name in names {
-        let open = opener.open(&name).await?;
-        tracing::info!(connection = %name, "keeping alive");
-        keepers.spawn(keep_alive(opener.clone(), open, context.shutdown.clone()));
+        let open = opener.open(&name).await;
+        opened.push((name, open));
+    }
+    if opened.iter().all(|(_, open)| open.is_err()) {
+        // Nothing to keep alive: a mistake that whoever starts it should see at once.
+        return opened
+            .into_iter()
+            .find_map(|(_, open)| open.err())
+            .map_or(Ok(Exit::Done), Err);
+    }
+    let mut keepers = JoinSet::new();
+    for (name, open) in opened {
+        keepers.spawn(keep(opener.clone(), name, open, context.shutdown.clone()));
     }
     keepers.join_all().await;
     Ok(Exit::Done)
+}
+
+/// Keeps one connection alive, as soon as it can be opened.
+async fn keep(
+    opener: Opener,
+    name: ConnectionName,
+    open: Result<Open, Failure>,
+    shutdown: Shutdown,
+) {
+    let open = match open {
+        Ok(open) => Some(open),
+        Err(failure) => {
+            journal(&opener, &name, &failure.explained());
+            open_at_last(&opener, &name, &shutdown).await
+        }
+    };
+    if let Some(open) = open {
+        tracing::info!(connection = %name, "keeping alive");
+        keep_alive(opener, open, shutdown).await;
+    }
+}
+
+/// Tries once a minute until the connection can be opened; `None` where told to stop before. Its trouble was told already.
+async fn open_at_last(opener: &Opener, name: &ConnectionName, shutdown: &Shutdown) -> Option<Open> {
+    loop {
+        pause(LOOK, shutdown).await;
+        if shutdown.is_requested() {
+            return None;
+        }
+        match open_anew(opener, name).await {
+            Ok(open) => return Some(open),
+            Err(failure) => {
+                tracing::debug!(connection = %name, code = failure.explained().code, "still closed");
+            }
+        }
+    }
 }
 
 /// Visits one connection again and again.
@@ -69,17 +114,18 @@ async fn keep_alive(opener: Opener, mut open: Open, shutdown: Shutdown) {
 
 /// Opens the connection anew from the file: its settings, or the secret that they refer to, may have been mended.
 async fn reopen(opener: &Opener, old: Open) -> Open {
-    let reopened = async {
-        let config = Config::load(opener.config().path())?;
-        opener.with_config(config)?.open(&old.name).await
-    };
-    match reopened.await {
+    match open_anew(opener, &old.name).await {
         Ok(open) => open,
         Err(failure) => {
             journal(opener, &old.name, &failure.explained());
             old
         }
     }
+}
+
+async fn open_anew(opener: &Opener, name: &ConnectionName) -> Result<Open, Failure> {
+    let config = Config::load(opener.config().path())?;
+    opener.with_config(config)?.open(name).await
 }
 
 /// Waits for the moment that the visit named, for a change that others made, or for the wish to stop.

@@ -131,7 +131,6 @@ fn an_inline_secret_is_refused_and_never_shown() {
         "client_secret = hunter2",
         "client_secret = [\"hunter2\"]",
         "client_secrets = \"hunter2\"",
-        "[connections.acme.client_secret]\nvalue = \"hunter2\"",
     ] {
         let refused = with("client_secret = { env = \"PATH\" }", written);
         assert!(
@@ -154,6 +153,28 @@ fn an_inline_secret_is_refused_and_never_shown() {
     assert_eq!(
         refused.excerpt.as_deref(),
         Some("   |\n12 | client_secret = ****\n   |                 ^^^^")
+    );
+}
+
+#[test]
+fn a_secret_in_a_table_of_its_own_is_never_shown() {
+    let text =
+        "state = \"/s\"\n[connections.a]\n[connections.a.client_secret]\nvalue = \"hunter2\"\n";
+    let refused = parse(text).expect_err("no reference");
+    assert!(!format!("{refused:?}").contains("hunter2"), "{refused:?}");
+    assert!(
+        refused.summary.contains(":4:1: unknown field `value`"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_missing_key_is_shown_at_its_table() {
+    let refused = with("client_id = \"abc\"\n", "");
+    assert!(
+        refused.summary.contains(":9:1: missing field `client_id`"),
+        "{}",
+        refused.summary
     );
 }
 
