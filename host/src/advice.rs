@@ -37,7 +37,7 @@ impl Advice {
                         .procore_auth_advice()
                         .call_endpoints(store, environment.into())
                         .await
-                        .map(|urls| Ok(EndpointUrls::from(urls)))
+                        .map(EndpointUrls::from)
                 })
             })
             .await
@@ -57,7 +57,7 @@ impl Advice {
                         .procore_auth_advice()
                         .call_check_endpoints(store, &urls)
                         .await
-                        .map(|checked| Ok(checked.map(Into::into).map_err(Into::into)))
+                        .map(|checked| checked.map(Into::into).map_err(Into::into))
                 })
             })
             .await
@@ -79,7 +79,7 @@ impl Advice {
                         .procore_auth_advice()
                         .call_check_redirect_uri(store, &uri, registered.as_deref())
                         .await
-                        .map(|checked| Ok(checked.map(Into::into).map_err(Into::into)))
+                        .map(|checked| checked.map(Into::into).map_err(Into::into))
                 })
             })
             .await
@@ -95,7 +95,7 @@ impl Advice {
                         .procore_auth_advice()
                         .call_explain(store, &observation)
                         .await
-                        .map(|diagnosis| Ok(diagnosis.into()))
+                        .map(Into::into)
                 })
             })
             .await

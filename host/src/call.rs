@@ -6,7 +6,7 @@ use wasmtime::{Store, UpdateDeadline};
 
 use crate::{
     Error, Plugin,
-    bindings::{Plugin as Instance, procore::auth::types},
+    bindings::Plugin as Instance,
     capabilities::CallState,
     lent::Lent,
     stopped::{self, Stopped},
@@ -15,9 +15,8 @@ use crate::{
 /// How long after its deadline a call's caller gets an answer at the latest. The time between is for saving.
 const GRACE: Duration = Duration::from_secs(10);
 
-/// What an exported function gives.
-pub(crate) type Answer<'a, T> =
-    Pin<Box<dyn Future<Output = wasmtime::Result<Result<T, types::Error>>> + Send + 'a>>;
+/// What an exported function gives, or why it was stopped.
+pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>>;
 
 /// A call that is about to be made.
 pub(crate) struct Call {
@@ -100,7 +99,7 @@ impl Call {
         let result = match answer {
             Ok(result) => {
                 self.lent.note_success(self.function);
-                result.map_err(Error::from)
+                Ok(result)
             }
             Err(error) => {
                 let error = stopped::to_error(&error);

@@ -6,9 +6,9 @@ use wasmtime::Store as Instantiated;
 
 use crate::{
     AccessToken, ApiRequest, Attempt, Clock, Decision, Diagnosis, Error, HttpClient, Identity,
-    Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Random, ReplayReport, Secret, Settings,
-    Status, Store, SystemClock, SystemRandom, Visit,
-    bindings::Plugin as Instance,
+    Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Policy, Random, ReplayReport, Secret,
+    Settings, Status, Store, SystemClock, SystemRandom, Visit,
+    bindings::{Plugin as Instance, procore::auth::types},
     call::{Answer, Call, Ended},
     capabilities::CallState,
     egress::Egress,
@@ -203,15 +203,15 @@ impl Connection {
     /// Decides what to do after an attempt of a caller with an HTTP client of its own: the same policy as in
     /// [`Connection::send`]. Sends nothing and reads nothing.
     pub async fn assess(&self, attempt: Attempt) -> Result<Decision, Error> {
-        self.run(self.call("assess"), move |plugin, store| {
-            Box::pin(async move {
-                let attempt = attempt.into();
-                let decision = plugin.procore_auth_api().call_assess(store, &attempt);
-                decision.await.map(Ok)
+        self.call("assess")
+            .run(move |plugin, store| {
+                Box::pin(async move {
+                    let attempt = attempt.into();
+                    plugin.procore_auth_api().call_assess(store, &attempt).await
+                })
             })
-        })
-        .await
-        .map(Into::into)
+            .await
+            .map(Into::into)
     }
 
     /// Lists the parked requests in the order in which they were parked.
@@ -275,7 +275,10 @@ impl Connection {
     async fn run<T, F>(&self, call: Call, entry: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: for<'a> FnOnce(&'a Instance, &'a mut Instantiated<CallState>) -> Answer<'a, T>
+        F: for<'a> FnOnce(
+                &'a Instance,
+                &'a mut Instantiated<CallState>,
+            ) -> Answer<'a, Result<T, types::Error>>
             + Send
             + 'static,
     {
@@ -289,7 +292,7 @@ impl Connection {
                 if reached_login {
                     shared.cache.clear();
                 }
-                result
+                flat(result)
             })
             .await
     }
@@ -298,7 +301,10 @@ impl Connection {
     async fn change<T, F>(&self, call: Call, entry: F) -> Result<T, Error>
     where
         T: Send + 'static,
-        F: for<'a> FnOnce(&'a Instance, &'a mut Instantiated<CallState>) -> Answer<'a, T>
+        F: for<'a> FnOnce(
+                &'a Instance,
+                &'a mut Instantiated<CallState>,
+            ) -> Answer<'a, Result<T, types::Error>>
             + Send
             + 'static,
     {
@@ -308,7 +314,7 @@ impl Connection {
                 shared.cache.clear();
                 let result = call.execute(entry).await.result;
                 shared.cache.clear();
-                result
+                flat(result)
             })
             .await
     }
@@ -345,13 +351,18 @@ impl Shared {
                 })
             })
             .await;
-        let result = ended.result.map(AccessToken::from);
+        let result = flat(ended.result).map(AccessToken::from);
         if let Ok(token) = &result {
             let clock = &*self.lent.clock;
             self.cache.fill(token.clone(), wanted.generation, clock);
         }
         self.flights.land(&wanted, &pilot, result);
     }
+}
+
+/// Makes one error of the plugin's own and of its being stopped.
+fn flat<T>(result: Result<Result<T, types::Error>, Error>) -> Result<T, Error> {
+    result?.map_err(Error::from)
 }
 
 impl fmt::Debug for Connection {
@@ -425,7 +436,8 @@ impl ConnectionBuilder {
     }
 
     /// Makes the connection. Sends nothing and reads nothing.
-    pub fn build(self) -> Result<Connection, IncompleteConnection> {
+    pub fn build(mut self) -> Result<Connection, IncompleteConnection> {
+        make_room(&mut self.limits, &self.settings.policy);
         let egress = Egress::for_environment(self.settings.environment);
         let actor = self.actor.unwrap_or_else(default_actor);
         let lent = Lent {
@@ -438,7 +450,7 @@ impl ConnectionBuilder {
             random: self.random,
             store: self.store.ok_or(IncompleteConnection("a store"))?,
             journals: self.journals,
-            limits: roomy(self.limits, &self.settings),
+            limits: self.limits,
             faulty: std::sync::Mutex::default(),
         };
         Ok(Connection(Arc::new(Shared {
@@ -452,17 +464,13 @@ impl ConnectionBuilder {
 }
 
 /// Lengthens deadlines that leave no room for what the policy allows: the wait for the lock, and two requests for a token.
-fn roomy(limits: Limits, settings: &Settings) -> Limits {
-    let policy = &settings.policy;
+fn make_room(limits: &mut Limits, policy: &Policy) {
     let least = policy
         .token_timeout
         .saturating_mul(2)
         .saturating_add(policy.lock_wait);
-    Limits {
-        deadline: limits.deadline.max(least),
-        replay_deadline: limits.replay_deadline.max(least),
-        ..limits
-    }
+    limits.deadline = limits.deadline.max(least);
+    limits.replay_deadline = limits.replay_deadline.max(least);
 }
 
 fn default_actor() -> String {
