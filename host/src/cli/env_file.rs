@@ -113,7 +113,12 @@ mod tests {
             "# sandbox\nPROCORE_CLIENT_ID=abc\nexport PROCORE_CLIENT_SECRET='s=1'\n\nPROCORE_COMPANY_ID=42\r\nOTHER=1\nnonsense\n",
         );
         assert_eq!(file.client_id.as_deref(), Some("abc"));
-        assert_eq!(file.client_secret.as_ref().map(|s| s.expose()), Some("s=1"));
+        assert_eq!(
+            file.client_secret
+                .as_ref()
+                .map(procore_auth_host::Secret::expose),
+            Some("s=1")
+        );
         assert_eq!(file.company_id, Some(42));
         assert!(!format!("{file:?}").contains("s=1"));
     }

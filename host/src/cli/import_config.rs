@@ -41,7 +41,8 @@ impl NewConnection {
         let text = joined(config.text(), &self.toml);
         Config::parse(path, text.clone())?;
         if let Some(folder) = path.parent() {
-            private_folder::create(folder).map_err(|error| Failure::file("create", folder, &error))?;
+            private_folder::create(folder)
+                .map_err(|error| Failure::file("create", folder, &error))?;
         }
         self.write_secret()?;
         replace(path, &text).map_err(|error| Failure::file("write", path, &error))

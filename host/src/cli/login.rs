@@ -79,6 +79,8 @@ enum Told<'a> {
         redirect_uri: &'a str,
         expires_at: String,
     },
+    /// An answer that belongs to another sign-in; the wait goes on.
+    Rejected { code: &'a str, summary: &'a str },
     SignedIn {
         connection: &'a str,
         environment: &'a str,
@@ -108,12 +110,12 @@ async fn service_account(open: &Open) -> Result<Identity, Failure> {
 async fn begin(context: &Context<'_>, open: &Open) -> Result<Exit, Failure> {
     let login = open.connection.begin_login().await?;
     if context.terminal.is_json() {
-        tell_link(context, open, &login)?;
+        tell_link(context, open, &login, login.expires_at)?;
     } else {
         context.terminal.line(&login.authorize_url)?;
         context.terminal.note(format_args!(
             "Sign in there {}, then run: procore-auth login --finish --connection {}",
-            until(&login),
+            until(login.expires_at),
             open.name
         ));
     }
@@ -139,12 +141,15 @@ async fn person(
 ) -> Result<Identity, Failure> {
     let mut sources = sources(context, redirect, arguments).await?;
     let login = open.connection.begin_login().await?;
-    tell_link(context, open, &login)?;
+    let deadline = login
+        .expires_at
+        .min(time::now().saturating_add(millis(LONGEST_WAIT)));
+    tell_link(context, open, &login, deadline)?;
     open_browser(context, &login, arguments).await;
     if sources.lines.is_some() {
         prompt(context);
     }
-    let outcome = sources.wait(context, open, &login).await;
+    let outcome = sources.wait(context, open, deadline).await;
     if let Some(server) = sources.server {
         server.stop().await;
     }
@@ -218,10 +223,8 @@ impl Sources {
         &mut self,
         context: &Context<'_>,
         open: &Open,
-        login: &Login,
+        deadline: u64,
     ) -> Result<Identity, Failure> {
-        let latest = time::now().saturating_add(millis(LONGEST_WAIT));
-        let deadline = login.expires_at.min(latest);
         loop {
             let left = deadline.saturating_sub(time::now());
             if left == 0 {
@@ -235,7 +238,7 @@ impl Sources {
                 }
                 Arrival::Typed(answer) => match take(open, answer).await {
                     Err(failure) if is_not_ours(&failure) => {
-                        super::report::failure(&context.terminal, &failure);
+                        tell_rejected(context, &failure)?;
                         prompt(context);
                     }
                     outcome => return outcome,
@@ -289,9 +292,8 @@ async fn by_browser(
             Some(Ok(identity))
         }
         Err(failure) if is_not_ours(&failure) => {
-            super::report::failure(&context.terminal, &failure);
             callback.reject(failure_page(&failure));
-            None
+            tell_rejected(context, &failure).err().map(Err)
         }
         Err(failure) => {
             callback.finish(failure_page(&failure));
@@ -309,7 +311,7 @@ async fn take(open: &Open, answer: Secret) -> Result<Identity, Failure> {
 /// Whether the answer belongs to another sign-in: an older tab, or a page that tries its luck. The right one may still come.
 fn is_not_ours(failure: &Failure) -> bool {
     matches!(failure, Failure::Explained(explained)
-        if explained.exit == Exit::Refused && explained.code.contains("state"))
+        if ["state-mismatch", "state-missing", "no-code"].contains(&explained.code.as_str()))
 }
 
 fn signed_in_page(open: &Open, identity: &Identity) -> Page {
@@ -335,27 +337,31 @@ fn failure_page(failure: &Failure) -> Page {
     }
 }
 
-fn tell_link(context: &Context<'_>, open: &Open, login: &Login) -> Result<(), Failure> {
+fn tell_link(
+    context: &Context<'_>,
+    open: &Open,
+    login: &Login,
+    deadline: u64,
+) -> Result<(), Failure> {
     if context.terminal.is_json() {
         return context.terminal.json(&Told::SignIn {
             connection: open.name.as_str(),
             authorize_url: &login.authorize_url,
             redirect_uri: &login.redirect_uri,
-            expires_at: time::rfc3339(login.expires_at),
+            expires_at: time::rfc3339(deadline),
         });
     }
     context.terminal.note(format_args!(
         "Sign in to Procore ({}) {}:\n\n  {}\n",
         status::environment(open.environment),
-        until(login),
+        until(deadline),
         login.authorize_url
     ));
     Ok(())
 }
 
-fn until(login: &Login) -> String {
-    let left = login.expires_at.saturating_sub(time::now());
-    let left = Duration::from_millis(left).min(LONGEST_WAIT);
+fn until(deadline: u64) -> String {
+    let left = Duration::from_millis(deadline.saturating_sub(time::now()));
     format!("within {}", time::rough(left))
 }
 
@@ -367,6 +373,21 @@ async fn open_browser(context: &Context<'_>, login: &Login, arguments: &Argument
             Err(error) => context.terminal.note(format_args!("The browser does not open ({error}): open the link yourself.")),
         }
     }
+}
+
+fn tell_rejected(context: &Context<'_>, failure: &Failure) -> Result<(), Failure> {
+    let Failure::Explained(explained) = failure else {
+        return Ok(());
+    };
+    if context.terminal.is_json() {
+        return context.terminal.json(&Told::Rejected {
+            code: &explained.code,
+            summary: &explained.summary,
+        });
+    }
+    context.terminal.note(super::report::text(explained));
+    context.terminal.note("Still waiting for the right answer.");
+    Ok(())
 }
 
 fn tell_signed_in(context: &Context<'_>, open: &Open, identity: &Identity) -> Result<(), Failure> {
@@ -461,8 +482,11 @@ mod tests {
 
     #[test]
     fn only_a_foreign_state_lets_the_wait_go_on() {
-        let foreign = Explained::new(Exit::Refused, "state-mismatch", "", "");
-        assert!(is_not_ours(&foreign.into()));
+        for code in ["state-mismatch", "state-missing", "no-code"] {
+            assert!(is_not_ours(
+                &Explained::new(Exit::Refused, code, "", "").into()
+            ));
+        }
         let denied = Explained::new(Exit::Refused, "access_denied", "", "");
         assert!(!is_not_ours(&denied.into()));
     }

@@ -40,12 +40,12 @@ pub(crate) fn relative(unix_ms: u64, now: u64) -> String {
     }
 }
 
-/// Writes a span in its largest fitting unit.
+/// Writes a span in its largest fitting unit, rounded.
 pub(crate) fn rough(span: Duration) -> String {
     match span.as_secs() {
         seconds @ 0..120 => format!("{seconds} s"),
-        seconds @ 120..7200 => format!("{} min", seconds / 60),
-        seconds @ 7200..172_800 => format!("{} h", seconds / 3600),
+        seconds @ 120..7200 => format!("{} min", (seconds + 30) / 60),
+        seconds @ 7200..172_800 => format!("{} h", (seconds + 1800) / 3600),
         seconds => format!("{} days", seconds / 86_400),
     }
 }

@@ -35,13 +35,9 @@ client_secret = { file = "robot.secret" }
 grant = "client-credentials"
 "#;
 
-fn parse(text: &str) -> Result<Config, Explained> {
-    Config::parse(Path::new("/etc/procore-auth/config.toml"), text.to_owned()).map_err(|failure| {
-        match failure {
-            Failure::Explained(explained) => *explained,
-            Failure::BrokenPipe => unreachable!("nothing is printed"),
-        }
-    })
+fn parse(text: &str) -> Result<Config, Box<Explained>> {
+    Config::parse(Path::new("/etc/procore-auth/config.toml"), text.to_owned())
+        .map_err(Failure::explained)
 }
 
 fn name(name: &str) -> ConnectionName {
@@ -49,7 +45,7 @@ fn name(name: &str) -> ConnectionName {
 }
 
 /// The whole configuration with one line replaced by another.
-fn with(line: &str, other: &str) -> Explained {
+fn with(line: &str, other: &str) -> Box<Explained> {
     assert!(WHOLE.contains(line), "{line}");
     parse(&WHOLE.replacen(line, other, 1)).expect_err("refused")
 }
