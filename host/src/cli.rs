@@ -1,0 +1,265 @@
+//! The command line: one module a verb, and the few concepts that they share.
+
+mod browser;
+mod call;
+mod callback;
+mod callback_page;
+mod completions;
+mod config;
+mod context;
+mod demo;
+mod env_file;
+mod exit;
+mod failure;
+mod import;
+mod import_config;
+mod logging;
+mod login;
+mod logout;
+mod open;
+mod parked;
+mod private_folder;
+mod report;
+mod run;
+mod secret_reference;
+mod shutdown;
+mod status;
+mod terminal;
+mod tick;
+mod time;
+mod token;
+mod typed;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use procore_auth_host::ConnectionName;
+
+use context::Context;
+use exit::Exit;
+use failure::{Explained, Failure};
+use shutdown::Shutdown;
+use terminal::{Format, Terminal};
+
+/// Keeps unattended agents signed in to Procore.
+#[derive(Parser)]
+#[command(name = "procore-auth", version, after_help = Exit::table(), max_term_width = 100)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+/// What every verb takes.
+#[derive(Args)]
+pub(crate) struct Global {
+    /// The configuration file [default: $XDG_CONFIG_HOME/procore-auth/config.toml, then
+    /// /etc/procore-auth/config.toml]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        env = "PROCORE_AUTH_CONFIG",
+        hide_env_values = true
+    )]
+    config: Option<PathBuf>,
+    /// The connection to use [default: `default_connection`, or the only one; `status`, `run` and `tick`: all]
+    #[arg(long, global = true, value_name = "NAME")]
+    connection: Option<ConnectionName>,
+    /// Print results and errors as JSON
+    #[arg(long, global = true)]
+    json: bool,
+    /// Tell more on standard error; twice for still more (or set PROCORE_AUTH_LOG=debug)
+    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    verbose: u8,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Sign in, and check who one is signed in as
+    Login(login::Arguments),
+    /// Print a valid access token, refreshed first where that is due
+    Token,
+    /// Call Procore's REST API
+    Call(call::Arguments),
+    /// Keep the connections alive, in the foreground, until told to stop
+    Run,
+    /// Visit each connection once, for cron
+    Tick(tick::Arguments),
+    /// Tell how the connections are
+    Status,
+    /// Sign out: revoke the tokens, then delete them
+    Logout(logout::Arguments),
+    /// Take over the files of an existing script
+    Import(import::Arguments),
+    /// List, replay or discard the requests that wait
+    #[command(subcommand)]
+    Parked(parked::Verb),
+    /// Try everything out against a bundled stand-in for Procore
+    Demo(demo::Arguments),
+    /// Print the completions for a shell
+    Completions(completions::Arguments),
+}
+
+/// Parses the command line, carries it out, and returns the exit code.
+pub(crate) fn main() -> ExitCode {
+    let Cli { global, verb } = Cli::parse();
+    logging::start(global.verbose, matches!(verb, Verb::Run));
+    let format = if global.json {
+        Format::Json
+    } else {
+        Format::Text
+    };
+    let terminal = Terminal::standard(format);
+    let outcome = start(&global, terminal, verb);
+    outcome.into()
+}
+
+fn start(global: &Global, terminal: Terminal, verb: Verb) -> Exit {
+    let runtime = match tokio::runtime::Runtime::new() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            let explained = Explained::new(
+                Exit::Internal,
+                "runtime",
+                format!("Cannot start: {error}."),
+                "Check the limits on threads and open files.",
+            );
+            return report::failure(&terminal, &explained.into());
+        }
+    };
+    let exit = runtime.block_on(async {
+        let shutdown = match Shutdown::listen() {
+            Ok(shutdown) => shutdown,
+            Err(failure) => return report::failure(&terminal, &failure),
+        };
+        let context = Context::new(global, terminal, shutdown);
+        carry_out(&context, verb)
+            .await
+            .unwrap_or_else(|failure| report::failure(&context.terminal, &failure))
+    });
+    // A browser that is slow to start does not keep us.
+    runtime.shutdown_timeout(std::time::Duration::from_secs(1));
+    exit
+}
+
+async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
+    match verb {
+        Verb::Login(arguments) => login::run(context, &arguments).await,
+        Verb::Token => token::run(context).await,
+        Verb::Call(arguments) => call::run(context, arguments).await,
+        Verb::Run => run::run(context).await,
+        Verb::Tick(arguments) => tick::run(context, &arguments).await,
+        Verb::Status => status::run(context).await,
+        Verb::Logout(arguments) => logout::run(context, &arguments).await,
+        Verb::Import(arguments) => import::run(context, &arguments).await,
+        Verb::Parked(verb) => parked::run(context, &verb).await,
+        Verb::Demo(arguments) => demo::run(context, &arguments).await,
+        Verb::Completions(arguments) => completions::run(context, &arguments),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::{CommandFactory as _, Parser as _};
+
+    use super::{Cli, Verb};
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn the_exit_codes_stand_in_the_help() {
+        let help = Cli::command().render_long_help().to_string();
+        assert!(help.contains("a person must sign in"), "{help}");
+    }
+
+    #[test]
+    fn global_options_stand_anywhere() {
+        for line in [
+            ["procore-auth", "--json", "--connection", "acme", "status"],
+            ["procore-auth", "status", "--connection", "acme", "--json"],
+        ] {
+            let cli = Cli::try_parse_from(line).expect("valid");
+            assert!(cli.global.json && matches!(cli.verb, Verb::Status));
+            assert_eq!(cli.global.connection.expect("given").as_str(), "acme");
+        }
+    }
+
+    #[test]
+    fn a_connection_name_cannot_be_a_path() {
+        assert!(Cli::try_parse_from(["procore-auth", "status", "--connection", "../x"]).is_err());
+    }
+
+    #[test]
+    fn what_contradicts_itself_is_refused() {
+        for line in [
+            &["procore-auth", "login", "--browser", "--no-browser"][..],
+            &["procore-auth", "login", "--begin", "--finish"],
+            &["procore-auth", "call", "/x", "-d", "a", "--body-file", "b"],
+            &["procore-auth", "call", "rest/v1.0/me"],
+            &[
+                "procore-auth",
+                "call",
+                "https://api.procore.com/rest/v1.0/me",
+            ],
+            &["procore-auth", "call", "/x", "-H", "no colon"],
+            &["procore-auth", "tick", "--next-visit", "soon"],
+            &["procore-auth", "parked", "discard"],
+            &["procore-auth", "import", "--token", "t.json"],
+        ] {
+            assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
+        }
+    }
+
+    #[test]
+    fn what_the_help_shows_is_accepted() {
+        for line in [
+            &["procore-auth", "login", "--no-browser"][..],
+            &["procore-auth", "login", "--code-from", "-"],
+            &["procore-auth", "call", "/rest/v1.0/me", "-i"],
+            &[
+                "procore-auth",
+                "call",
+                "-X",
+                "POST",
+                "/x",
+                "-H",
+                "A: b",
+                "-d",
+                "@-",
+                "--company",
+                "1",
+                "--idempotent",
+                "--park",
+                "--timeout",
+                "30s",
+            ],
+            &["procore-auth", "tick", "--next-visit", "60m"],
+            &["procore-auth", "parked", "list"],
+            &["procore-auth", "parked", "replay"],
+            &["procore-auth", "parked", "replay", "parked-1"],
+            &["procore-auth", "logout", "--local"],
+            &[
+                "procore-auth",
+                "import",
+                "--token",
+                "t.json",
+                "--env",
+                "p.env",
+                "--environment",
+                "sandbox",
+                "--write",
+            ],
+            &["procore-auth", "completions", "bash"],
+        ] {
+            if let Err(error) = Cli::try_parse_from(line) {
+                panic!("{line:?}: {error}");
+            }
+        }
+    }
+}

@@ -1,0 +1,505 @@
+//! The configuration file: one TOML file, read once, every mistake shown with its place and its cure.
+
+mod locate;
+mod shape;
+mod source;
+
+use std::collections::BTreeMap;
+use std::ops::Range;
+use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
+use std::sync::Arc;
+
+use procore_auth_host::{ConnectionName, Environment, Grant, Policy, Secret, Settings};
+use toml::Spanned;
+
+use super::exit::Exit;
+use super::failure::{Explained, Failure};
+use super::secret_reference::{SecretReference, VariableName};
+pub(crate) use locate::{find, for_writing};
+use shape::{ConnectionTable, File, GrantName, NetworkTable, PolicyTable, Written};
+use source::{Mistake, Source};
+
+/// A configuration whose shape is right. Secrets are not read yet.
+#[derive(Debug)]
+pub(crate) struct Config {
+    source: Arc<Source>,
+    /// The folder of the stored tokens.
+    pub(crate) state: PathBuf,
+    /// The file of the events.
+    pub(crate) journal: PathBuf,
+    /// A plugin to use instead of the bundled one.
+    pub(crate) plugin: Option<PathBuf>,
+    /// How the network is reached.
+    pub(crate) network: Network,
+    default_connection: Option<ConnectionName>,
+    connections: BTreeMap<ConnectionName, ConnectionConfig>,
+}
+
+/// How the network is reached, beyond the system's own settings.
+#[derive(Debug, Default)]
+pub(crate) struct Network {
+    /// A PEM file of further certificate authorities.
+    pub(crate) extra_ca: Option<PathBuf>,
+    /// Hosts to reach elsewhere, each as `host:port=address:port`.
+    pub(crate) connect_to: Vec<ConnectToLine>,
+}
+
+/// One entry of `connect_to`, with its place for an error.
+#[derive(Debug)]
+pub(crate) struct ConnectToLine {
+    source: Arc<Source>,
+    span: Range<usize>,
+    /// The text as written.
+    pub(crate) text: String,
+}
+
+/// One connection of the file.
+#[derive(Debug)]
+pub(crate) struct ConnectionConfig {
+    source: Arc<Source>,
+    environment: Environment,
+    client_id: Spanned<Text>,
+    client_secret: Spanned<SecretReference>,
+    grant: Grant,
+    redirect_span: Option<Range<usize>>,
+    company_id: Option<u64>,
+    policy: Policy,
+}
+
+/// A value that is no secret: in the file, or in an environment variable.
+#[derive(Debug)]
+enum Text {
+    Inline(String),
+    Env(VariableName),
+}
+
+impl Config {
+    /// Reads the file.
+    pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
+        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        Self::parse(path, text)
+    }
+
+    /// Parses the text of the file at `path`.
+    pub(crate) fn parse(path: &Path, text: String) -> Result<Self, Failure> {
+        let source = Arc::new(Source::new(path, text));
+        let file: File = toml::from_str(source.text()).map_err(|error| source.syntax(&error))?;
+        let folder = path.parent().unwrap_or(Path::new(""));
+        let state = match file.state {
+            Some(state) => locate::resolve(folder, &state),
+            None => locate::default_state()?,
+        };
+        let connections = connections(&source, folder, file.connections)?;
+        let default_connection = file
+            .default_connection
+            .map(|name| default_connection(&source, &name, &connections))
+            .transpose()?;
+        Ok(Self {
+            journal: file.journal.map_or_else(
+                || state.join("journal.jsonl"),
+                |p| locate::resolve(folder, &p),
+            ),
+            plugin: file.plugin.map(|p| locate::resolve(folder, &p)),
+            network: network(&source, folder, file.network),
+            state,
+            default_connection,
+            connections,
+            source,
+        })
+    }
+
+    /// Returns a configuration without a connection, for a machine that has no file yet.
+    pub(crate) fn empty(path: &Path) -> Result<Self, Failure> {
+        Self::parse(path, String::new())
+    }
+
+    /// Returns the file's path.
+    pub(crate) fn path(&self) -> &Path {
+        self.source.path()
+    }
+
+    /// Returns the file's text.
+    pub(crate) fn text(&self) -> &str {
+        self.source.text()
+    }
+
+    /// Returns every connection, or the one that is named.
+    pub(crate) fn select_all(
+        &self,
+        named: Option<&ConnectionName>,
+    ) -> Result<Vec<(&ConnectionName, &ConnectionConfig)>, Failure> {
+        if named.is_some() {
+            return Ok(vec![self.select(named)?]);
+        }
+        if self.connections.is_empty() {
+            return Err(self.no_connection());
+        }
+        Ok(self.connections.iter().collect())
+    }
+
+    /// Returns the connection that is named, or else the default one, or else the only one.
+    pub(crate) fn select(
+        &self,
+        named: Option<&ConnectionName>,
+    ) -> Result<(&ConnectionName, &ConnectionConfig), Failure> {
+        match (
+            named.or(self.default_connection.as_ref()),
+            self.connections.len(),
+        ) {
+            (Some(name), _) => self
+                .connections
+                .get_key_value(name)
+                .ok_or_else(|| self.unknown_connection(name)),
+            (None, 0) => Err(self.no_connection()),
+            (None, 1) => self
+                .connections
+                .iter()
+                .next()
+                .ok_or_else(|| self.no_connection()),
+            (None, _) => Err(self.ambiguous()),
+        }
+    }
+
+    /// Returns the named connection where there is one.
+    pub(crate) fn get(&self, name: &ConnectionName) -> Option<&ConnectionConfig> {
+        self.connections.get(name)
+    }
+
+    fn names(&self) -> String {
+        let names: Vec<&str> = self
+            .connections
+            .keys()
+            .map(ConnectionName::as_str)
+            .collect();
+        names.join(", ")
+    }
+
+    fn unknown_connection(&self, name: &ConnectionName) -> Failure {
+        Explained::new(
+            Exit::Configuration,
+            "config-unknown-connection",
+            format!("{} has no connection {name}.", self.path().display()),
+            format!("Name one of these with --connection: {}.", self.names()),
+        )
+        .into()
+    }
+
+    fn no_connection(&self) -> Failure {
+        Explained::new(
+            Exit::Configuration,
+            "config-no-connection",
+            format!("{} has no connection.", self.path().display()),
+            "Add a table [connections.NAME], or take over an existing script's files with `procore-auth import --write`.",
+        )
+        .into()
+    }
+
+    fn ambiguous(&self) -> Failure {
+        Explained::new(
+            Exit::Configuration,
+            "config-ambiguous-connection",
+            format!(
+                "{} has several connections: {}.",
+                self.path().display(),
+                self.names()
+            ),
+            "Name one with --connection, or set `default_connection` in the file.",
+        )
+        .into()
+    }
+}
+
+impl ConnectionConfig {
+    /// Reads what the connection refers to, and returns its settings.
+    pub(crate) fn settings(&self, name: &ConnectionName) -> Result<Settings, Failure> {
+        Ok(Settings {
+            name: name.clone(),
+            environment: self.environment,
+            client_id: self.client_id()?,
+            client_secret: self.client_secret()?,
+            grant: self.grant.clone(),
+            company_id: self.company_id,
+            policy: self.policy.clone(),
+        })
+    }
+
+    /// Returns the environment.
+    pub(crate) fn environment(&self) -> Environment {
+        self.environment
+    }
+
+    /// Returns the redirect URI; `None` where the grant needs none.
+    pub(crate) fn redirect_uri(&self) -> Option<&str> {
+        match &self.grant {
+            Grant::AuthorizationCode { redirect_uri } => Some(redirect_uri),
+            Grant::ClientCredentials => None,
+        }
+    }
+
+    /// Shows a refusal of the redirect URI at its place in the file.
+    pub(crate) fn refuse_redirect_uri(&self, explained: Explained) -> Failure {
+        let span = self.redirect_span.clone().unwrap_or_default();
+        self.source.locate(span, explained).into()
+    }
+
+    /// Reads the client id.
+    pub(crate) fn client_id(&self) -> Result<String, Failure> {
+        match self.client_id.get_ref() {
+            Text::Inline(text) => Ok(text.clone()),
+            Text::Env(name) => name
+                .read()
+                .map_err(|e| self.source.refuse(self.client_id.span(), Mistake::from(e))),
+        }
+    }
+
+    fn client_secret(&self) -> Result<Secret, Failure> {
+        self.client_secret.get_ref().read().map_err(|e| {
+            self.source
+                .refuse(self.client_secret.span(), Mistake::from(e))
+        })
+    }
+}
+
+impl ConnectToLine {
+    /// Refuses the entry, at its place.
+    pub(crate) fn refuse(&self, reason: impl std::fmt::Display) -> Failure {
+        self.source.refuse(
+            self.span.clone(),
+            Mistake {
+                message: format!("this connect_to entry is not acceptable: {reason}"),
+                cure: "write it as \"host:port=address:port\", such as \"login-sandbox.procore.com:443=127.0.0.1:8443\"".to_owned(),
+            },
+        )
+    }
+}
+
+fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
+    Explained::new(
+        Exit::Configuration,
+        "config-unreadable",
+        format!("Cannot read the configuration {}: {error}.", path.display()),
+        "Check the path (--config, PROCORE_AUTH_CONFIG) and the file's owner and mode.",
+    )
+    .into()
+}
+
+fn network(source: &Arc<Source>, folder: &Path, table: NetworkTable) -> Network {
+    Network {
+        extra_ca: table.extra_ca.map(|p| locate::resolve(folder, &p)),
+        connect_to: table
+            .connect_to
+            .into_iter()
+            .map(|entry| ConnectToLine {
+                source: Arc::clone(source),
+                span: entry.span(),
+                text: entry.into_inner(),
+            })
+            .collect(),
+    }
+}
+
+fn connections(
+    source: &Arc<Source>,
+    folder: &Path,
+    tables: BTreeMap<Spanned<String>, ConnectionTable>,
+) -> Result<BTreeMap<ConnectionName, ConnectionConfig>, Failure> {
+    tables
+        .into_iter()
+        .map(|(name, table)| {
+            let parsed = connection_name(source, &name)?;
+            Ok((parsed, connection(source, folder, table)?))
+        })
+        .collect()
+}
+
+fn connection_name(source: &Source, name: &Spanned<String>) -> Result<ConnectionName, Failure> {
+    ConnectionName::from_str(name.get_ref()).map_err(|error| {
+        let mistake = Mistake {
+            message: error.to_string(),
+            cure: "rename the connection, for example [connections.acme-sandbox]".to_owned(),
+        };
+        source.refuse(name.span(), mistake)
+    })
+}
+
+fn default_connection(
+    source: &Source,
+    name: &Spanned<String>,
+    connections: &BTreeMap<ConnectionName, ConnectionConfig>,
+) -> Result<ConnectionName, Failure> {
+    let parsed = connection_name(source, name)?;
+    if connections.contains_key(&parsed) {
+        return Ok(parsed);
+    }
+    let names: Vec<&str> = connections.keys().map(ConnectionName::as_str).collect();
+    let mistake = Mistake {
+        message: format!("there is no connection {parsed}"),
+        cure: format!("name one of: {}", names.join(", ")),
+    };
+    Err(source.refuse(name.span(), mistake))
+}
+
+fn connection(
+    source: &Arc<Source>,
+    folder: &Path,
+    table: ConnectionTable,
+) -> Result<ConnectionConfig, Failure> {
+    let redirect_span = table.redirect_uri.as_ref().map(Spanned::span);
+    Ok(ConnectionConfig {
+        environment: table.environment,
+        client_id: client_id(source, table.client_id)?,
+        client_secret: client_secret(source, folder, table.client_secret)?,
+        grant: grant(source, &table.grant, table.redirect_uri)?,
+        redirect_span,
+        company_id: table.company_id,
+        policy: policy(source, &table.policy)?,
+        source: Arc::clone(source),
+    })
+}
+
+fn client_id(source: &Source, written: Spanned<Written>) -> Result<Spanned<Text>, Failure> {
+    let span = written.span();
+    let refuse = |message: &str, cure: &str| {
+        let mistake = Mistake {
+            message: message.to_owned(),
+            cure: cure.to_owned(),
+        };
+        Err(source.refuse(span.clone(), mistake))
+    };
+    let text = match written.into_inner() {
+        Written::Inline(text) if text.expose().trim().is_empty() => {
+            return refuse(
+                "the client id is empty",
+                "copy it from the app's page in Procore's developer portal",
+            );
+        }
+        Written::Inline(text) => Text::Inline(text.expose().to_owned()),
+        Written::Env(name) => Text::Env(
+            VariableName::parse(name).map_err(|e| source.refuse(span.clone(), Mistake::from(e)))?,
+        ),
+        Written::File(_) => {
+            return refuse(
+                "a client id is no secret and needs no file",
+                "write it as a string, or as { env = \"NAME\" }",
+            );
+        }
+    };
+    Ok(Spanned::new(span, text))
+}
+
+fn client_secret(
+    source: &Source,
+    folder: &Path,
+    written: Spanned<Written>,
+) -> Result<Spanned<SecretReference>, Failure> {
+    let span = written.span();
+    let reference = match written.into_inner() {
+        Written::Inline(_) => {
+            let mistake = Mistake {
+                message: "a client secret does not belong into this file: it gets copied, backed up and committed".to_owned(),
+                cure: "write { env = \"PROCORE_CLIENT_SECRET\" } or { file = \"/path/to/secret\" } here, and put the secret there".to_owned(),
+            };
+            return Err(source.refuse(span, mistake));
+        }
+        Written::Env(name) => SecretReference::Env(
+            VariableName::parse(name).map_err(|e| source.refuse(span.clone(), Mistake::from(e)))?,
+        ),
+        Written::File(path) => SecretReference::File(locate::resolve(folder, Path::new(&path))),
+    };
+    Ok(Spanned::new(span, reference))
+}
+
+fn grant(
+    source: &Source,
+    name: &Spanned<GrantName>,
+    redirect_uri: Option<Spanned<String>>,
+) -> Result<Grant, Failure> {
+    match (name.get_ref(), redirect_uri) {
+        (GrantName::AuthorizationCode, Some(uri)) => Ok(Grant::AuthorizationCode {
+            redirect_uri: uri.into_inner(),
+        }),
+        (GrantName::ClientCredentials, None) => Ok(Grant::ClientCredentials),
+        (GrantName::AuthorizationCode, None) => {
+            let mistake = Mistake {
+                message: "the grant authorization-code needs a redirect_uri".to_owned(),
+                cure: "add redirect_uri exactly as it is registered in Procore's developer portal, such as \"http://localhost:9876/callback\" or \"urn:ietf:wg:oauth:2.0:oob\"".to_owned(),
+            };
+            Err(source.refuse(name.span(), mistake))
+        }
+        (GrantName::ClientCredentials, Some(uri)) => {
+            let mistake = Mistake {
+                message: "the grant client-credentials has no redirect_uri: nobody signs in"
+                    .to_owned(),
+                cure: "remove this line, or set grant = \"authorization-code\"".to_owned(),
+            };
+            Err(source.refuse(uri.span(), mistake))
+        }
+    }
+}
+
+fn policy(source: &Source, table: &PolicyTable) -> Result<Policy, Failure> {
+    let standard = Policy::default();
+    let policy = Policy {
+        refresh_percent: table
+            .refresh_percent
+            .as_ref()
+            .map_or(standard.refresh_percent, |p| *p.get_ref()),
+        refresh_jitter: table
+            .refresh_jitter
+            .map_or(standard.refresh_jitter, |d| d.0),
+        token_timeout: table.token_timeout.map_or(standard.token_timeout, |d| d.0),
+        lock_wait: table
+            .lock_wait
+            .as_ref()
+            .map_or(standard.lock_wait, |d| d.get_ref().0),
+        call_timeout: table.call_timeout.map_or(standard.call_timeout, |d| d.0),
+        parked_count: table.parked_count.unwrap_or(standard.parked_count),
+        parked_bytes: table.parked_bytes.unwrap_or(standard.parked_bytes),
+        parked_age: table.parked_age.map_or(standard.parked_age, |d| d.0),
+        pkce: table.pkce.unwrap_or(standard.pkce),
+    };
+    check_percent(source, table)?;
+    check_lock_wait(source, table, &policy)?;
+    Ok(policy)
+}
+
+fn check_percent(source: &Source, table: &PolicyTable) -> Result<(), Failure> {
+    match &table.refresh_percent {
+        Some(percent) if !(1..=99).contains(percent.get_ref()) => {
+            let mistake = Mistake {
+                message: "refresh_percent is a number from 1 to 99".to_owned(),
+                cure: "80 is the default: refresh when 80 % of the token's lifetime is over"
+                    .to_owned(),
+            };
+            Err(source.refuse(percent.span(), mistake))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// A waiter must outlast the holder's request to the token endpoint, or it gives up on a refresh that is about to succeed.
+fn check_lock_wait(source: &Source, table: &PolicyTable, policy: &Policy) -> Result<(), Failure> {
+    if policy.lock_wait > policy.token_timeout {
+        return Ok(());
+    }
+    let mistake = Mistake {
+        message: format!(
+            "lock_wait ({:?}) must be longer than token_timeout ({:?})",
+            policy.lock_wait, policy.token_timeout
+        ),
+        cure: format!(
+            "set lock_wait = \"{}s\" or more",
+            policy.token_timeout.as_secs() + 15
+        ),
+    };
+    let span = table
+        .lock_wait
+        .as_ref()
+        .map(Spanned::span)
+        .unwrap_or_default();
+    Err(source.refuse(span, mistake))
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,79 @@
+//! Where the configuration and the state are, by the XDG base directory specification.
+
+use std::env;
+use std::path::{Path, PathBuf};
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::{Explained, Failure};
+
+const SYSTEM: &str = "/etc/procore-auth/config.toml";
+
+/// Returns the configuration file: the one that is named, or else the first that exists of the user's and the system's.
+pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    if let Some(path) = named {
+        return Ok(path.to_owned());
+    }
+    let candidates = candidates();
+    candidates
+        .iter()
+        .find(|path| path.exists())
+        .cloned()
+        .ok_or_else(|| none_found(&candidates))
+}
+
+/// Returns the file that a new connection is written to: as [`find`], or else the user's, which need not exist.
+pub(crate) fn for_writing(named: Option<&Path>) -> Result<PathBuf, Failure> {
+    find(named).or_else(|failure| user_file().ok_or(failure))
+}
+
+/// Returns the folder of the stored tokens where the file names none.
+pub(super) fn default_state() -> Result<PathBuf, Failure> {
+    base("XDG_STATE_HOME", ".local/state")
+        .map(|base| base.join("procore-auth"))
+        .ok_or_else(|| {
+            Explained::new(
+                Exit::Configuration,
+                "config-no-state",
+                "There is no home folder to keep the tokens in.",
+                "Set `state = \"/var/lib/procore-auth\"` in the configuration.",
+            )
+            .into()
+        })
+}
+
+/// Resolves a path of the file: relative to the file's folder, `~/` to the user's home.
+pub(super) fn resolve(folder: &Path, path: &Path) -> PathBuf {
+    match (path.strip_prefix("~"), env::home_dir()) {
+        (Ok(rest), Some(home)) => home.join(rest),
+        _ => folder.join(path),
+    }
+}
+
+fn candidates() -> Vec<PathBuf> {
+    user_file().into_iter().chain([SYSTEM.into()]).collect()
+}
+
+fn user_file() -> Option<PathBuf> {
+    base("XDG_CONFIG_HOME", ".config").map(|base| base.join("procore-auth/config.toml"))
+}
+
+/// The specification has relative values ignored.
+fn base(variable: &str, below_home: &str) -> Option<PathBuf> {
+    env::var_os(variable)
+        .map(PathBuf::from)
+        .filter(|path| path.is_absolute())
+        .or_else(|| env::home_dir().map(|home| home.join(below_home)))
+}
+
+fn none_found(candidates: &[PathBuf]) -> Failure {
+    let mut explained = Explained::new(
+        Exit::Configuration,
+        "config-missing",
+        "There is no configuration file.",
+        "Name one with --config or PROCORE_AUTH_CONFIG, or take over an existing script's files with `procore-auth import --write`.",
+    );
+    for path in candidates {
+        explained = explained.seen(format!("looked for {}", path.display()));
+    }
+    explained.into()
+}

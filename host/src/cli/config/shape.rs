@@ -1,0 +1,142 @@
+//! The shape of the file, as serde reads it. Unknown keys are refused everywhere.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use procore_auth_host::{Environment, Secret};
+use serde::Deserialize;
+use serde::de::{Deserializer, Error, MapAccess, Visitor};
+use toml::Spanned;
+
+/// The whole file.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct File {
+    pub(super) state: Option<PathBuf>,
+    pub(super) journal: Option<PathBuf>,
+    pub(super) plugin: Option<PathBuf>,
+    pub(super) default_connection: Option<Spanned<String>>,
+    #[serde(default)]
+    pub(super) network: NetworkTable,
+    #[serde(default)]
+    pub(super) connections: BTreeMap<Spanned<String>, ConnectionTable>,
+}
+
+/// `[network]`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NetworkTable {
+    pub(super) extra_ca: Option<PathBuf>,
+    #[serde(default)]
+    pub(super) connect_to: Vec<Spanned<String>>,
+}
+
+/// `[connections.NAME]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct ConnectionTable {
+    pub(super) environment: Environment,
+    pub(super) client_id: Spanned<Written>,
+    pub(super) client_secret: Spanned<Written>,
+    pub(super) grant: Spanned<GrantName>,
+    pub(super) redirect_uri: Option<Spanned<String>>,
+    pub(super) company_id: Option<u64>,
+    #[serde(default)]
+    pub(super) policy: PolicyTable,
+}
+
+/// `grant`.
+#[derive(Clone, Copy, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(super) enum GrantName {
+    AuthorizationCode,
+    ClientCredentials,
+}
+
+/// `[connections.NAME.policy]`.
+#[derive(Default, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PolicyTable {
+    pub(super) refresh_percent: Option<Spanned<u8>>,
+    pub(super) refresh_jitter: Option<Span>,
+    pub(super) token_timeout: Option<Span>,
+    pub(super) lock_wait: Option<Spanned<Span>>,
+    pub(super) call_timeout: Option<Span>,
+    pub(super) parked_count: Option<u32>,
+    pub(super) parked_bytes: Option<u64>,
+    pub(super) parked_age: Option<Span>,
+    pub(super) pkce: Option<bool>,
+}
+
+/// A span of time, written as `"30s"`, `"60m"` or `"7d"`.
+#[derive(Clone, Copy)]
+pub(super) struct Span(pub(super) Duration);
+
+impl<'de> Deserialize<'de> for Span {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        crate::cli::time::parse_span(&text)
+            .map(Self)
+            .map_err(D::Error::custom)
+    }
+}
+
+/// A value that may stand elsewhere: `"text"`, `{ env = "NAME" }` or `{ file = "PATH" }`.
+///
+/// Reads whatever stands there without repeating it in an error: it may be a secret in the wrong place.
+pub(super) enum Written {
+    Inline(Secret),
+    Env(String),
+    File(String),
+}
+
+impl<'de> Deserialize<'de> for Written {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(WrittenVisitor)
+    }
+}
+
+struct WrittenVisitor;
+
+impl<'de> Visitor<'de> for WrittenVisitor {
+    type Value = Written;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("{ env = \"NAME\" } or { file = \"PATH\" }")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Written, E> {
+        Ok(Written::Inline(Secret::new(text)))
+    }
+
+    fn visit_i64<E: Error>(self, number: i64) -> Result<Written, E> {
+        Ok(Written::Inline(Secret::new(number.to_string())))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Written, E> {
+        Err(E::custom("a string or a reference is expected here"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
+        let written = match map.next_key::<Place>()? {
+            Some(Place::Env) => Written::Env(map.next_value()?),
+            Some(Place::File) => Written::File(map.next_value()?),
+            None => return Err(A::Error::custom(ONE_OF)),
+        };
+        match map.next_key::<Place>()? {
+            None => Ok(written),
+            Some(_) => Err(A::Error::custom(ONE_OF)),
+        }
+    }
+}
+
+const ONE_OF: &str = "exactly one of `env` and `file` is expected here";
+
+#[derive(Deserialize)]
+#[serde(field_identifier, rename_all = "lowercase")]
+enum Place {
+    Env,
+    File,
+}

@@ -1,0 +1,263 @@
+use std::path::Path;
+use std::time::Duration;
+
+use procore_auth_host::{ConnectionName, Environment, Grant};
+
+use super::{Config, Failure};
+use crate::cli::failure::Explained;
+
+const WHOLE: &str = r#"
+state = "/var/lib/procore-auth"
+default_connection = "acme"
+
+[network]
+extra_ca = "ca.pem"
+connect_to = ["login-sandbox.procore.com:443=127.0.0.1:8443"]
+
+[connections.acme]
+environment = "sandbox"
+client_id = "abc"
+client_secret = { env = "PATH" }
+grant = "authorization-code"
+redirect_uri = "http://localhost:9876/callback"
+company_id = 123
+
+[connections.acme.policy]
+refresh_percent = 70
+token_timeout = "20s"
+lock_wait = "1m"
+parked_age = "3d"
+
+[connections.robot]
+environment = "production"
+client_id = { env = "PATH" }
+client_secret = { file = "robot.secret" }
+grant = "client-credentials"
+"#;
+
+fn parse(text: &str) -> Result<Config, Box<Explained>> {
+    Config::parse(Path::new("/etc/procore-auth/config.toml"), text.to_owned())
+        .map_err(Failure::explained)
+}
+
+fn name(name: &str) -> ConnectionName {
+    name.parse().expect("valid")
+}
+
+/// The whole configuration with one line replaced by another.
+fn with(line: &str, other: &str) -> Box<Explained> {
+    assert!(WHOLE.contains(line), "{line}");
+    parse(&WHOLE.replacen(line, other, 1)).expect_err("refused")
+}
+
+#[test]
+fn a_whole_file_is_read() {
+    let config = parse(WHOLE).expect("valid");
+    assert_eq!(config.state, Path::new("/var/lib/procore-auth"));
+    assert_eq!(
+        config.journal,
+        Path::new("/var/lib/procore-auth/journal.jsonl")
+    );
+    assert_eq!(
+        config.network.extra_ca.as_deref(),
+        Some(Path::new("/etc/procore-auth/ca.pem"))
+    );
+    let (acme, connection) = config.select(None).expect("the default");
+    let settings = connection.settings(acme).expect("readable");
+    assert_eq!(settings.environment, Environment::Sandbox);
+    assert_eq!(settings.company_id, Some(123));
+    assert_eq!(settings.policy.refresh_percent, 70);
+    assert_eq!(settings.policy.lock_wait, Duration::from_secs(60));
+    assert_eq!(settings.policy.parked_age, Duration::from_secs(3 * 86_400));
+    assert_eq!(
+        settings.grant,
+        Grant::AuthorizationCode {
+            redirect_uri: "http://localhost:9876/callback".to_owned()
+        }
+    );
+    assert_eq!(config.select_all(None).expect("both").len(), 2);
+}
+
+#[test]
+fn an_unknown_key_is_shown_with_its_place() {
+    let refused = with("company_id = 123", "compny_id = 123");
+    assert!(
+        refused
+            .summary
+            .starts_with("/etc/procore-auth/config.toml:15:1: unknown field `compny_id`"),
+        "{}",
+        refused.summary
+    );
+    assert_eq!(
+        refused.excerpt.as_deref(),
+        Some("   |\n15 | compny_id = ****\n   | ^^^^^^^^^")
+    );
+    for (table, key) in [
+        ("[network]", "proxy = 1"),
+        ("[connections.acme.policy]", "retries = 3"),
+        ("state = \"/var/lib/procore-auth\"", "states = 1"),
+    ] {
+        assert!(
+            with(table, &format!("{table}\n{key}"))
+                .summary
+                .contains("unknown field")
+        );
+    }
+}
+
+#[test]
+fn a_wrong_value_is_shown_with_a_caret() {
+    let refused = with("\"sandbox\"", "\"sandbx\"");
+    assert!(refused.summary.contains(":10:15: unknown variant `sandbx`, expected one of `production`, `sandbox`, `monthly-sandbox`, `federal`"), "{}", refused.summary);
+    assert_eq!(
+        refused.excerpt.as_deref(),
+        Some("   |\n10 | environment = \"sandbx\"\n   |               ^^^^^^^^")
+    );
+}
+
+#[test]
+fn an_inline_secret_is_refused_and_never_shown() {
+    for written in [
+        "client_secret = \"hunter2\"",
+        "client_secret = 'hunter2'",
+        "client_secret = { value = \"hunter2\" }",
+        "client_secret = { env = \"hunter2-is-no-name\" }",
+        "client_secret = { env = \"PATH\", file = \"hunter2\" }",
+        "client_secret = \"hunter2",
+        "client_secret = hunter2",
+        "client_secret = [\"hunter2\"]",
+        "client_secrets = \"hunter2\"",
+    ] {
+        let refused = with("client_secret = { env = \"PATH\" }", written);
+        assert!(
+            !format!("{refused:?}").contains("hunter2"),
+            "{written}: {refused:?}"
+        );
+        assert!(
+            refused
+                .excerpt
+                .as_deref()
+                .is_some_and(|e| e.contains("****") || e.contains('[')),
+            "{written}: {refused:?}"
+        );
+    }
+    let refused = with(
+        "client_secret = { env = \"PATH\" }",
+        "client_secret = \"hunter2\"",
+    );
+    assert!(refused.remedy.contains("{ env = "), "{refused:?}");
+    assert_eq!(
+        refused.excerpt.as_deref(),
+        Some("   |\n12 | client_secret = ****\n   |                 ^^^^")
+    );
+}
+
+#[test]
+fn a_secret_in_a_table_of_its_own_is_never_shown() {
+    let text =
+        "state = \"/s\"\n[connections.a]\n[connections.a.client_secret]\nvalue = \"hunter2\"\n";
+    let refused = parse(text).expect_err("no reference");
+    assert!(!format!("{refused:?}").contains("hunter2"), "{refused:?}");
+    assert!(
+        refused.summary.contains(":4:1: unknown field `value`"),
+        "{refused:?}"
+    );
+}
+
+#[test]
+fn a_missing_key_is_shown_at_its_table() {
+    let refused = with("client_id = \"abc\"\n", "");
+    assert!(
+        refused.summary.contains(":9:1: missing field `client_id`"),
+        "{}",
+        refused.summary
+    );
+}
+
+#[test]
+fn a_secret_that_cannot_be_read_is_shown_at_its_reference() {
+    let config = parse(&WHOLE.replacen(
+        "{ env = \"PATH\" }\ngrant",
+        "{ env = \"PROCORE_AUTH_UNSET\" }\ngrant",
+        1,
+    ))
+    .expect("valid");
+    let (acme, connection) = config.select(None).expect("the default");
+    let Err(Failure::Explained(refused)) = connection.settings(acme) else {
+        panic!("the variable is not set");
+    };
+    assert!(
+        refused
+            .summary
+            .contains("config.toml:12:17: the environment variable PROCORE_AUTH_UNSET is not set"),
+        "{}",
+        refused.summary
+    );
+}
+
+#[test]
+fn the_grant_decides_about_the_redirect_uri() {
+    let refused = with("redirect_uri = \"http://localhost:9876/callback\"\n", "");
+    assert!(
+        refused
+            .summary
+            .contains(":13:9: the grant authorization-code needs a redirect_uri"),
+        "{}",
+        refused.summary
+    );
+    let refused = with("\"authorization-code\"", "\"client-credentials\"");
+    assert!(refused.summary.contains(":14:16:"), "{}", refused.summary);
+}
+
+#[test]
+fn policy_numbers_are_checked() {
+    assert!(
+        with("refresh_percent = 70", "refresh_percent = 100")
+            .summary
+            .contains("1 to 99")
+    );
+    assert!(
+        with("lock_wait = \"1m\"", "lock_wait = \"20s\"")
+            .summary
+            .contains("must be longer than")
+    );
+    let refused = with("parked_age = \"3d\"", "parked_age = \"3 parsecs\"");
+    assert!(refused.summary.contains(":21:14:"), "{}", refused.summary);
+    assert!(refused.summary.contains("\"30s\""), "{}", refused.summary);
+    assert!(
+        with("parked_age = \"3d\"", "parked_age = \"-3d\"")
+            .summary
+            .contains("\"30s\"")
+    );
+}
+
+#[test]
+fn names_are_checked() {
+    assert!(
+        with("[connections.robot]", "[connections.\"../robot\"]")
+            .summary
+            .contains(":23:14: a connection name is")
+    );
+    assert!(
+        with(
+            "default_connection = \"acme\"",
+            "default_connection = \"acne\""
+        )
+        .remedy
+        .contains("acme, robot")
+    );
+    let config = parse(WHOLE).expect("valid");
+    assert!(config.select(Some(&name("robot"))).is_ok());
+    assert!(config.select(Some(&name("other"))).is_err());
+}
+
+#[test]
+fn without_a_default_the_only_connection_is_taken() {
+    let (_, rest) = WHOLE.split_once("[connections.robot]").expect("there");
+    let one = format!("state = \"/s\"\n[connections.robot]{rest}");
+    assert!(parse(&one).expect("valid").select(None).is_ok());
+    let two = WHOLE.replacen("default_connection = \"acme\"", "", 1);
+    assert!(parse(&two).expect("valid").select(None).is_err());
+    let none = parse("state = \"/s\"").expect("valid");
+    assert!(none.select(None).is_err() && none.select_all(None).is_err());
+}

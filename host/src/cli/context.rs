@@ -1,0 +1,68 @@
+//! What a verb works with.
+
+use procore_auth_host::ConnectionName;
+
+use super::Global;
+use super::config::{self, Config};
+use super::failure::Failure;
+use super::open::{Open, Opener};
+use super::shutdown::Shutdown;
+use super::terminal::Terminal;
+
+/// What a verb works with: the global options, the terminal, and the wish to stop.
+pub(crate) struct Context<'a> {
+    pub(super) global: &'a Global,
+    /// Where results and notes go.
+    pub(crate) terminal: Terminal,
+    /// Tells when to stop.
+    pub(crate) shutdown: Shutdown,
+}
+
+impl<'a> Context<'a> {
+    pub(super) fn new(global: &'a Global, terminal: Terminal, shutdown: Shutdown) -> Self {
+        Self {
+            global,
+            terminal,
+            shutdown,
+        }
+    }
+
+    /// Returns the connection that was named on the command line.
+    pub(crate) fn named(&self) -> Option<&ConnectionName> {
+        self.global.connection.as_ref()
+    }
+
+    /// Reads the configuration.
+    pub(crate) fn config(&self) -> Result<Config, Failure> {
+        Config::load(&config::find(self.global.config.as_deref())?)
+    }
+
+    /// Reads the configuration that a new connection may be added to; it need not exist.
+    pub(crate) fn config_for_writing(&self) -> Result<Config, Failure> {
+        let path = config::for_writing(self.global.config.as_deref())?;
+        if path.exists() {
+            Config::load(&path)
+        } else {
+            Config::empty(&path)
+        }
+    }
+
+    /// Opens the one connection that the verb is for.
+    pub(crate) async fn open_one(&self) -> Result<Open, Failure> {
+        let opener = Opener::new(self.config()?)?;
+        let (name, _) = opener.config().select(self.named())?;
+        opener.open(name).await
+    }
+
+    /// Opens every connection, or the one that is named. What cannot be opened stands in its place.
+    pub(crate) async fn open_all(
+        &self,
+    ) -> Result<Vec<(ConnectionName, Result<Open, Failure>)>, Failure> {
+        let opener = Opener::new(self.config()?)?;
+        let mut all = Vec::new();
+        for (name, _) in opener.config().select_all(self.named())? {
+            all.push((name.clone(), opener.open(name).await));
+        }
+        Ok(all)
+    }
+}

@@ -1,0 +1,163 @@
+//! `procore.env`: the `KEY=VALUE` lines that scripts read.
+
+use procore_auth_host::{EndpointSet, Environment, Secret};
+
+/// What a script's environment file says about Procore.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct EnvFile {
+    /// `PROCORE_CLIENT_ID`.
+    pub(crate) client_id: Option<String>,
+    /// `PROCORE_CLIENT_SECRET`.
+    pub(crate) client_secret: Option<Secret>,
+    /// A redirect URI, under whatever name.
+    pub(crate) redirect_uri: Option<String>,
+    /// `PROCORE_COMPANY_ID`.
+    pub(crate) company_id: Option<u64>,
+    /// `PROCORE_ENVIRONMENT` or `PROCORE_ENV`, where it names one that is known.
+    pub(crate) environment: Option<Environment>,
+    /// The URLs of Procore's servers.
+    pub(crate) urls: EndpointSet,
+    /// The names behind [`EnvFile::urls`], for messages.
+    pub(crate) url_names: Vec<String>,
+}
+
+impl EnvFile {
+    /// Reads the lines; what is not about Procore is passed over.
+    pub(crate) fn parse(text: &str) -> Self {
+        let mut file = Self::default();
+        for (name, value) in text.lines().filter_map(assignment) {
+            file.take(name, value);
+        }
+        file
+    }
+
+    fn take(&mut self, name: &str, value: String) {
+        let upper = name.to_ascii_uppercase();
+        match upper.trim_start_matches("PROCORE_") {
+            "CLIENT_ID" => self.client_id = Some(value),
+            "CLIENT_SECRET" => self.client_secret = Some(Secret::new(value)),
+            "COMPANY_ID" => self.company_id = value.parse().ok(),
+            "ENVIRONMENT" | "ENV" => self.environment = environment(&value),
+            other if other.contains("REDIRECT") || other.contains("CALLBACK") => {
+                self.redirect_uri = Some(value);
+            }
+            other if value.starts_with("https://") || value.starts_with("http://") => {
+                self.take_url(name, other, value);
+            }
+            _ => {}
+        }
+    }
+
+    /// Tells by the path, then the host, then the name what a URL is for.
+    fn take_url(&mut self, name: &str, bare: &str, value: String) {
+        let Ok(url) = url::Url::parse(&value) else {
+            return;
+        };
+        let host = url.host_str().unwrap_or_default();
+        let role = if url.path().ends_with("/oauth/authorize") {
+            &mut self.urls.authorize_url
+        } else if url.path().contains("/oauth/") || bare.contains("TOKEN") {
+            &mut self.urls.token_url
+        } else if host.starts_with("login") || bare.contains("AUTH") || bare.contains("LOGIN") {
+            &mut self.urls.authorize_url
+        } else if host.contains("procore") || bare.contains("API") || bare.contains("BASE") {
+            &mut self.urls.api_base
+        } else {
+            return;
+        };
+        *role = Some(value);
+        self.url_names.push(name.to_owned());
+    }
+}
+
+/// Returns the environment of that name.
+pub(crate) fn environment(name: &str) -> Option<Environment> {
+    match name.trim().to_ascii_lowercase().replace('_', "-").as_str() {
+        "production" | "prod" => Some(Environment::Production),
+        "sandbox" => Some(Environment::Sandbox),
+        "monthly-sandbox" | "monthly" => Some(Environment::MonthlySandbox),
+        "federal" => Some(Environment::Federal),
+        _ => None,
+    }
+}
+
+/// Parses `KEY=VALUE`, `export KEY=VALUE` and quoted values; comments and anything else are `None`.
+fn assignment(line: &str) -> Option<(&str, String)> {
+    let line = line.trim();
+    if line.starts_with('#') {
+        return None;
+    }
+    let (name, value) = line.split_once('=')?;
+    let name = name.trim();
+    let name = name.strip_prefix("export ").unwrap_or(name).trim();
+    let value = unquote(value.trim());
+    (!name.is_empty() && !value.is_empty()).then(|| (name, value.to_owned()))
+}
+
+fn unquote(value: &str) -> &str {
+    ['"', '\'']
+        .into_iter()
+        .find_map(|quote| value.strip_prefix(quote)?.strip_suffix(quote))
+        .unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use procore_auth_host::Environment;
+
+    use super::EnvFile;
+
+    #[test]
+    fn the_lines_of_the_script_are_read() {
+        let file = EnvFile::parse(
+            "# sandbox\nPROCORE_CLIENT_ID=abc\nexport PROCORE_CLIENT_SECRET='s=1'\n\nPROCORE_COMPANY_ID=42\r\nOTHER=1\nnonsense\n",
+        );
+        assert_eq!(file.client_id.as_deref(), Some("abc"));
+        assert_eq!(
+            file.client_secret
+                .as_ref()
+                .map(procore_auth_host::Secret::expose),
+            Some("s=1")
+        );
+        assert_eq!(file.company_id, Some(42));
+        assert!(!format!("{file:?}").contains("s=1"));
+    }
+
+    #[test]
+    fn urls_find_their_role() {
+        let file = EnvFile::parse(
+            "PROCORE_AUTH_URL=https://login.procore.com/oauth/authorize\nPROCORE_TOKEN_URL=\"https://login-sandbox.procore.com/oauth/token\"\nPROCORE_API_BASE=https://sandbox.procore.com\nPROCORE_REDIRECT_URI=http://localhost:9876/callback\nPROXY=http://proxy:3128\n",
+        );
+        assert_eq!(
+            file.urls.authorize_url.as_deref(),
+            Some("https://login.procore.com/oauth/authorize")
+        );
+        assert_eq!(
+            file.urls.token_url.as_deref(),
+            Some("https://login-sandbox.procore.com/oauth/token")
+        );
+        assert_eq!(
+            file.urls.api_base.as_deref(),
+            Some("https://sandbox.procore.com")
+        );
+        assert_eq!(
+            file.redirect_uri.as_deref(),
+            Some("http://localhost:9876/callback")
+        );
+        assert_eq!(file.url_names.len(), 3);
+    }
+
+    #[test]
+    fn a_bare_login_host_is_the_sign_in_page() {
+        let file = EnvFile::parse(
+            "PROCORE_LOGIN=https://login.procore.com\nPROCORE_URL=https://api.procore.com/rest/v1.0\n",
+        );
+        assert!(file.urls.authorize_url.is_some() && file.urls.api_base.is_some());
+    }
+
+    #[test]
+    fn the_environment_is_read_by_its_name() {
+        let file = EnvFile::parse("PROCORE_ENV=monthly_sandbox");
+        assert_eq!(file.environment, Some(Environment::MonthlySandbox));
+    }
+}

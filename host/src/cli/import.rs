@@ -1,0 +1,352 @@
+//! `procore-auth import`: takes over an existing script's `procore_token.json` and `procore.env`.
+//!
+//! Nothing is spent: the tokens are copied, and checked with a request that only reads.
+
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use procore_auth_host::{
+    ConnectionName, Diagnosis, Environment, Grant, Identity, Policy, Redirect, Secret, Settings,
+    Status,
+};
+use serde::Serialize;
+
+use super::config::Config;
+use super::context::Context;
+use super::env_file::{self, EnvFile};
+use super::exit::Exit;
+use super::failure::{Explained, Failure};
+use super::import_config::{self, NewConnection};
+use super::open::{Open, Opener};
+use super::{login, report, status, time};
+
+/// What to take over.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// The tokens as the script saved them
+    #[arg(long, value_name = "FILE")]
+    token: PathBuf,
+    /// The script's KEY=VALUE lines with PROCORE_CLIENT_ID and PROCORE_CLIENT_SECRET
+    #[arg(long, value_name = "FILE")]
+    env: PathBuf,
+    /// The environment [default: what the URLs in the file say]
+    #[arg(long, value_name = "NAME", value_parser = environment)]
+    environment: Option<Environment>,
+    /// The redirect URI as registered [default: what the file says]
+    #[arg(long, value_name = "URI")]
+    redirect_uri: Option<String>,
+    /// Add the connection to the configuration file, and the secret to a file next to it
+    #[arg(long)]
+    write: bool,
+    /// Replace tokens that the connection has already
+    #[arg(long)]
+    replace: bool,
+}
+
+/// What was found in the script's files, complete.
+struct Found {
+    settings: Settings,
+    redirect: Option<Redirect>,
+}
+
+#[derive(Serialize)]
+struct Document<'a> {
+    connection: &'a str,
+    environment: &'a str,
+    identity: Option<&'a Identity>,
+    expires_at: Option<String>,
+    config: &'a Path,
+    written: bool,
+    add_to_config: Option<&'a str>,
+}
+
+/// Adopts the tokens, checks them, and says what belongs into the configuration.
+pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
+    let token = read(&arguments.token)?;
+    let env = EnvFile::parse(&String::from_utf8_lossy(&read(&arguments.env)?));
+    let opener = Opener::new(context.config_for_writing()?)?;
+    let name = name(context)?;
+    let found = find(&opener, &name, arguments, env).await?;
+    refuse_other(opener.config(), &name, &found.settings)?;
+    let addition = addition(opener.config(), &name, &found.settings);
+    let open = opener.open_with(found.settings, found.redirect)?;
+    let adopted = open.connection.adopt(token, arguments.replace).await?;
+    let identity = verify_unspent(context, &open, &adopted).await;
+    let written = match &addition {
+        Some(addition) if arguments.write => {
+            addition.write(opener.config())?;
+            true
+        }
+        _ => false,
+    };
+    tell(
+        context,
+        opener.config(),
+        &open,
+        &adopted,
+        identity.as_ref(),
+        addition.as_ref(),
+        written,
+    )?;
+    warn(context, arguments);
+    Ok(status::exit_of(&open.connection.status().await?))
+}
+
+/// The tokens' connection is the one that is named, or `default`.
+fn name(context: &Context<'_>) -> Result<ConnectionName, Failure> {
+    if let Some(name) = context.named() {
+        return Ok(name.clone());
+    }
+    "default"
+        .parse()
+        .map_err(|error: procore_auth_host::InvalidConnectionName| {
+            Explained::new(
+                Exit::Internal,
+                "name",
+                error.to_string(),
+                "Give --connection.",
+            )
+            .into()
+        })
+}
+
+/// Puts the settings together. What the file lacks is asked for, by name.
+async fn find(
+    opener: &Opener,
+    name: &ConnectionName,
+    arguments: &Arguments,
+    env: EnvFile,
+) -> Result<Found, Failure> {
+    let environment = agreed_environment(opener, arguments, &env).await?;
+    let uri = arguments
+        .redirect_uri
+        .clone()
+        .or(env.redirect_uri)
+        .ok_or_else(|| {
+            missing(
+                arguments,
+                "a redirect URI",
+                "Give --redirect-uri exactly as it is registered in Procore's developer portal.",
+            )
+        })?;
+    let redirect = match opener.advice().check_redirect_uri(&uri, None).await? {
+        Ok(redirect) => redirect,
+        Err(diagnosis) => return Err(refused(&diagnosis)),
+    };
+    let client_id = env.client_id.ok_or_else(|| {
+        missing(
+            arguments,
+            "PROCORE_CLIENT_ID",
+            "Add the line PROCORE_CLIENT_ID=… to it.",
+        )
+    })?;
+    let client_secret: Secret = env.client_secret.ok_or_else(|| {
+        missing(
+            arguments,
+            "PROCORE_CLIENT_SECRET",
+            "Add the line PROCORE_CLIENT_SECRET=… to it.",
+        )
+    })?;
+    Ok(Found {
+        settings: Settings {
+            name: name.clone(),
+            environment,
+            client_id,
+            client_secret,
+            grant: Grant::AuthorizationCode { redirect_uri: uri },
+            company_id: env.company_id,
+            policy: Policy::default(),
+        },
+        redirect: Some(redirect),
+    })
+}
+
+/// Returns the environment that the option, the file's word and the file's URLs agree on.
+async fn agreed_environment(
+    opener: &Opener,
+    arguments: &Arguments,
+    env: &EnvFile,
+) -> Result<Environment, Failure> {
+    let said = arguments.environment.or(env.environment);
+    if env.url_names.is_empty() {
+        return said.ok_or_else(|| {
+            missing(
+                arguments,
+                "the environment",
+                "Give --environment: production, sandbox, monthly-sandbox or federal. The script's login URL tells: \
+                 login-sandbox.procore.com is sandbox, login.procore.com production.",
+            )
+        });
+    }
+    let by_urls = match opener.advice().check_endpoints(env.urls.clone()).await? {
+        Ok(environment) => environment,
+        Err(diagnosis) => return Err(mixed(arguments, env, &diagnosis)),
+    };
+    match said {
+        Some(said) if said != by_urls => Err(contradicted(arguments, env, said, by_urls)),
+        _ => Ok(by_urls),
+    }
+}
+
+/// Refuses to mix up two connections under one name.
+fn refuse_other(
+    config: &Config,
+    name: &ConnectionName,
+    settings: &Settings,
+) -> Result<(), Failure> {
+    let Some(existing) = config.get(name) else {
+        return Ok(());
+    };
+    if existing.environment() == settings.environment && existing.client_id()? == settings.client_id
+    {
+        return Ok(());
+    }
+    Err(Explained::new(
+        Exit::Refused,
+        "connection-exists",
+        format!(
+            "{} has another connection {name}: its environment or client id differs.",
+            config.path().display()
+        ),
+        "Choose another name with --connection.",
+    )
+    .into())
+}
+
+fn addition(config: &Config, name: &ConnectionName, settings: &Settings) -> Option<NewConnection> {
+    match config.get(name) {
+        Some(_) => None,
+        None => Some(NewConnection::new(config, settings)),
+    }
+}
+
+/// Asks who the token acts as, while that needs no refresh: a refresh would spend the token that others may still hold.
+async fn verify_unspent(context: &Context<'_>, open: &Open, adopted: &Status) -> Option<Identity> {
+    let fresh = adopted
+        .token
+        .is_some_and(|token| token.refresh_at > time::now());
+    if !fresh {
+        context.terminal.note(
+            "The access token is due for a refresh, which spends the refresh token, so it was not tried. End the other \
+             programs that use it, then run `procore-auth tick`.",
+        );
+        return None;
+    }
+    match open.connection.verify().await {
+        Ok(identity) => Some(identity),
+        Err(error) => {
+            report::failure(&context.terminal, &error.into());
+            None
+        }
+    }
+}
+
+fn tell(
+    context: &Context<'_>,
+    config: &Config,
+    open: &Open,
+    adopted: &Status,
+    identity: Option<&Identity>,
+    addition: Option<&NewConnection>,
+    written: bool,
+) -> Result<(), Failure> {
+    let environment = status::environment(open.environment);
+    let to_add = addition.filter(|_| !written).map(NewConnection::toml);
+    if context.terminal.is_json() {
+        return context.terminal.json(&Document {
+            connection: open.name.as_str(),
+            environment,
+            identity,
+            expires_at: adopted.token.map(|token| time::rfc3339(token.expires_at)),
+            config: config.path(),
+            written,
+            add_to_config: to_add,
+        });
+    }
+    let who = identity.map_or_else(String::new, |who| format!(" as {}", login::who(who)));
+    context.terminal.line(format_args!(
+        "{}: took over the tokens of {environment}{who}.",
+        open.name
+    ))?;
+    let path = config.path().display();
+    if let Some(to_add) = to_add {
+        context.terminal.line(format_args!(
+            "Add this to {path}, or run the same with --write:\n\n{to_add}"
+        ))?;
+    } else if written {
+        context
+            .terminal
+            .line(format_args!("{path} has the connection now."))?;
+    }
+    Ok(())
+}
+
+fn warn(context: &Context<'_>, arguments: &Arguments) {
+    context.terminal.note(format_args!(
+        "A refresh token works once. End every other program that refreshes this one (cron jobs, keepalive scripts, agents that \
+         read {}): whichever refreshes first locks the others out. They can ask `procore-auth token` instead.",
+        arguments.token.display()
+    ));
+    for path in [&arguments.token, &arguments.env] {
+        if import_config::is_shared(path) {
+            context.terminal.note(format_args!(
+                "Others can read {}: run chmod 600 on it, or delete it once nothing uses it.",
+                path.display()
+            ));
+        }
+    }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+    std::fs::read(path).map_err(|error| Failure::file("read", path, &error))
+}
+
+fn environment(name: &str) -> Result<Environment, String> {
+    env_file::environment(name)
+        .ok_or_else(|| "production, sandbox, monthly-sandbox or federal".to_owned())
+}
+
+fn missing(arguments: &Arguments, what: &str, remedy: &str) -> Failure {
+    Explained::new(
+        Exit::Refused,
+        "import-incomplete",
+        format!("{} does not say {what}.", arguments.env.display()),
+        remedy,
+    )
+    .into()
+}
+
+fn refused(diagnosis: &Diagnosis) -> Failure {
+    report::explain(Exit::Refused, diagnosis).into()
+}
+
+fn mixed(arguments: &Arguments, env: &EnvFile, diagnosis: &Diagnosis) -> Failure {
+    report::explain(Exit::Refused, diagnosis)
+        .seen(format!(
+            "{}: {}",
+            arguments.env.display(),
+            env.url_names.join(", ")
+        ))
+        .into()
+}
+
+fn contradicted(
+    arguments: &Arguments,
+    env: &EnvFile,
+    said: Environment,
+    by_urls: Environment,
+) -> Failure {
+    Explained::new(
+        Exit::Refused,
+        "mixed-environments",
+        format!(
+            "The environment is said to be {}, and the URLs in {} are of {}.",
+            status::environment(said),
+            arguments.env.display(),
+            status::environment(by_urls)
+        ),
+        "Tokens of one environment are unknown in every other: find out where the script signed in, and correct the one that is wrong.",
+    )
+    .seen(format!("URLs: {}", env.url_names.join(", ")))
+    .into()
+}

@@ -1,0 +1,202 @@
+//! Opens configured connections: plugin, network, store and journal put together.
+
+use std::sync::Arc;
+
+use procore_auth_host::{
+    Advice, ConnectTo, Connection, ConnectionName, Environment, Fanout, FileStore, HttpClient,
+    HttpsClient, Journal, JsonLinesJournal, LoadError, Plugin, Redirect, Settings, StoreFailure,
+    TracingJournal,
+};
+
+use super::config::{Config, ConnectionConfig, Network};
+use super::exit::Exit;
+use super::failure::{Explained, Failure};
+use super::{private_folder, report};
+
+/// What all connections of a configuration share.
+#[derive(Clone)]
+pub(crate) struct Opener {
+    config: Arc<Config>,
+    plugin: Plugin,
+    http: Arc<dyn HttpClient>,
+    journal: Arc<dyn Journal>,
+}
+
+/// An open connection.
+pub(crate) struct Open {
+    /// Its name.
+    pub(crate) name: ConnectionName,
+    /// Its environment.
+    pub(crate) environment: Environment,
+    /// How the answer to a sign-in comes back; `None` where nobody signs in.
+    pub(crate) redirect: Option<Redirect>,
+    /// The connection.
+    pub(crate) connection: Connection,
+}
+
+impl Opener {
+    /// Loads the plugin and prepares what the connections are lent.
+    pub(crate) fn new(config: Config) -> Result<Self, Failure> {
+        Ok(Self {
+            plugin: plugin(&config)?,
+            http: https(&config.network)?,
+            journal: journal(&config)?,
+            config: Arc::new(config),
+        })
+    }
+
+    /// Goes on with another configuration, and the same plugin.
+    pub(crate) fn with_config(&self, config: Config) -> Result<Self, Failure> {
+        Ok(Self {
+            plugin: self.plugin.clone(),
+            http: https(&config.network)?,
+            journal: Arc::clone(&self.journal),
+            config: Arc::new(config),
+        })
+    }
+
+    /// Returns the configuration.
+    pub(crate) fn config(&self) -> &Config {
+        &self.config
+    }
+
+    /// Returns the journal.
+    pub(crate) fn journal(&self) -> &dyn Journal {
+        &*self.journal
+    }
+
+    /// Returns the plugin's advice.
+    pub(crate) fn advice(&self) -> Advice {
+        self.plugin.advice()
+    }
+
+    /// Opens a connection of the configuration.
+    pub(crate) async fn open(&self, name: &ConnectionName) -> Result<Open, Failure> {
+        let (name, connection) = self.config.select(Some(name))?;
+        let redirect = self.redirect(connection).await?;
+        self.open_with(connection.settings(name)?, redirect)
+    }
+
+    /// Opens a connection with settings from elsewhere, in the configuration's store.
+    pub(crate) fn open_with(
+        &self,
+        settings: Settings,
+        redirect: Option<Redirect>,
+    ) -> Result<Open, Failure> {
+        let store = FileStore::open(&self.config.state, &settings.name)
+            .map_err(|error| unusable_store(&self.config, &error))?;
+        let (name, environment) = (settings.name.clone(), settings.environment);
+        let connection = Connection::builder(&self.plugin, settings)
+            .http(Arc::clone(&self.http))
+            .store(Arc::new(store))
+            .journal(Arc::clone(&self.journal))
+            .build()
+            .map_err(|error| internal("connection", &error))?;
+        Ok(Open {
+            name,
+            environment,
+            redirect,
+            connection,
+        })
+    }
+
+    /// Checks the redirect URI by Procore's rules. A refusal is shown at its place in the file.
+    async fn redirect(&self, connection: &ConnectionConfig) -> Result<Option<Redirect>, Failure> {
+        let Some(uri) = connection.redirect_uri() else {
+            return Ok(None);
+        };
+        match self.advice().check_redirect_uri(uri, None).await? {
+            Ok(redirect) => Ok(Some(redirect)),
+            Err(diagnosis) => {
+                Err(connection
+                    .refuse_redirect_uri(report::explain(Exit::Configuration, &diagnosis)))
+            }
+        }
+    }
+}
+
+fn plugin(config: &Config) -> Result<Plugin, Failure> {
+    let loaded = match &config.plugin {
+        Some(path) => Plugin::from_file(path),
+        None => Plugin::bundled(),
+    };
+    loaded.map_err(|error| unusable_plugin(config, &error))
+}
+
+fn unusable_plugin(config: &Config, error: &LoadError) -> Failure {
+    let (exit, remedy) = match &config.plugin {
+        Some(path) => (
+            Exit::Configuration,
+            format!(
+                "Point `plugin` in {} at a component of this contract version (now {}), or remove it to use the bundled one.",
+                config.path().display(),
+                path.display()
+            ),
+        ),
+        None => (Exit::Internal, "Reinstall procore-auth.".to_owned()),
+    };
+    Explained::new(
+        exit,
+        "plugin",
+        format!("The plugin cannot be loaded: {error}."),
+        remedy,
+    )
+    .into()
+}
+
+fn https(network: &Network) -> Result<Arc<dyn HttpClient>, Failure> {
+    let mut client = HttpsClient::builder();
+    for line in &network.connect_to {
+        let connect_to: ConnectTo = line.text.parse().map_err(|error| line.refuse(error))?;
+        client = client.connect_to([connect_to]);
+    }
+    if let Some(path) = &network.extra_ca {
+        client = client.extra_ca_file(path);
+    }
+    let client = client.build().map_err(|error| {
+        Explained::new(
+            Exit::Configuration,
+            "network",
+            format!("The network cannot be set up: {error}."),
+            "Check [network] in the configuration, and the proxy variables of the environment.",
+        )
+    })?;
+    Ok(Arc::new(client))
+}
+
+fn journal(config: &Config) -> Result<Arc<dyn Journal>, Failure> {
+    let path = &config.journal;
+    if let Some(folder) = path.parent() {
+        private_folder::create(folder).map_err(|error| Failure::file("create", folder, &error))?;
+    }
+    let file = JsonLinesJournal::open(path)
+        .map_err(|error| Failure::file("open the journal", path, &error))?;
+    Ok(Arc::new(Fanout(vec![
+        Arc::new(TracingJournal),
+        Arc::new(file),
+    ])))
+}
+
+fn unusable_store(config: &Config, error: &StoreFailure) -> Failure {
+    Explained::new(
+        Exit::Storage,
+        error.code,
+        format!(
+            "The store {} cannot be used: {}.",
+            config.state.display(),
+            error.message
+        ),
+        "Make `state` a folder on a local disk that belongs to this user alone (mode 700).",
+    )
+    .into()
+}
+
+fn internal(code: &str, error: &dyn std::error::Error) -> Failure {
+    Explained::new(
+        Exit::Internal,
+        code,
+        format!("{error}."),
+        "Report this as a defect.",
+    )
+    .into()
+}

@@ -1,0 +1,312 @@
+//! `procore-auth status`: how the connections are, with the evidence. Sends nothing.
+
+use procore_auth_host::{ConnectionName, Diagnosis, Environment, Health, Status};
+use serde::Serialize;
+
+use super::context::Context;
+use super::exit::Exit;
+use super::failure::{Explained, Failure};
+use super::report::{self, FailureDocument};
+use super::time;
+
+/// Every connection as JSON. The fields are stable.
+#[derive(Serialize)]
+struct Document<'a> {
+    connections: Vec<ConnectionDocument<'a>>,
+}
+
+/// A connection as JSON. The fields are stable.
+#[derive(Serialize)]
+pub(super) struct ConnectionDocument<'a> {
+    connection: &'a str,
+    environment: Option<Environment>,
+    #[serde(flatten)]
+    found: Found<'a>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Found<'a> {
+    Status(Box<StatusDocument<'a>>),
+    Error { error: FailureDocument<'a> },
+}
+
+#[derive(Serialize)]
+struct StatusDocument<'a> {
+    health: Health,
+    exit_code: u8,
+    token: Option<TokenDocument>,
+    last_evidence: Option<String>,
+    identity: Option<&'a procore_auth_host::Identity>,
+    refreshes: u64,
+    incident: Option<IncidentDocument<'a>>,
+    parked: u32,
+    undecided: u32,
+}
+
+#[derive(Serialize)]
+struct TokenDocument {
+    issued_at: String,
+    refresh_at: String,
+    expires_at: String,
+}
+
+#[derive(Serialize)]
+struct IncidentDocument<'a> {
+    since: String,
+    diagnosis: &'a Diagnosis,
+}
+
+/// What is known of one connection.
+pub(super) struct Known {
+    /// Its name.
+    pub(super) name: ConnectionName,
+    /// Its environment, where the connection could be opened.
+    pub(super) environment: Option<Environment>,
+    /// Its status, or why there is none.
+    pub(super) status: Result<Status, Box<Explained>>,
+}
+
+/// Prints the status of every connection, or of the one that is named.
+pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
+    let mut all = Vec::new();
+    for (name, open) in context.open_all().await? {
+        let environment = open.as_ref().ok().map(|open| open.environment);
+        let status = match open {
+            Ok(open) => open.connection.status().await.map_err(Failure::from),
+            Err(failure) => Err(failure),
+        };
+        all.push(Known {
+            name,
+            environment,
+            status: status.map_err(Failure::explained),
+        });
+    }
+    print(context, &all)
+}
+
+/// Prints what is known, and returns the exit code of the worst.
+pub(super) fn print(context: &Context<'_>, all: &[Known]) -> Result<Exit, Failure> {
+    if context.terminal.is_json() {
+        let connections = all.iter().map(ConnectionDocument::from).collect();
+        context.terminal.json(&Document { connections })?;
+    } else {
+        context.terminal.bytes(table(all, time::now()).as_bytes())?;
+    }
+    Ok(all.iter().map(Known::exit).fold(Exit::Done, Exit::worst))
+}
+
+impl Known {
+    fn exit(&self) -> Exit {
+        match &self.status {
+            Ok(status) => exit_of(status),
+            Err(explained) => explained.exit,
+        }
+    }
+}
+
+/// Returns the exit code that stands for a status.
+pub(super) fn exit_of(status: &Status) -> Exit {
+    match status.health {
+        Health::Healthy if status.parked + status.undecided > 0 => Exit::Parked,
+        Health::Healthy => Exit::Done,
+        Health::Unverified | Health::AtRisk => Exit::AtRisk,
+        Health::Unavailable => Exit::Unavailable,
+        Health::Misconfigured => Exit::Configuration,
+        Health::SignInRequired => Exit::SignInRequired,
+        _ => Exit::Internal,
+    }
+}
+
+/// Returns the word for a health.
+pub(super) fn word(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "healthy",
+        Health::Unverified => "unverified",
+        Health::AtRisk => "at risk",
+        Health::Unavailable => "unavailable",
+        Health::Misconfigured => "misconfigured",
+        Health::SignInRequired => "sign-in required",
+        _ => "unknown",
+    }
+}
+
+const HEADINGS: [&str; 7] = [
+    "CONNECTION",
+    "ENVIRONMENT",
+    "HEALTH",
+    "TOKEN",
+    "LAST EVIDENCE",
+    "ACTS AS",
+    "PARKED",
+];
+
+/// Renders a table, and the troubles below it.
+fn table(all: &[Known], now: u64) -> String {
+    let rows: Vec<[String; 7]> = std::iter::once(HEADINGS.map(str::to_owned))
+        .chain(all.iter().map(|known| row(known, now)))
+        .collect();
+    let widths: [usize; 7] = std::array::from_fn(|column| {
+        let cells = rows.iter().map(|row| row[column].chars().count());
+        cells.max().unwrap_or_default()
+    });
+    let mut table = String::new();
+    for row in &rows {
+        let line: Vec<String> = row
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:width$}"))
+            .collect();
+        table.push_str(line.join("  ").trim_end());
+        table.push('\n');
+    }
+    for known in all {
+        table.push_str(&trouble(known, now));
+    }
+    table
+}
+
+fn row(known: &Known, now: u64) -> [String; 7] {
+    let name = known.name.to_string();
+    let none = || "-".to_owned();
+    let environment = known
+        .environment
+        .map_or_else(none, |e| environment(e).to_owned());
+    let Ok(status) = &known.status else {
+        return [
+            name,
+            environment,
+            "error".to_owned(),
+            none(),
+            none(),
+            none(),
+            none(),
+        ];
+    };
+    [
+        name,
+        environment,
+        word(status.health).to_owned(),
+        status
+            .token
+            .map_or_else(none, |token| token_cell(token.expires_at, now)),
+        status
+            .last_evidence
+            .map_or_else(none, |at| time::relative(at, now)),
+        status
+            .identity
+            .as_ref()
+            .map_or_else(none, |who| who.login.clone()),
+        parked_cell(status),
+    ]
+}
+
+fn token_cell(expires_at: u64, now: u64) -> String {
+    let word = if expires_at > now {
+        "expires"
+    } else {
+        "expired"
+    };
+    format!("{word} {}", time::relative(expires_at, now))
+}
+
+fn parked_cell(status: &Status) -> String {
+    match (status.parked, status.undecided) {
+        (parked, 0) => parked.to_string(),
+        (parked, undecided) => format!("{parked} (+{undecided} to decide)"),
+    }
+}
+
+fn trouble(known: &Known, now: u64) -> String {
+    let text = match &known.status {
+        Ok(status) => match &status.incident {
+            Some(incident) => {
+                let since = time::relative(incident.since, now);
+                format!("since {since}: {}", report::diagnosis(&incident.diagnosis))
+            }
+            None => return String::new(),
+        },
+        Err(explained) => report::text(explained),
+    };
+    format!("\n{}: {text}\n", known.name)
+}
+
+/// Returns the environment's name in the configuration.
+pub(super) fn environment(environment: Environment) -> &'static str {
+    match environment {
+        Environment::Production => "production",
+        Environment::Sandbox => "sandbox",
+        Environment::MonthlySandbox => "monthly-sandbox",
+        Environment::Federal => "federal",
+    }
+}
+
+impl<'a> From<&'a Known> for ConnectionDocument<'a> {
+    fn from(known: &'a Known) -> Self {
+        Self {
+            connection: known.name.as_str(),
+            environment: known.environment,
+            found: match &known.status {
+                Ok(status) => Found::Status(Box::new(status.into())),
+                Err(explained) => Found::Error {
+                    error: (&**explained).into(),
+                },
+            },
+        }
+    }
+}
+
+impl<'a> From<&'a Status> for StatusDocument<'a> {
+    fn from(status: &'a Status) -> Self {
+        Self {
+            health: status.health,
+            exit_code: exit_of(status).describe().0,
+            token: status.token.map(|token| TokenDocument {
+                issued_at: time::rfc3339(token.issued_at),
+                refresh_at: time::rfc3339(token.refresh_at),
+                expires_at: time::rfc3339(token.expires_at),
+            }),
+            last_evidence: status.last_evidence.map(time::rfc3339),
+            identity: status.identity.as_ref(),
+            refreshes: status.refreshes,
+            incident: status.incident.as_ref().map(|incident| IncidentDocument {
+                since: time::rfc3339(incident.since),
+                diagnosis: &incident.diagnosis,
+            }),
+            parked: status.parked,
+            undecided: status.undecided,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{Exit, Explained, Known, table};
+
+    #[test]
+    fn a_connection_that_cannot_be_opened_has_its_row_and_its_reason() {
+        let explained = Explained::new(
+            Exit::Configuration,
+            "config-invalid",
+            "It is wrong.",
+            "Mend it.",
+        );
+        let known = Known {
+            name: "acme".parse().expect("valid"),
+            environment: None,
+            status: Err(Box::new(explained)),
+        };
+        assert_eq!(known.exit(), Exit::Configuration);
+        let table = table(&[known], 0);
+        let lines: Vec<&str> = table.lines().collect();
+        assert!(
+            lines[0].starts_with("CONNECTION  ENVIRONMENT  HEALTH"),
+            "{table}"
+        );
+        assert!(
+            lines[1].starts_with("acme        -            error"),
+            "{table}"
+        );
+        assert!(table.contains("acme: It is wrong."), "{table}");
+    }
+}

@@ -1,0 +1,49 @@
+//! `procore-auth tick`: one visit to each connection, for cron.
+
+use std::time::Duration;
+
+use clap::Args;
+use procore_auth_host::ConnectionName;
+use tokio::task::JoinSet;
+
+use super::context::Context;
+use super::exit::Exit;
+use super::failure::Failure;
+use super::open::Open;
+use super::status::{self, Known};
+use super::time;
+
+/// When the next visit comes.
+#[derive(Args)]
+pub(super) struct Arguments {
+    /// How long until the next visit: what would fall due before then is done now
+    #[arg(long, value_name = "TIME", default_value = "60m", value_parser = time::parse_span)]
+    next_visit: Duration,
+}
+
+/// Visits every connection, or the one that is named, all at once: one that waits does not delay the others.
+pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
+    let mut visits = JoinSet::new();
+    for (name, open) in context.open_all().await? {
+        visits.spawn(visit(name, open, arguments.next_visit));
+    }
+    let mut all: Vec<Known> = visits.join_all().await;
+    all.sort_by(|a, b| a.name.cmp(&b.name));
+    status::print(context, &all)
+}
+
+async fn visit(name: ConnectionName, open: Result<Open, Failure>, next: Duration) -> Known {
+    let environment = open.as_ref().ok().map(|open| open.environment);
+    let status = match open {
+        Ok(open) => match open.connection.upkeep(Some(next)).await {
+            Ok(visit) => Ok(visit.status),
+            Err(error) => Err(Failure::from(error)),
+        },
+        Err(failure) => Err(failure),
+    };
+    Known {
+        name,
+        environment,
+        status: status.map_err(Failure::explained),
+    }
+}
