@@ -1,1 +1,3 @@
 //! Scenarios: the real component in its real host.
+
+pub mod doorkeeper;
