@@ -33,7 +33,9 @@ fn lint(root: &Path) -> anyhow::Result<()> {
     }
     let mut clippy = step::cargo(root);
     clippy.args(["clippy", "--package", guest::PACKAGE, "--lib", "--locked"]);
-    clippy.args(["--target", compiler::TARGET]);
+    // The bindings' generator is there already from the plugin's build.
+    clippy.args(["--profile", "plugin", "--target", compiler::TARGET]);
+    clippy.args(["--target-dir", guest::TARGET_FOLDER]);
     step::run("lint plugin", clippy.args(["--", "--deny", "warnings"]))
 }
 

@@ -17,7 +17,7 @@ pub(crate) const PACKAGE: &str = "procore-auth-guest";
 /// What the component may weigh, in bytes.
 const BUDGET: usize = 300_000;
 /// Apart from the host's folder: another compiler may serve here, and neither waits for the other's lock.
-const TARGET_FOLDER: &str = "target/guest";
+pub(crate) const TARGET_FOLDER: &str = "target/guest";
 
 /// Builds the component, unless it is up to date, and prints its size and digest.
 pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
@@ -100,7 +100,7 @@ fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
         .module(module)
-        .and_then(|encoder| encoder.encode())
+        .and_then(ComponentEncoder::encode)
         .context("cannot encode the plugin as a component")
 }
 
