@@ -218,13 +218,7 @@ pub(crate) mod tests {
         session.tokens = Some(Tokens {
             access_token: Secret::new("a1"),
             refresh_token: Some(Secret::new("r1")),
-            times: Times::new(
-                NOW - age,
-                Lifetime::received(Some(&serde_json::json!(5400))),
-                80,
-                0,
-                0,
-            ),
+            times: Times::new(NOW - age, Lifetime::received(Some(5400.0)), 80, 0, 0),
             unproven: false,
             confirmed: true,
         });

@@ -1,6 +1,6 @@
 //! Diagnoses and errors: what is the matter, why, and what to do about it.
 
-use serde::{Deserialize, Serialize};
+use miniserde::{Deserialize, Serialize};
 
 /// What is the matter, for a person. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]

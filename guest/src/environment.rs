@@ -3,12 +3,16 @@
 //! The hosts are those of `docs/procore-oauth.md`. Mixing environments cannot be expressed with [`Environment`]; for URLs that come from
 //! elsewhere, [`check_endpoints`] names the one that stands out.
 
-use crate::{diagnosis::Diagnosis, web_url};
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use crate::{
+    diagnosis::Diagnosis,
+    json::{Text, stored_as_text},
+    web_url,
+};
 
 /// A Procore environment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// The live system. An on-demand sandbox is this one with the company id of the sandbox.
     Production,
@@ -117,6 +121,20 @@ impl Environment {
             .find(|environment| environment.api_hosts().contains(&host))
     }
 }
+
+impl Text for Environment {
+    fn to_text(&self) -> Cow<'_, str> {
+        self.name().into()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|environment| environment.name() == text)
+    }
+}
+
+stored_as_text!(Environment);
 
 /// URLs that someone uses together; `None` where one is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]

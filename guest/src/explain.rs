@@ -3,12 +3,11 @@
 //! Answers are classified by their `error` code, never by status or wording: servers of different versions give the same
 //! code with 400 or 401 and in two wordings. The table is that of `docs/procore-oauth.md`.
 
-use serde_json::Value;
-
 use crate::{
     diagnosis::Diagnosis,
     environment::Environment,
     http::{Header, find_header},
+    json::Fields,
     web_url,
 };
 
@@ -75,10 +74,8 @@ impl OAuthError {
 
     /// Reads the error of a JSON body.
     pub fn from_body(body: &[u8]) -> Option<Self> {
-        let Value::Object(object) = serde_json::from_slice(body).ok()? else {
-            return None;
-        };
-        let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+        let fields = Fields::read(body)?;
+        let text = |name: &str| fields.text(name).unwrap_or_default();
         let code = text("error");
         is_code(code).then(|| Self {
             code: code.to_owned(),

@@ -1,9 +1,11 @@
 //! HTTP requests and replies as the pure modules see them.
 
+use miniserde::{Deserialize, Serialize};
+
 use crate::secret::Secret;
 
 /// One header; names are compared without regard to case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The name.
     pub name: String,

@@ -260,7 +260,7 @@ mod tests {
         Issued {
             access_token: Secret::new(access),
             refresh_token: refresh.map(Secret::new),
-            lifetime: Lifetime::received(Some(&serde_json::json!(5400))),
+            lifetime: Lifetime::received(Some(5400.0)),
         }
     }
 

@@ -1,14 +1,14 @@
 //! Strings that must not be seen.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
 use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::json::{Text, stored_as_text};
+
 /// A secret string: a token, a code or a `state`. `Debug` prints `****`; it is written out in the store alone.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -44,9 +44,20 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Text for Secret {
+    fn to_text(&self) -> Cow<'_, str> {
+        self.0.as_str().into()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+}
+
+stored_as_text!(Secret);
+
 /// The SHA-256 of a secret, in base64url: names a token without giving it away, since tokens are too long to guess.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest(String);
 
 impl Digest {
@@ -55,6 +66,18 @@ impl Digest {
         self.0.get(..10).unwrap_or(&self.0)
     }
 }
+
+impl Text for Digest {
+    fn to_text(&self) -> Cow<'_, str> {
+        self.0.as_str().into()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+}
+
+stored_as_text!(Digest);
 
 /// Returns the PKCE code challenge of a verifier (RFC 7636, section 4.2, method `S256`).
 pub fn code_challenge(verifier: &Secret) -> String {

@@ -1,8 +1,5 @@
 //! Asking Procore about a token: `token/info` on a login host, `/rest/v1.0/me` on an API host. Both spend nothing.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::{stored::LockedSession, token::obtain};
 use crate::{
     capabilities::Capabilities,
@@ -12,6 +9,7 @@ use crate::{
     event::{Event, Severity},
     explain::{Endpoint, Observation, explain},
     http::{Body, Header, Request, Response},
+    json::Fields,
     retry,
     secret::Secret,
     session::{Identity, Session},
@@ -22,11 +20,20 @@ use crate::{
 const ME: &str = "/rest/v1.0/me";
 
 /// What `token/info` says.
-#[derive(Debug, Deserialize)]
 pub(super) struct TokenInfo {
     /// Seconds left; two names are on record.
-    #[serde(alias = "expires_in_seconds")]
-    pub expires_in: Option<Value>,
+    pub expires_in: Option<f64>,
+}
+
+impl TokenInfo {
+    fn read(body: &[u8]) -> Option<Self> {
+        let fields = Fields::read(body)?;
+        Some(Self {
+            expires_in: fields
+                .number("expires_in")
+                .or_else(|| fields.number("expires_in_seconds")),
+        })
+    }
 }
 
 /// Asks a login host about a token. An error says what came instead.
@@ -45,8 +52,8 @@ pub(super) fn token_info(
     let response = host
         .send(&request)
         .map_err(|failure| retry::unreachable(&failure.code).with_evidence([failure.message]))?;
-    match serde_json::from_slice(&response.body) {
-        Ok(info) if response.status == 200 => Ok(info),
+    match TokenInfo::read(&response.body) {
+        Some(info) if response.status == 200 => Ok(info),
         _ => Err(explain(&Observation {
             environment,
             endpoint: Endpoint::Refresh,
@@ -123,10 +130,19 @@ pub(super) fn me(
                 .with_evidence([format!("{api_host}: {}", failure.message)]),
         )
     })?;
-    match serde_json::from_slice(&response.body) {
-        Ok(identity) if response.status == 200 => Ok(identity),
+    match read_identity(&response.body) {
+        Some(identity) if response.status == 200 => Ok(identity),
         _ => Err(refused(settings, &url, &response)),
     }
+}
+
+fn read_identity(body: &[u8]) -> Option<Identity> {
+    let fields = Fields::read(body)?;
+    Some(Identity {
+        id: fields.whole("id")?,
+        login: fields.text("login")?.to_owned(),
+        name: fields.text("name").unwrap_or_default().to_owned(),
+    })
 }
 
 fn refused(settings: &Settings, url: &str, response: &Response) -> Error {
