@@ -83,7 +83,7 @@ mod tests {
 
         #[test]
         fn any_header_gets_an_answer(value in ".{0,40}") {
-            let _ = asked_wait(&[Header::new("retry-after", value.clone()), Header::new("x-rate-limit-reset", value)], NOW);
+            let _ = asked_wait(&[Header::new("retry-after", &value), Header::new("x-rate-limit-reset", &value)], NOW);
         }
     }
 }

@@ -324,9 +324,9 @@ fn mixed(cell: &Cell, found: Environment, expected: Environment, cells: &[Cell])
     let role = cell.role.name();
     Diagnosis::new(
         "mixed-environments",
-        format!("The {role} is of {}, the rest is of {}.", found.name(), expected.name()),
+        &format!("The {role} is of {}, the rest is of {}.", found.name(), expected.name()),
         "Tokens and credentials of one environment are unknown in every other, and the server says so in misleading words.",
-        format!(
+        &format!(
             "Change the {role} to {}; or, if {} is meant, change the other URLs and use {}.",
             cell.role.right_url(expected),
             found.name(),
@@ -360,9 +360,9 @@ fn unknown_host(cell: &Cell, expected: Option<Environment>, cells: &[Cell]) -> D
     };
     Diagnosis::new(
         "wrong-host",
-        format!("The {role} is not usable: {why}."),
+        &format!("The {role} is not usable: {why}."),
         "Each URL has its own host in each environment.",
-        remedy,
+        &remedy,
     )
     .with_evidence(evidence(cells))
 }

@@ -151,7 +151,7 @@ fn unusable(headers: &[Header], body: &[u8]) -> Diagnosis {
         "A gateway or a captive portal answered in the server's place, or the reply was cut off.",
         "Nothing to do at first: it is tried again. If it lasts, look at what stands between this machine and Procore.",
     )
-    .with_evidence([format!("content type: {kind}"), format!("{} bytes", body.len())])
+    .with_evidence(vec![format!("content type: {kind}"), format!("{} bytes", body.len())])
 }
 
 /// Tokens as issued.
@@ -168,7 +168,8 @@ pub struct Issued {
 impl Issued {
     /// Reads the body of a successful reply.
     pub fn parse(body: &str) -> Result<Self, Diagnosis> {
-        let fault = |what: &str| unusable(&[], body.as_bytes()).with_evidence([what.to_owned()]);
+        let fault =
+            |what: &str| unusable(&[], body.as_bytes()).with_evidence(vec![what.to_owned()]);
         let fields =
             Fields::read(body.as_bytes()).ok_or_else(|| fault("the body is no JSON object"))?;
         let text = |name: &str| {

@@ -15,10 +15,10 @@ pub struct Header {
 
 impl Header {
     /// Makes a header.
-    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn new(name: &str, value: &str) -> Self {
         Self {
-            name: name.into(),
-            value: value.into(),
+            name: name.to_owned(),
+            value: value.to_owned(),
         }
     }
 }

@@ -182,7 +182,7 @@ pub fn admit(parked: &[Ticket], size: u64, policy: &Policy) -> Result<Ticket, Di
         return Err(Diagnosis::new(
             "parked-full",
             "There is no room to park the request.",
-            format!(
+            &format!(
                 "{} requests with {bytes} bytes are parked already.",
                 parked.len()
             ),

@@ -106,11 +106,11 @@ impl RedirectUri {
         let difference = difference(&self.text, registered);
         Err(Diagnosis::new(
             "redirect-uri-mismatch",
-            format!("The redirect URI differs from the registered one in {difference}."),
+            &format!("The redirect URI differs from the registered one in {difference}."),
             "The server compares every character of the redirect URI with those registered for the app.",
-            format!("Register exactly `{}` in the developer portal, or configure exactly `{registered}` here.", self.text),
+            &format!("Register exactly `{}` in the developer portal, or configure exactly `{registered}` here.", self.text),
         )
-        .with_evidence([format!("configured: {}", self.text), format!("registered: {registered}")]))
+        .with_evidence(vec![format!("configured: {}", self.text), format!("registered: {registered}")]))
     }
 }
 
@@ -195,14 +195,14 @@ fn refused(uri: &str, fault: String, register: String) -> Diagnosis {
     };
     Diagnosis::new(
         "redirect-uri-refused",
-        format!("Procore does not accept this redirect URI: {fault}."),
+        &format!("Procore does not accept this redirect URI: {fault}."),
         "Redirect URIs are https, or http for the name `localhost`, and are compared character by character.",
-        format!(
+        &format!(
             "Register exactly `{register}` in the developer portal and configure the same string here; \
              where no browser runs on this machine, use `{OUT_OF_BAND}`."
         ),
     )
-    .with_evidence([format!("redirect URI: {shown}")])
+    .with_evidence(vec![format!("redirect URI: {shown}")])
 }
 
 /// Names the part in which two URIs differ.

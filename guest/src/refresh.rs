@@ -242,11 +242,11 @@ fn at_risk(failure: &Diagnosis) -> Diagnosis {
     Diagnosis::new(
         "refresh-outcome-unknown",
         "A refresh was sent and no answer came: the refresh token may be spent.",
-        failure.summary.clone(),
+        &failure.summary,
         "Nothing to do yet: it is tried once more with the same token. If the server then refuses it, a new sign-in is needed: \
          `procore-auth login`.",
     )
-    .with_evidence(failure.evidence.iter().cloned())
+    .with_evidence(failure.evidence.clone())
 }
 
 #[cfg(test)]

@@ -312,7 +312,7 @@ mod tests {
     fn a_full_session_survives() {
         let digest = Secret::new("r0").digest();
         let diagnosis = Diagnosis::new("code", "summary", "cause", "remedy \"quoted\"")
-            .with_evidence(["a fact".to_owned()]);
+            .with_evidence(vec!["a fact".to_owned()]);
         let mut session = Session::new(&settings());
         session.tokens = Some(Tokens {
             access_token: Secret::new("a"),

@@ -74,7 +74,7 @@ pub(super) fn park(
                 &Event::new(
                     Severity::Warning,
                     "request-parked",
-                    format!("{} {} waits.", request.method, path_of(&request.path)),
+                    &format!("{} {} waits.", request.method, path_of(&request.path)),
                 )
                 .with("id", &key)
                 .with("why", reason),
@@ -103,12 +103,8 @@ fn path_of(path: &str) -> &str {
 
 fn overflow(host: &dyn Capabilities, diagnosis: Diagnosis) -> Error {
     host.record(
-        &Event::new(
-            Severity::Alert,
-            diagnosis.code.clone(),
-            diagnosis.summary.clone(),
-        )
-        .with("cause", diagnosis.cause.clone()),
+        &Event::new(Severity::Alert, &diagnosis.code, &diagnosis.summary)
+            .with("cause", &diagnosis.cause),
     );
     Error::new(ErrorKind::Unavailable, diagnosis)
 }
@@ -280,7 +276,7 @@ fn finish_replay(
                     "Procore refused a parked request; a person must look at it.",
                 )
                 .with("id", id)
-                .with("status", answered.response.status.to_string()),
+                .with("status", &answered.response.status.to_string()),
             );
             report.replayed.push(Replayed {
                 id: id.to_owned(),

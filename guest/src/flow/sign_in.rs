@@ -157,8 +157,8 @@ pub fn adopt(host: &dyn Capabilities, reply: &[u8], replace: bool) -> Result<Sta
             "tokens-adopted",
             "Tokens were taken over from elsewhere.",
         )
-        .with("expires-at", moment::text(times.expires_at))
-        .with("confirmed-by-the-server", confirmed.to_string()),
+        .with("expires-at", &moment::text(times.expires_at))
+        .with("confirmed-by-the-server", &confirmed.to_string()),
     );
     recovered.iter().for_each(|event| host.record(event));
     drop(locked);

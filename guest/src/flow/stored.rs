@@ -120,8 +120,8 @@ impl<'h> LockedSession<'h> {
                     let message = "New tokens were received and cannot be saved: they would be lost with this process. Trying again.";
                     self.host.record(
                         &Event::new(Severity::Alert, "tokens-not-saved", message)
-                            .with("why", error.diagnosis.summary.clone())
-                            .with("remedy", error.diagnosis.remedy.clone()),
+                            .with("why", &error.diagnosis.summary)
+                            .with("remedy", &error.diagnosis.remedy),
                     );
                     self.host.sleep(pause);
                 }
@@ -178,20 +178,20 @@ pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) {
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect::<String>()
-        .to_lowercase();
+        .to_ascii_lowercase();
     let key = format!("{label}-{name}");
     let event = match host.put(&key, bytes, None) {
         Ok(_) => Event::new(
             Severity::Alert,
             "kept-aside",
-            format!("Something that may hold tokens was kept aside as `{key}`."),
+            &format!("Something that may hold tokens was kept aside as `{key}`."),
         ),
         Err(failure) => Event::new(
             Severity::Alert,
             "not-kept-aside",
             "Something that may hold tokens could not be kept.",
         )
-        .with("why", failure.message),
+        .with("why", &failure.message),
     };
     host.record(&event);
 }
@@ -245,9 +245,9 @@ pub(super) fn storage(failure: &StoreFailure) -> Error {
         _ => "Look at the disk and the system's log.",
     };
     let diagnosis = Diagnosis::new(
-        failure.code.clone(),
+        &failure.code,
         "The token store does not work.",
-        failure.message.clone(),
+        &failure.message,
         remedy,
     );
     Error::new(ErrorKind::Storage, diagnosis)
@@ -258,7 +258,7 @@ fn unreadable(key: &str, why: &str) -> Error {
         ErrorKind::Storage,
         Diagnosis::new(
             "session-unreadable",
-            format!("The stored entry `{key}` cannot be read: {why}."),
+            &format!("The stored entry `{key}` cannot be read: {why}."),
             "Another program or another version wrote it.",
             "Nothing was overwritten. Use the version that wrote it, or move the connection's folder away and run `procore-auth login`.",
         ),
@@ -284,7 +284,7 @@ pub(super) fn busy(settings: &Settings) -> Error {
         Diagnosis::new(
             "lock-wait",
             "Another process holds the connection's lock.",
-            format!(
+            &format!(
                 "A refresh elsewhere takes longer than {} ms, or a process was stopped while it held the lock.",
                 settings.policy.lock_wait
             ),

@@ -49,9 +49,9 @@ pub(super) fn token_info(
         None,
         settings.policy.token_timeout,
     );
-    let response = host
-        .send(&request)
-        .map_err(|failure| retry::unreachable(&failure.code).with_evidence([failure.message]))?;
+    let response = host.send(&request).map_err(|failure| {
+        retry::unreachable(&failure.code).with_evidence(vec![failure.message])
+    })?;
     match TokenInfo::read(&response.body) {
         Some(info) if response.status == 200 => Ok(info),
         _ => Err(explain(&Observation {
@@ -67,10 +67,10 @@ pub(super) fn token_info(
 
 fn get(url: String, token: &Secret, company_id: Option<u64>, timeout: u64) -> Request {
     let mut headers = vec![
-        Header::new("Authorization", format!("Bearer {}", token.expose())),
+        Header::new("Authorization", &format!("Bearer {}", token.expose())),
         Header::new("Accept", "application/json"),
     ];
-    headers.extend(company_id.map(|id| Header::new("Procore-Company-Id", id.to_string())));
+    headers.extend(company_id.map(|id| Header::new("Procore-Company-Id", &id.to_string())));
     Request {
         method: "GET".to_owned(),
         url,
@@ -127,7 +127,7 @@ pub(super) fn me(
         Error::new(
             ErrorKind::Unavailable,
             retry::unreachable(&failure.code)
-                .with_evidence([format!("{api_host}: {}", failure.message)]),
+                .with_evidence(vec![format!("{api_host}: {}", failure.message)]),
         )
     })?;
     match read_identity(&response.body) {
@@ -163,7 +163,7 @@ fn refused(settings: &Settings, url: &str, response: &Response) -> Error {
                 "A gateway or a captive portal stands between, or the API host is another one.",
                 "Open the URL in a browser from this machine.",
             )
-            .with_evidence([format!("{url} answered {}", response.status)]),
+            .with_evidence(vec![format!("{url} answered {}", response.status)]),
         ),
         408 | 429 | 500..=599 => Error::new(ErrorKind::Unavailable, diagnosis),
         _ => Error::new(ErrorKind::Configuration, diagnosis),
@@ -191,7 +191,7 @@ fn keep_evidence(
         host.record(&Event::new(
             Severity::Info,
             "api-host-chosen",
-            format!("{api_host} answered and is used from now on."),
+            &format!("{api_host} answered and is used from now on."),
         ));
     }
     locked.save()
