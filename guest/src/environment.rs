@@ -342,19 +342,14 @@ fn unknown_host(cell: &Cell, expected: Option<Environment>, cells: &[Cell]) -> D
     let remedy = match expected {
         Some(environment) => format!("Change the {role} to {}.", cell.role.right_url(environment)),
         None => {
-            let choices: Vec<_> = Environment::ALL
-                .iter()
-                .map(|environment| {
-                    format!(
-                        "{} ({})",
-                        cell.role.right_url(*environment),
-                        environment.name()
-                    )
-                })
-                .collect();
+            let mut choices = vec![];
+            for environment in Environment::ALL {
+                let url = cell.role.right_url(environment);
+                choices.push(format!("{url} ({})", environment.name()));
+            }
             format!(
                 "Change the {role} to the one of your environment: {}.",
-                choices.join(", ")
+                choices.join("; ")
             )
         }
     };

@@ -103,15 +103,18 @@ fn is_code(text: &str) -> bool {
 
 /// Returns the beginning of a server's words, without what looks like a token: no word of a sentence is that long.
 fn shortened(text: &str) -> String {
-    let words = text
-        .split_whitespace()
-        .map(|word| if word.len() > 32 { "****" } else { word });
-    words
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(300)
-        .collect()
+    let mut short = String::new();
+    for word in text.split_ascii_whitespace() {
+        let word = if word.len() > 32 { "****" } else { word };
+        if short.len() + word.len() >= 300 {
+            break;
+        }
+        if !short.is_empty() {
+            short.push(' ');
+        }
+        short.push_str(word);
+    }
+    short
 }
 
 /// Explains an answer. For a status below 400 without an `error` the code is `ok`.

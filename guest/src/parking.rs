@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use base64::{Engine, prelude::BASE64_STANDARD};
+use base64ct::{Base64, Encoding};
 use miniserde::{Deserialize, Serialize};
 
 use crate::{
@@ -89,12 +89,12 @@ pub struct ParkedRequest {
 impl ParkedRequest {
     /// Returns the body; `None` where the entry was tampered with.
     pub fn body(&self) -> Option<Vec<u8>> {
-        BASE64_STANDARD.decode(&self.body).ok()
+        Base64::decode_vec(&self.body).ok()
     }
 
     /// Returns the body as it is stored.
     pub fn encode(body: &[u8]) -> String {
-        BASE64_STANDARD.encode(body)
+        Base64::encode_string(body)
     }
 
     /// Replaces the body.

@@ -11,8 +11,6 @@
 //! The server compares every character with what is registered in the developer portal, so a URI that a parser would write
 //! differently is refused with the exact string to register instead.
 
-use std::net::IpAddr;
-
 use url::{Host, Url};
 
 use crate::{diagnosis::Diagnosis, web_url};
@@ -127,8 +125,8 @@ fn kind_of(url: &Url) -> Result<Kind, String> {
             Some(Host::Domain(name)) => Err(format!(
                 "{name} is a host name, and over http Procore accepts `localhost` alone"
             )),
-            Some(Host::Ipv4(address)) => Err(address_fault(IpAddr::V4(address))),
-            Some(Host::Ipv6(address)) => Err(address_fault(IpAddr::V6(address))),
+            Some(Host::Ipv4(address)) => Err(address_fault(url, address.is_loopback())),
+            Some(Host::Ipv6(address)) => Err(address_fault(url, address.is_loopback())),
             None => Err("it has no host".to_owned()),
         },
         scheme => Err(format!(
@@ -137,8 +135,9 @@ fn kind_of(url: &Url) -> Result<Kind, String> {
     }
 }
 
-fn address_fault(address: IpAddr) -> String {
-    if address.is_loopback() {
+fn address_fault(url: &Url, is_loopback: bool) -> String {
+    let address = url.host_str().unwrap_or_default();
+    if is_loopback {
         format!("{address} is a loopback address, and Procore accepts only the name `localhost`")
     } else {
         format!("{address} is a network address, and over http Procore accepts `localhost` alone")
@@ -166,19 +165,16 @@ fn is_normal(uri: &str, url: &Url) -> bool {
 
 /// Returns the nearest URI that Procore accepts.
 fn registrable(url: &Url) -> String {
-    let mut near = url.clone();
-    near.set_fragment(None);
-    near.set_query(None);
-    let _ = near.set_username("");
-    let _ = near.set_password(None);
-    if matches!(near.scheme(), "http" | "https") {
-        if near.scheme() == "http" && near.set_host(Some("localhost")).is_err() {
-            return OUT_OF_BAND.to_owned();
-        }
-        return web_url::parse(&near.as_str().replace('*', ""))
-            .map_or_else(|_| OUT_OF_BAND.to_owned(), String::from);
-    }
-    OUT_OF_BAND.to_owned()
+    let host = match url.scheme() {
+        "http" => "localhost",
+        "https" => url.host_str().unwrap_or_default(),
+        _ => return OUT_OF_BAND.to_owned(),
+    };
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let near = format!("{}://{host}{port}{}", url.scheme(), url.path()).replace('*', "");
+    web_url::parse(&near).map_or_else(|_| OUT_OF_BAND.to_owned(), String::from)
 }
 
 fn refused(uri: &str, fault: String, register: String) -> Diagnosis {

@@ -2,8 +2,8 @@
 
 use std::{borrow::Cow, fmt};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use sha2::{Digest as _, Sha256};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use hmac_sha256::Hash;
 
 use crate::json::{Text, stored_as_text};
 
@@ -24,7 +24,7 @@ impl Secret {
 
     /// Returns the digest that names this secret in records.
     pub fn digest(&self) -> Digest {
-        Digest(BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.as_bytes())))
+        Digest(Base64UrlUnpadded::encode_string(&Hash::hash(self.0.as_bytes())))
     }
 
     /// Compares in a time that does not depend on where two secrets of equal length differ.
@@ -86,7 +86,7 @@ pub fn code_challenge(verifier: &Secret) -> String {
 
 /// Returns random bytes as base64url: 32 bytes make the 43 characters that `state` and a PKCE verifier want.
 pub fn random_text(bytes: &[u8]) -> Secret {
-    Secret(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+    Secret(Base64UrlUnpadded::encode_string(bytes))
 }
 
 #[cfg(test)]
