@@ -49,7 +49,7 @@ mod tests {
         let wait = |headers: &[(&str, &str)]| {
             let headers: Vec<_> = headers
                 .iter()
-                .map(|(name, value)| Header::new(*name, *value))
+                .map(|(name, value)| Header::new(name, value))
                 .collect();
             asked_wait(&headers, NOW)
         };

@@ -1,6 +1,6 @@
 //! JSON: the documents in the store, and the objects that servers and scripts send.
 //!
-//! Built on `miniserde`, which is a tenth of the size of `serde` in the component. It takes no stack for nesting, however deep.
+//! Built on `miniserde`, which dispatches dynamically and so takes a fraction of the size of `serde` in the component. It takes no stack for nesting, however deep.
 
 use std::{borrow::Cow, str};
 

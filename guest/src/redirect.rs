@@ -53,31 +53,25 @@ impl RedirectUri {
                 kind: Kind::OutOfBand,
             });
         }
-        let url = web_url::parse(uri.trim()).map_err(|error| {
-            refused(
-                uri,
-                format!("it is no URI ({error})"),
-                OUT_OF_BAND.to_owned(),
-            )
-        })?;
+        let url = web_url::parse(uri.trim())
+            .map_err(|error| refused(uri, &format!("it is no URI ({error})"), OUT_OF_BAND))?;
         if url.scheme() == "urn" {
             return Err(refused(
                 uri,
-                "it is a URN other than the one for out-of-band sign-in".to_owned(),
-                OUT_OF_BAND.to_owned(),
+                "it is a URN other than the one for out-of-band sign-in",
+                OUT_OF_BAND,
             ));
         }
-        let kind = kind_of(&url).map_err(|fault| refused(uri, fault, registrable(&url)))?;
+        let kind = kind_of(&url).map_err(|fault| refused(uri, &fault, &registrable(&url)))?;
         let extra = extra_part(&url);
         if let Some(part) = extra {
-            return Err(refused(uri, format!("it has {part}"), registrable(&url)));
+            return Err(refused(uri, &format!("it has {part}"), &registrable(&url)));
         }
         if !is_normal(uri, &url) {
             return Err(refused(
                 uri,
-                "it is not written in its normal form, and the server compares characters"
-                    .to_owned(),
-                registrable(&url),
+                "it is not written in its normal form, and the server compares characters",
+                &registrable(&url),
             ));
         }
         Ok(Self {
@@ -177,7 +171,7 @@ fn registrable(url: &Url) -> String {
     web_url::parse(&near).map_or_else(|_| OUT_OF_BAND.to_owned(), String::from)
 }
 
-fn refused(uri: &str, fault: String, register: String) -> Diagnosis {
+fn refused(uri: &str, fault: &str, register: &str) -> Diagnosis {
     let shown: String = uri
         .split(['?', '#'])
         .next()

@@ -24,7 +24,9 @@ impl Secret {
 
     /// Returns the digest that names this secret in records.
     pub fn digest(&self) -> Digest {
-        Digest(Base64UrlUnpadded::encode_string(&Hash::hash(self.0.as_bytes())))
+        Digest(Base64UrlUnpadded::encode_string(&Hash::hash(
+            self.0.as_bytes(),
+        )))
     }
 
     /// Compares in a time that does not depend on where two secrets of equal length differ.

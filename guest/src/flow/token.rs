@@ -124,7 +124,7 @@ fn under_lock(
                     settings,
                     &presented,
                     matches!(need, Need::Replace(_)),
-                )?
+                )?;
             }
             step @ (Step::Wait { .. } | Step::Stop(_)) => {
                 return halt(host, locked, settings, need, now, halted(&step));
@@ -155,19 +155,21 @@ fn halt(
 ) -> Result<Obtained> {
     let error = error.unwrap_or_else(no_progress);
     let own = locked.session.belongs_to(settings);
-    if own && can_serve(&locked.session, now, need) {
-        if let Some(tokens) = locked.session.tokens.clone() {
-            return Ok(Obtained {
-                tokens,
-                refreshed: false,
-            });
-        }
+    if own
+        && can_serve(&locked.session, now, need)
+        && let Some(tokens) = locked.session.tokens.clone()
+    {
+        return Ok(Obtained {
+            tokens,
+            refreshed: false,
+        });
     }
-    if own && locked.saved().is_some() {
-        if let Some(alert) = incident::raise(&mut locked.session, &error.diagnosis, now) {
-            host.record(&alert);
-            locked.save()?;
-        }
+    if own
+        && locked.saved().is_some()
+        && let Some(alert) = incident::raise(&mut locked.session, &error.diagnosis, now)
+    {
+        host.record(&alert);
+        locked.save()?;
     }
     Err(error)
 }
@@ -403,7 +405,9 @@ fn tell_and_save(
     locked: &mut LockedSession<'_>,
     alert: Option<Event>,
 ) -> Result<()> {
-    alert.iter().for_each(|event| host.record(event));
+    if let Some(event) = alert {
+        host.record(&event);
+    }
     locked.save()
 }
 
