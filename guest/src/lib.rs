@@ -13,6 +13,7 @@ pub mod flow;
 pub mod grant;
 pub mod http;
 pub mod incident;
+pub mod json;
 pub mod lifetime;
 pub mod login;
 pub mod moment;

@@ -1,6 +1,9 @@
 //! A sign-in by authorization code (RFC 6749, section 4.1): the link that goes out, and what comes back.
 
-use serde::{Deserialize, Serialize};
+use miniserde::{
+    Deserialize, Serialize,
+    json::{Object, Value},
+};
 use url::form_urlencoded;
 
 use crate::{
@@ -8,6 +11,7 @@ use crate::{
     environment::Environment,
     explain::{Endpoint, Observation, explain},
     grant::Presented,
+    json,
     redirect::{Kind, RedirectUri},
     secret::{Secret, code_challenge, random_text},
     settings::{Grant, Settings},
@@ -107,14 +111,16 @@ impl PendingLogin {
     }
 
     fn refused(&self, error: &str) -> Error {
-        let body = serde_json::json!({ "error": error }).to_string();
+        let mut body = Object::new();
+        body.insert("error".to_owned(), Value::String(error.to_owned()));
+        let body = json::write(&body);
         let seen = Observation {
             environment: self.environment,
             endpoint: Endpoint::Authorize,
             url: None,
             status: 302,
             headers: &[],
-            body: body.as_bytes(),
+            body: &body,
         };
         let kind = if error == "access_denied" {
             ErrorKind::InvalidInput

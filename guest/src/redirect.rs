@@ -11,8 +11,6 @@
 //! The server compares every character with what is registered in the developer portal, so a URI that a parser would write
 //! differently is refused with the exact string to register instead.
 
-use std::net::IpAddr;
-
 use url::{Host, Url};
 
 use crate::{diagnosis::Diagnosis, web_url};
@@ -55,31 +53,25 @@ impl RedirectUri {
                 kind: Kind::OutOfBand,
             });
         }
-        let url = web_url::parse(uri.trim()).map_err(|error| {
-            refused(
-                uri,
-                format!("it is no URI ({error})"),
-                OUT_OF_BAND.to_owned(),
-            )
-        })?;
+        let url = web_url::parse(uri.trim())
+            .map_err(|error| refused(uri, &format!("it is no URI ({error})"), OUT_OF_BAND))?;
         if url.scheme() == "urn" {
             return Err(refused(
                 uri,
-                "it is a URN other than the one for out-of-band sign-in".to_owned(),
-                OUT_OF_BAND.to_owned(),
+                "it is a URN other than the one for out-of-band sign-in",
+                OUT_OF_BAND,
             ));
         }
-        let kind = kind_of(&url).map_err(|fault| refused(uri, fault, registrable(&url)))?;
+        let kind = kind_of(&url).map_err(|fault| refused(uri, &fault, &registrable(&url)))?;
         let extra = extra_part(&url);
         if let Some(part) = extra {
-            return Err(refused(uri, format!("it has {part}"), registrable(&url)));
+            return Err(refused(uri, &format!("it has {part}"), &registrable(&url)));
         }
         if !is_normal(uri, &url) {
             return Err(refused(
                 uri,
-                "it is not written in its normal form, and the server compares characters"
-                    .to_owned(),
-                registrable(&url),
+                "it is not written in its normal form, and the server compares characters",
+                &registrable(&url),
             ));
         }
         Ok(Self {
@@ -106,11 +98,11 @@ impl RedirectUri {
         let difference = difference(&self.text, registered);
         Err(Diagnosis::new(
             "redirect-uri-mismatch",
-            format!("The redirect URI differs from the registered one in {difference}."),
+            &format!("The redirect URI differs from the registered one in {difference}."),
             "The server compares every character of the redirect URI with those registered for the app.",
-            format!("Register exactly `{}` in the developer portal, or configure exactly `{registered}` here.", self.text),
+            &format!("Register exactly `{}` in the developer portal, or configure exactly `{registered}` here.", self.text),
         )
-        .with_evidence([format!("configured: {}", self.text), format!("registered: {registered}")]))
+        .with_evidence(vec![format!("configured: {}", self.text), format!("registered: {registered}")]))
     }
 }
 
@@ -127,8 +119,8 @@ fn kind_of(url: &Url) -> Result<Kind, String> {
             Some(Host::Domain(name)) => Err(format!(
                 "{name} is a host name, and over http Procore accepts `localhost` alone"
             )),
-            Some(Host::Ipv4(address)) => Err(address_fault(IpAddr::V4(address))),
-            Some(Host::Ipv6(address)) => Err(address_fault(IpAddr::V6(address))),
+            Some(Host::Ipv4(address)) => Err(address_fault(url, address.is_loopback())),
+            Some(Host::Ipv6(address)) => Err(address_fault(url, address.is_loopback())),
             None => Err("it has no host".to_owned()),
         },
         scheme => Err(format!(
@@ -137,8 +129,9 @@ fn kind_of(url: &Url) -> Result<Kind, String> {
     }
 }
 
-fn address_fault(address: IpAddr) -> String {
-    if address.is_loopback() {
+fn address_fault(url: &Url, is_loopback: bool) -> String {
+    let address = url.host_str().unwrap_or_default();
+    if is_loopback {
         format!("{address} is a loopback address, and Procore accepts only the name `localhost`")
     } else {
         format!("{address} is a network address, and over http Procore accepts `localhost` alone")
@@ -166,22 +159,19 @@ fn is_normal(uri: &str, url: &Url) -> bool {
 
 /// Returns the nearest URI that Procore accepts.
 fn registrable(url: &Url) -> String {
-    let mut near = url.clone();
-    near.set_fragment(None);
-    near.set_query(None);
-    let _ = near.set_username("");
-    let _ = near.set_password(None);
-    if matches!(near.scheme(), "http" | "https") {
-        if near.scheme() == "http" && near.set_host(Some("localhost")).is_err() {
-            return OUT_OF_BAND.to_owned();
-        }
-        return web_url::parse(&near.as_str().replace('*', ""))
-            .map_or_else(|_| OUT_OF_BAND.to_owned(), String::from);
-    }
-    OUT_OF_BAND.to_owned()
+    let host = match url.scheme() {
+        "http" => "localhost",
+        "https" => url.host_str().unwrap_or_default(),
+        _ => return OUT_OF_BAND.to_owned(),
+    };
+    let port = url
+        .port()
+        .map_or_else(String::new, |port| format!(":{port}"));
+    let near = format!("{}://{host}{port}{}", url.scheme(), url.path()).replace('*', "");
+    web_url::parse(&near).map_or_else(|_| OUT_OF_BAND.to_owned(), String::from)
 }
 
-fn refused(uri: &str, fault: String, register: String) -> Diagnosis {
+fn refused(uri: &str, fault: &str, register: &str) -> Diagnosis {
     let shown: String = uri
         .split(['?', '#'])
         .next()
@@ -195,14 +185,14 @@ fn refused(uri: &str, fault: String, register: String) -> Diagnosis {
     };
     Diagnosis::new(
         "redirect-uri-refused",
-        format!("Procore does not accept this redirect URI: {fault}."),
+        &format!("Procore does not accept this redirect URI: {fault}."),
         "Redirect URIs are https, or http for the name `localhost`, and are compared character by character.",
-        format!(
+        &format!(
             "Register exactly `{register}` in the developer portal and configure the same string here; \
              where no browser runs on this machine, use `{OUT_OF_BAND}`."
         ),
     )
-    .with_evidence([format!("redirect URI: {shown}")])
+    .with_evidence(vec![format!("redirect URI: {shown}")])
 }
 
 /// Names the part in which two URIs differ.

@@ -112,7 +112,7 @@ fn check(request: &CallRequest) -> Result<()> {
     let fault = |what: String| {
         Err(Error::new(
             ErrorKind::InvalidInput,
-            Diagnosis::new("invalid-request", what, "", "Correct the request."),
+            Diagnosis::new("invalid-request", &what, "", "Correct the request."),
         ))
     };
     let token_character =
@@ -267,13 +267,13 @@ fn to_http(
     let mut headers = request.headers.clone();
     headers.push(Header::new(
         "Authorization",
-        format!("Bearer {}", token.expose()),
+        &format!("Bearer {}", token.expose()),
     ));
     let company = request
         .company_id
         .or(settings.company_id)
         .filter(|_| find_header(&request.headers, "procore-company-id").is_none());
-    headers.extend(company.map(|id| Header::new("Procore-Company-Id", id.to_string())));
+    headers.extend(company.map(|id| Header::new("Procore-Company-Id", &id.to_string())));
     let body = if request.body.is_empty() {
         Body::Empty
     } else {
