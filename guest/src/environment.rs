@@ -5,10 +5,11 @@
 
 use std::borrow::Cow;
 
+use fluent_uri::Uri;
+
 use crate::{
     diagnosis::Diagnosis,
     json::{Text, stored_as_text},
-    web_url,
 };
 
 /// A Procore environment.
@@ -268,16 +269,17 @@ fn host_of(url: &str) -> Result<String, String> {
     } else {
         format!("https://{url}")
     };
-    let parsed = web_url::parse(&absolute).map_err(|error| format!("it is no URL ({error})"))?;
-    if parsed.scheme() != "https" {
+    let parsed = Uri::parse(&*absolute).map_err(|error| format!("it is no URL ({error})"))?;
+    let scheme = parsed.scheme().as_str();
+    if !scheme.eq_ignore_ascii_case("https") {
         return Err(format!(
-            "its scheme is {}, and Procore speaks https only",
-            parsed.scheme()
+            "its scheme is {scheme}, and Procore speaks https only"
         ));
     }
-    parsed
-        .host_str()
-        .map(str::to_owned)
+    let host = parsed
+        .authority()
+        .map(|authority| authority.host().to_ascii_lowercase());
+    host.filter(|host| !host.is_empty())
         .ok_or_else(|| "it has no host".to_owned())
 }
 

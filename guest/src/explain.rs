@@ -3,12 +3,13 @@
 //! Answers are classified by their `error` code, never by status or wording: servers of different versions give the same
 //! code with 400 or 401 and in two wordings. The table is that of `docs/procore-oauth.md`.
 
+use fluent_uri::Uri;
+
 use crate::{
     diagnosis::Diagnosis,
     environment::Environment,
     http::{Header, find_header},
     json::Fields,
-    web_url,
 };
 
 /// Where an answer came from.
@@ -157,13 +158,13 @@ fn facts(seen: &Observation<'_>, error: &OAuthError) -> Vec<String> {
 
 /// Names the host where the URL that was called is not of the environment that was meant.
 fn wrong_url(seen: &Observation<'_>) -> Option<Diagnosis> {
-    let called = web_url::parse(seen.url?).ok()?;
-    let host = called.host_str()?;
+    let called = Uri::parse(seen.url?).ok()?;
+    let host = called.authority()?.host().to_ascii_lowercase();
     let (right, role): (&[&str], _) = match seen.endpoint {
         Endpoint::Api => (seen.environment.api_hosts(), "API"),
         _ => (&[seen.environment.login_host()], "login"),
     };
-    if right.contains(&host) {
+    if right.contains(&host.as_str()) {
         return None;
     }
     let environment = seen.environment.name();

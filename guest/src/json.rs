@@ -2,13 +2,12 @@
 //!
 //! Built on `miniserde`, which dispatches dynamically and so takes a fraction of the size of `serde` in the component. It takes no stack for nesting, however deep.
 
-use std::{borrow::Cow, str};
+use std::{borrow::Cow, mem, str};
 
 use miniserde::{
     Deserialize, Serialize,
-    de::Visitor,
-    json::{self, Number, Object, Value},
-    make_place,
+    de::{Map, Seq, Visitor},
+    json, make_place,
 };
 
 /// Reads a document; `None` where the bytes are no UTF-8, no JSON or not of this shape. Unknown fields are skipped, and an
@@ -23,29 +22,40 @@ pub fn write(document: &dyn Serialize) -> Vec<u8> {
 }
 
 /// An object that somebody else wrote. Its fields are read one by one: one of another type than expected is as good as missing.
-pub struct Fields(Object);
+pub struct Fields(Vec<(String, Field)>);
+
+/// A field's value, as far as it matters.
+enum Field {
+    Text(String),
+    Whole(u64),
+    Number(f64),
+    Other,
+}
 
 impl Fields {
     /// Reads an object; `None` where the bytes are no UTF-8, no JSON or another value.
     pub fn read(bytes: &[u8]) -> Option<Self> {
-        match read(bytes)? {
-            Value::Object(object) => Some(Self(object)),
-            _ => None,
-        }
+        read(bytes)
+    }
+
+    /// Returns the last value under a name.
+    fn get(&self, name: &str) -> Option<&Field> {
+        let found = self.0.iter().rev().find(|(key, _)| key == name);
+        found.map(|(_, field)| field)
     }
 
     /// Returns the text of a field.
     pub fn text(&self, name: &str) -> Option<&str> {
-        match self.0.get(name)? {
-            Value::String(text) => Some(text),
+        match self.get(name)? {
+            Field::Text(text) => Some(text),
             _ => None,
         }
     }
 
     /// Returns the whole number in a field.
     pub fn whole(&self, name: &str) -> Option<u64> {
-        match self.0.get(name)? {
-            Value::Number(Number::U64(number)) => Some(*number),
+        match self.get(name)? {
+            Field::Whole(number) => Some(*number),
             _ => None,
         }
     }
@@ -56,13 +66,103 @@ impl Fields {
         reason = "times and spans are far below 2^53"
     )]
     pub fn number(&self, name: &str) -> Option<f64> {
-        Some(match self.0.get(name)? {
-            Value::Number(Number::U64(number)) => *number as f64,
-            Value::Number(Number::I64(number)) => *number as f64,
-            Value::Number(Number::F64(number)) => *number,
-            Value::String(digits) => digits.trim().parse::<u64>().ok()? as f64,
-            _ => return None,
+        Some(match self.get(name)? {
+            Field::Whole(number) => *number as f64,
+            Field::Number(number) => *number,
+            Field::Text(digits) => digits.trim().parse::<u64>().ok()? as f64,
+            Field::Other => return None,
         })
+    }
+}
+
+impl Deserialize for Fields {
+    fn begin(out: &mut Option<Self>) -> &mut dyn Visitor {
+        Place::new(out)
+    }
+}
+
+impl Visitor for Place<Fields> {
+    fn map(&mut self) -> miniserde::Result<Box<dyn Map + '_>> {
+        Ok(Box::new(FieldsBuilder {
+            out: &mut self.out,
+            fields: Vec::new(),
+            name: String::new(),
+            value: None,
+        }))
+    }
+}
+
+/// Collects the fields of an object.
+struct FieldsBuilder<'a> {
+    out: &'a mut Option<Fields>,
+    fields: Vec<(String, Field)>,
+    name: String,
+    value: Option<Field>,
+}
+
+impl FieldsBuilder<'_> {
+    fn keep_last(&mut self) {
+        if let Some(value) = self.value.take() {
+            self.fields.push((mem::take(&mut self.name), value));
+        }
+    }
+}
+
+impl Map for FieldsBuilder<'_> {
+    fn key(&mut self, name: &str) -> miniserde::Result<&mut dyn Visitor> {
+        self.keep_last();
+        name.clone_into(&mut self.name);
+        Ok(Place::new(&mut self.value))
+    }
+
+    fn finish(&mut self) -> miniserde::Result<()> {
+        self.keep_last();
+        *self.out = Some(Fields(mem::take(&mut self.fields)));
+        Ok(())
+    }
+}
+
+impl Visitor for Place<Field> {
+    fn null(&mut self) -> miniserde::Result<()> {
+        self.out = Some(Field::Other);
+        Ok(())
+    }
+
+    fn boolean(&mut self, _: bool) -> miniserde::Result<()> {
+        self.null()
+    }
+
+    fn string(&mut self, text: &str) -> miniserde::Result<()> {
+        self.out = Some(Field::Text(text.to_owned()));
+        Ok(())
+    }
+
+    fn nonnegative(&mut self, number: u64) -> miniserde::Result<()> {
+        self.out = Some(Field::Whole(number));
+        Ok(())
+    }
+
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "times and spans are far below 2^53"
+    )]
+    fn negative(&mut self, number: i64) -> miniserde::Result<()> {
+        self.float(number as f64)
+    }
+
+    fn float(&mut self, number: f64) -> miniserde::Result<()> {
+        self.out = Some(Field::Number(number));
+        Ok(())
+    }
+
+    fn seq(&mut self) -> miniserde::Result<Box<dyn Seq + '_>> {
+        self.null()?;
+        <dyn Visitor>::ignore().seq()
+    }
+
+    fn map(&mut self) -> miniserde::Result<Box<dyn Map + '_>> {
+        self.null()?;
+        <dyn Visitor>::ignore().map()
     }
 }
 

@@ -25,4 +25,3 @@ pub mod secret;
 pub mod session;
 pub mod settings;
 pub mod status;
-pub mod web_url;

@@ -5,7 +5,7 @@
 
 use std::borrow::Cow;
 
-use base64ct::{Base64, Encoding};
+use base64ct::{Base64UrlUnpadded, Encoding};
 use miniserde::{Deserialize, Serialize};
 
 use crate::{
@@ -72,7 +72,7 @@ pub struct ParkedRequest {
     pub path: String,
     /// The headers; without `Authorization`.
     pub headers: Vec<Header>,
-    /// The body, in base64.
+    /// The body, in base64url.
     body: String,
     /// The company that it is for.
     pub company_id: Option<u64>,
@@ -89,12 +89,12 @@ pub struct ParkedRequest {
 impl ParkedRequest {
     /// Returns the body; `None` where the entry was tampered with.
     pub fn body(&self) -> Option<Vec<u8>> {
-        Base64::decode_vec(&self.body).ok()
+        Base64UrlUnpadded::decode_vec(&self.body).ok()
     }
 
     /// Returns the body as it is stored.
     pub fn encode(body: &[u8]) -> String {
-        Base64::encode_string(body)
+        Base64UrlUnpadded::encode_string(body)
     }
 
     /// Replaces the body.
