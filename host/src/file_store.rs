@@ -8,7 +8,7 @@
 //! |---|---|
 //! | `KEY` | the entry: a header, a line feed, the value's bytes |
 //! | `KEY.previous` | the entry's previous generation, in the same format |
-//! | `KEY.damaged-1`, … | a file that could not be read whole, set aside; never deleted or overwritten by the store |
+//! | `KEY.damaged-1`, … | a file that could not be read whole, set aside; never overwritten, and deleted with its entry alone |
 //! | `.KEY.xxxxxx` | a write in progress, or one that was cut short; anyone who holds `.guard` may remove it |
 //! | `.guard` | empty; locked (`flock`, exclusive) for a moment around every change |
 //! | `.lock` | empty; locked (`flock`, exclusive) by whoever holds the connection's lock |
@@ -27,7 +27,7 @@
 //! generation, whole. A write that failed may have happened: read again.
 //!
 //! Deleting removes the other files first and `KEY` last: whatever cuts it short, the entry is there whole or gone. What was
-//! set aside as damaged stays, for a person to look at.
+//! set aside as damaged goes as well: it may hold the very tokens that are to be gone.
 //!
 //! # Reading
 //!
@@ -215,7 +215,8 @@ impl Folder {
         if current.as_ref().map(|entry| entry.revision) != Some(expected) {
             return Ok(Write::Conflict(current));
         }
-        self.remove_unfinished(key)?;
+        self.remove_beginning_with(&unfinished_prefix(key))?;
+        self.remove_beginning_with(&format!("{}.damaged-", key.as_str()))?;
         // A recovered entry lives in its previous generation alone; either way the last removal decides.
         remove(&self.previous_path(key))?;
         remove(&self.current_path(key))?;
@@ -352,11 +353,10 @@ impl Folder {
         }
     }
 
-    /// Removes what writes of this key that were cut short left behind. The guard is held, so none is in progress.
-    fn remove_unfinished(&self, key: &Key) -> Result<(), StoreFailure> {
-        let prefix = unfinished_prefix(key);
+    /// Removes the files whose names begin so. The guard is held, so no write is in progress.
+    fn remove_beginning_with(&self, prefix: &str) -> Result<(), StoreFailure> {
         for name in self.names()? {
-            if name.starts_with(&prefix) {
+            if name.starts_with(prefix) {
                 remove(&self.path.join(name))?;
             }
         }

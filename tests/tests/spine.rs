@@ -47,3 +47,36 @@ async fn a_401_is_answered_with_one_refresh_and_one_resend() {
     assert_eq!((response.status, response.attempts), (200, 2));
     assert_eq!(rig.procore.token_posts(), 2);
 }
+
+/// The server says 200 to the revocation of an expired pair and revokes nothing, so an expired pair is renewed first.
+#[tokio::test]
+async fn signing_out_ends_an_expired_pair_too() {
+    let rig = Rig::start().await;
+    let connection = rig.signed_in(Environment::Sandbox).await;
+    rig.advance(Duration::from_secs(2 * 5400));
+    connection.revoke().await.expect("signed out");
+    let environment = fake(Environment::Sandbox);
+    for request in rig.procore.requests() {
+        if let Some(token) = request.refresh_token() {
+            assert!(!rig.procore.refresh_token_is_live(environment, token));
+        }
+    }
+    let revoked: Vec<_> = rig
+        .procore
+        .requests()
+        .into_iter()
+        .filter(|request| request.path == "/oauth/revoke")
+        .collect();
+    let token = revoked[0]
+        .form
+        .as_ref()
+        .and_then(|form| form.get("token"))
+        .expect("a token");
+    assert!(
+        !rig.procore.refresh_token_is_live(environment, token),
+        "the newest pair is dead"
+    );
+    assert_eq!(rig.procore.token_posts(), 2);
+    let error = connection.access_token().await.expect_err("signed out");
+    assert!(error.is_sign_in_required(), "{error}");
+}

@@ -1,11 +1,16 @@
 //! Signing out.
 
-use super::stored::{LockedSession, storage};
+use super::{
+    stored::{LockedSession, storage},
+    token,
+};
 use crate::{
     capabilities::{Capabilities, Write},
+    decision::{Need, Step, next},
     diagnosis::{Error, ErrorKind, Result},
     event::{Event, Severity},
     explain::{Endpoint, Observation, explain},
+    grant::Presented,
     http::{Body, FieldValue, Request},
     retry,
     secret::Secret,
@@ -16,12 +21,13 @@ use crate::{
 pub fn revoke(host: &dyn Capabilities) -> Result<()> {
     let settings = host.settings();
     let mut locked = LockedSession::require(host, &settings)?;
+    renew_expired(host, &mut locked, &settings)?;
     if let Some(tokens) = locked
         .saved()
         .filter(|session| session.belongs_to(&settings))
         .and_then(|session| session.tokens.clone())
     {
-        // An expired access token cannot be revoked, and the refresh token takes the access token with it: so that one first.
+        // The refresh token takes the access token with it where the server knows the pair: so that one first.
         for token in tokens.refresh_token.iter().chain([&tokens.access_token]) {
             revoke_one(host, &settings, token)?;
         }
@@ -33,6 +39,32 @@ pub fn revoke(host: &dyn Capabilities) -> Result<()> {
         "The tokens were revoked and deleted.",
     ));
     Ok(())
+}
+
+/// Replaces an expired pair: the server says 200 to the revocation of an expired access token or of its refresh token, and the
+/// refresh token goes on working. A pair that the server refuses is dead already.
+fn renew_expired(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    settings: &Settings,
+) -> Result<()> {
+    let now = host.now();
+    if locked.session.live_tokens(now).is_some() {
+        return Ok(());
+    }
+    match next(locked.saved(), settings, now, Need::Use) {
+        Step::Request(presented @ Presented::RefreshToken { .. }) => {
+            token::request(host, locked, settings, &presented, false)?;
+        }
+        _ => return Ok(()),
+    }
+    match &locked.session.backoff {
+        None => Ok(()),
+        Some(backoff) => Err(
+            Error::new(ErrorKind::Unavailable, backoff.diagnosis.clone())
+                .retry_at(backoff.not_before),
+        ),
+    }
 }
 
 /// Deletes the tokens without telling the server.

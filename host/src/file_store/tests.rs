@@ -232,6 +232,25 @@ fn damages(whole: &[u8]) -> Vec<Vec<u8>> {
 }
 
 #[tokio::test]
+async fn delete_takes_what_was_set_aside_with_it() {
+    let setting = Setting::new();
+    let first = setting.put("one", None).await;
+    setting.put("two", Some(first)).await;
+    fs::write(setting.file("tokens"), b"torn").expect("written");
+    assert!(
+        setting
+            .get()
+            .await
+            .expect("served")
+            .is_some_and(|entry| entry.recovered)
+    );
+    assert!(setting.file("tokens.damaged-1").exists());
+    let deleted = setting.store.delete(&setting.key, first).await;
+    assert_eq!(deleted, Ok(Write::Stored(first)));
+    assert!(!setting.file("tokens.damaged-1").exists());
+}
+
+#[tokio::test]
 async fn a_damaged_file_is_set_aside_and_the_previous_generation_served() {
     for number in 0..damages(b"0123456789").len() {
         let setting = Setting::new();
