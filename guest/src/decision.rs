@@ -220,6 +220,7 @@ pub(crate) mod tests {
             refresh_token: Some(Secret::new("r1")),
             times: Times::new(NOW - age, Lifetime::received(Some(5400.0)), 80, 0, 0),
             unproven: false,
+            rejected: false,
             confirmed: true,
         });
         session

@@ -17,7 +17,7 @@ use crate::{
     settings::Settings,
 };
 
-/// Writes down what is about to be spent.
+/// Writes down what is about to be spent. Where a rejected access token is the reason (`forced`), nobody uses that one again.
 pub fn begin(
     session: &mut Session,
     settings: &Settings,
@@ -30,6 +30,9 @@ pub fn begin(
         Presented::RefreshToken { token, .. } => Spends::RefreshToken(token.digest()),
         Presented::ClientCredentials => Spends::Nothing,
     };
+    if forced && let Some(tokens) = &mut session.tokens {
+        tokens.rejected = true;
+    }
     let earlier = session
         .intent
         .take()
@@ -104,6 +107,7 @@ pub fn adopt(
             draw,
         ),
         unproven: intent.is_some_and(|intent| intent.forced),
+        rejected: false,
         confirmed: true,
     });
     session.reply = None;
@@ -317,6 +321,22 @@ mod tests {
             (Secret::new("r1").digest(), Some("r2"), 1)
         );
         assert_eq!((session.intent, session.reply), (None, None));
+    }
+
+    #[test]
+    fn a_rejected_token_is_not_served_on_when_its_refresh_fails() {
+        let mut session = signed_in();
+        let token = Secret::new("r1");
+        let presented = Presented::RefreshToken {
+            token,
+            redirect_uri: None,
+        };
+        begin(&mut session, &settings(), &presented, true, NOW);
+        let refused = Diagnosis::new("invalid_grant", "", "", "");
+        let alert = refuse_grant(&mut session, refused, &SpentTokens::default(), NOW);
+        assert!(session.live_tokens(NOW).is_none());
+        let state = ("state", "calls do not work".to_owned());
+        assert!(alert.expect("an alert").fields.contains(&state));
     }
 
     #[test]

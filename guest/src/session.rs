@@ -87,7 +87,7 @@ impl Session {
     pub fn live_tokens(&self, now: u64) -> Option<&Tokens> {
         self.tokens
             .as_ref()
-            .filter(|tokens| tokens.times.is_live(now))
+            .filter(|tokens| !tokens.rejected && tokens.times.is_live(now))
     }
 
     /// Returns the verdict if it speaks of the credentials that would be sent now.
@@ -137,6 +137,8 @@ pub struct Tokens {
     pub times: Times,
     /// Whether a rejection (401) of its predecessor brought it, and no call has succeeded with it yet.
     pub unproven: bool,
+    /// Whether the API rejected it (401): it is not used again, however long it was to live.
+    pub rejected: bool,
     /// Whether the server of this environment is known to have issued it.
     pub confirmed: bool,
 }
@@ -323,6 +325,7 @@ mod tests {
                 expires_at: u64::MAX,
             },
             unproven: true,
+            rejected: false,
             confirmed: false,
         });
         session.reply = Some(RawReply {

@@ -134,6 +134,7 @@ mod tests {
             refresh_token: Some(Secret::new("r")),
             times,
             unproven: false,
+            rejected: false,
             confirmed: true,
         });
         session.last_evidence = Some(NOW - age);

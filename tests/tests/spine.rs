@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use procore_auth_host::{ApiRequest, Environment, Outcome};
+use procore_auth_host::{ApiRequest, Environment, Health, Outcome};
 use procore_auth_tests::{Rig, rig::fake};
 
 const ALL: [Environment; 4] = [
@@ -79,4 +79,33 @@ async fn signing_out_ends_an_expired_pair_too() {
     assert_eq!(rig.procore.token_posts(), 2);
     let error = connection.access_token().await.expect_err("signed out");
     assert!(error.is_sign_in_required(), "{error}");
+}
+
+/// A token that the API rejected is not handed out again, however long it was to live, once its refresh is refused.
+#[tokio::test]
+async fn a_rejected_token_with_a_dead_refresh_token_is_not_served_on() {
+    let rig = Rig::start().await;
+    let connection = rig.signed_in(Environment::Sandbox).await;
+    rig.advance(Duration::from_secs(60));
+    let sandbox = fake(Environment::Sandbox);
+    let client_id = connection.settings().client_id.clone();
+    let user = fake_procore::Options::DEMO_USER;
+    rig.procore
+        .revoke_grant(sandbox, &client_id, user)
+        .expect("registered");
+
+    let error = connection
+        .send(ApiRequest::get("/rest/v1.0/me"))
+        .await
+        .expect_err("no token");
+    assert!(error.is_sign_in_required(), "{error}");
+    let error = connection.access_token().await.expect_err("no token");
+    assert!(error.is_sign_in_required(), "{error}");
+    let status = connection.status().await.expect("a status");
+    assert_eq!(status.health, Health::SignInRequired);
+    let alerts = rig.journal.alerts();
+    assert_eq!(alerts.len(), 1);
+    let state = ("state".to_owned(), "calls do not work".to_owned());
+    assert!(alerts[0].fields.contains(&state), "{alerts:?}");
+    assert_eq!(rig.procore.token_posts(), 2);
 }

@@ -147,6 +147,7 @@ pub fn adopt(host: &dyn Capabilities, reply: &[u8], replace: bool) -> Result<Sta
         refresh_token: saved.issued.refresh_token,
         times,
         unproven: false,
+        rejected: false,
         confirmed,
     });
     let recovered = incident::clear(&mut locked.session, now).filter(|_| confirmed);

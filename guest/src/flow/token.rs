@@ -86,12 +86,25 @@ fn without_lock(
             let error = halted(step)?;
             match own {
                 Some(session) if can_serve(session, now, need) => session.tokens.clone().map(Ok),
-                // Nobody was told yet that calls do not work: that is noted under the lock.
-                Some(session) if !incident::is_told(session, &error.diagnosis) => None,
+                // What is new is noted under the lock.
+                Some(session) if is_news(session, need, &error.diagnosis) => None,
                 _ => Some(Err(error)),
             }
         }
     }
+}
+
+/// Whether nobody was told yet that calls do not work, or the need tells that the current token was rejected.
+fn is_news(session: &Session, need: Need<'_>, trouble: &Diagnosis) -> bool {
+    !incident::is_told(session, trouble) || rejects_current(session, need)
+}
+
+/// Whether the need tells that the current token is not accepted, and nobody has noted that. A token that replaced a rejected
+/// one is left alone: the login host has just vouched for it, so it is the call that is at fault.
+fn rejects_current(session: &Session, need: Need<'_>) -> bool {
+    let trusted = |tokens: &&Tokens| !tokens.rejected && !tokens.unproven;
+    let current = session.tokens.as_ref().filter(trusted);
+    matches!((need, current), (Need::Replace(rejected), Some(tokens)) if *rejected == tokens.access_token)
 }
 
 fn halted(step: &Step) -> Option<Error> {
@@ -164,14 +177,25 @@ fn halt(
             refreshed: false,
         });
     }
-    if own
-        && locked.saved().is_some()
-        && let Some(alert) = incident::raise(&mut locked.session, &error.diagnosis, now)
-    {
-        host.record(&alert);
-        locked.save()?;
+    if own && locked.saved().is_some() && is_news(&locked.session, need, &error.diagnosis) {
+        note_trouble(host, locked, need, &error.diagnosis, now)?;
     }
     Err(error)
+}
+
+fn note_trouble(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    need: Need<'_>,
+    trouble: &Diagnosis,
+    now: u64,
+) -> Result<()> {
+    let rejected = rejects_current(&locked.session, need);
+    if let Some(tokens) = locked.session.tokens.as_mut().filter(|_| rejected) {
+        tokens.rejected = true;
+    }
+    let alert = incident::raise(&mut locked.session, trouble, now);
+    tell_and_save(host, locked, alert)
 }
 
 fn no_progress() -> Error {
