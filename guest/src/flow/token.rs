@@ -9,7 +9,8 @@ use crate::{
     event::{Event, Severity},
     grant::{Answer, Issued, Presented},
     http::{Body, Failure, Header, Request, Response},
-    incident, moment,
+    incident::{self, Trouble},
+    moment,
     refresh::{self, Outcome},
     retry,
     secret::Secret,
@@ -87,7 +88,11 @@ fn without_lock(
             match own {
                 Some(session) if can_serve(session, now, need) => session.tokens.clone().map(Ok),
                 // Nobody was told yet that calls do not work: that is noted under the lock.
-                Some(session) if !incident::is_told(session, &error.diagnosis) => None,
+                Some(session)
+                    if !incident::is_told(session, trouble(&error), &error.diagnosis, now) =>
+                {
+                    None
+                }
                 _ => Some(Err(error)),
             }
         }
@@ -101,6 +106,13 @@ fn halted(step: &Step) -> Option<Error> {
         }
         Step::Stop(error) => Some(error.clone()),
         Step::Serve | Step::Settle | Step::Request(_) => None,
+    }
+}
+
+fn trouble(error: &Error) -> Trouble {
+    match error.kind {
+        ErrorKind::Unavailable => Trouble::Passing,
+        _ => Trouble::Lasting,
     }
 }
 
@@ -164,7 +176,9 @@ fn halt(
         }
     }
     if own && locked.saved().is_some() {
-        if let Some(alert) = incident::raise(&mut locked.session, &error.diagnosis, now) {
+        if let Some(alert) =
+            incident::raise(&mut locked.session, trouble(&error), &error.diagnosis, now)
+        {
             host.record(&alert);
             locked.save()?;
         }
