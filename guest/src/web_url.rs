@@ -7,7 +7,9 @@ use url::Url;
 
 /// Parses an absolute URL whose host, if it has one, is ASCII and written without percent signs.
 pub fn parse(text: &str) -> Result<Url, String> {
-    let rest = text.split_once(':').map_or(text, |(_, rest)| rest);
+    // The parser skips these wherever they stand, so they must not end the host here.
+    let text = text.replace(['\t', '\n', '\r'], "");
+    let rest = text.split_once(':').map_or(&*text, |(_, rest)| rest);
     let authority = rest
         .trim_start_matches(['/', '\\'])
         .split(['/', '\\', '?', '#'])
@@ -16,7 +18,7 @@ pub fn parse(text: &str) -> Result<Url, String> {
     if !authority.is_ascii() || authority.contains('%') {
         return Err("its host is not plain ASCII".to_owned());
     }
-    Url::parse(text).map_err(|error| error.to_string())
+    Url::parse(&text).map_err(|error| error.to_string())
 }
 
 #[cfg(test)]
@@ -35,6 +37,8 @@ mod tests {
             "",
             "no url",
             "\u{9}https://é",
+            "https://\r/A¡",
+            "https:/\n/\t/A¡",
         ] {
             assert!(parse(bad).is_err(), "{bad}");
         }
@@ -42,7 +46,7 @@ mod tests {
 
     proptest::proptest! {
         #[test]
-        fn any_text_gets_an_answer(text in "(https?)?[:\\s]{0,2}[/\\\\]{0,3}.{0,30}") {
+        fn any_text_gets_an_answer(text in "(https?)?[:\\s]{0,2}[/\\\\\\s]{0,4}.{0,30}") {
             let _ = parse(&text);
         }
     }
