@@ -137,9 +137,21 @@ impl Rig {
         location.to_str().expect("text").to_owned()
     }
 
+    /// Opens the link of an out-of-band sign-in and returns the code that the page shows.
+    pub async fn browse_out_of_band(&self, url: &str) -> String {
+        let page = self.browse(url).await;
+        let (_, code) = page.split_once("code=").expect("a code");
+        code.to_owned()
+    }
+
     /// Gets a URL of the fake's as anyone could.
     pub async fn get(&self, url: &str) -> http::Response<Vec<u8>> {
-        let request = http::Request::get(url).body(vec![]).expect("a request");
+        let request = http::Request::get(url).body(vec![]);
+        self.request(request.expect("a request")).await
+    }
+
+    /// Sends a request to the fake as a script could.
+    pub async fn request(&self, request: http::Request<Vec<u8>>) -> http::Response<Vec<u8>> {
         let limits = RequestLimits {
             timeout: Duration::from_secs(10),
             reply_size: 1 << 20,
