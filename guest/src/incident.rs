@@ -7,9 +7,24 @@ use crate::{
     session::{Incident, Session},
 };
 
-/// Notes the trouble in the session. Returns the alert, unless this very trouble was told already.
-pub fn raise(session: &mut Session, diagnosis: &Diagnosis, now: u64) -> Option<Event> {
-    if is_told(session, diagnosis) {
+/// What a trouble is expected to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Trouble {
+    /// Pass by itself. An outage that shows itself in several ways is one outage.
+    Passing,
+    /// Last until it is dealt with.
+    Lasting,
+}
+
+/// Notes the trouble in the session. Returns the alert, unless this very trouble was told already. What was told while calls
+/// worked is told once more when they do not.
+pub fn raise(
+    session: &mut Session,
+    trouble: Trouble,
+    diagnosis: &Diagnosis,
+    now: u64,
+) -> Option<Event> {
+    if is_told(session, trouble, diagnosis, now) {
         return None;
     }
     let since = session
@@ -18,6 +33,7 @@ pub fn raise(session: &mut Session, diagnosis: &Diagnosis, now: u64) -> Option<E
         .map_or(now, |incident| incident.since);
     session.incident = Some(Incident {
         since,
+        dark: session.live_tokens(now).is_none(),
         diagnosis: diagnosis.clone(),
     });
     let left = match session.live_tokens(now) {
@@ -38,11 +54,11 @@ pub fn raise(session: &mut Session, diagnosis: &Diagnosis, now: u64) -> Option<E
 }
 
 /// Whether people were told of this trouble.
-pub fn is_told(session: &Session, diagnosis: &Diagnosis) -> bool {
-    session
-        .incident
-        .as_ref()
-        .is_some_and(|incident| incident.diagnosis.code == diagnosis.code)
+pub fn is_told(session: &Session, trouble: Trouble, diagnosis: &Diagnosis, now: u64) -> bool {
+    session.incident.as_ref().is_some_and(|incident| {
+        (trouble == Trouble::Passing || incident.diagnosis.code == diagnosis.code)
+            && (incident.dark || session.live_tokens(now).is_some())
+    })
 }
 
 /// Ends the incident, if there is one. Returns the recovery notice.

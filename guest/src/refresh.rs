@@ -7,7 +7,7 @@ use crate::{
     diagnosis::Diagnosis,
     event::Event,
     grant::{Issued, Presented},
-    incident,
+    incident::{self, Trouble},
     lifetime::Times,
     moment,
     secret::Secret,
@@ -151,7 +151,7 @@ pub fn refuse_grant(
         digest.short(),
         moment::text(tokens.times.issued_at)
     ));
-    let alert = incident::raise(session, &diagnosis, now);
+    let alert = incident::raise(session, Trouble::Lasting, &diagnosis, now);
     session.intent = None;
     session.verdict = Some(Verdict {
         about: About::RefreshToken(digest),
@@ -169,7 +169,7 @@ pub fn refuse_client(
     now: u64,
 ) -> Option<Event> {
     session.intent = None;
-    let alert = incident::raise(session, &diagnosis, now);
+    let alert = incident::raise(session, Trouble::Lasting, &diagnosis, now);
     session.verdict = Some(Verdict {
         about: About::Client(settings.credentials()),
         since: now,
@@ -222,15 +222,14 @@ pub fn fail(
                 ..intent
             });
     }
-    let diagnosis = if outcome == Outcome::Unanswered && spends_token {
-        at_risk(&diagnosis)
+    let (trouble, diagnosis) = if outcome == Outcome::Unanswered && spends_token {
+        (Trouble::Lasting, at_risk(&diagnosis))
     } else {
-        diagnosis
+        (Trouble::Passing, diagnosis)
     };
-    let owed =
-        session.live_tokens(now).is_none() || (outcome == Outcome::Unanswered && spends_token);
+    let owed = session.live_tokens(now).is_none() || trouble == Trouble::Lasting;
     let alert = if owed {
-        incident::raise(session, &diagnosis, now)
+        incident::raise(session, trouble, &diagnosis, now)
     } else {
         None
     };

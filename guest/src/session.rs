@@ -254,6 +254,8 @@ pub struct Backoff {
 pub struct Incident {
     /// When it began.
     pub since: u64,
+    /// Whether they were told that calls do not work.
+    pub dark: bool,
     /// What it is.
     pub diagnosis: Diagnosis,
 }

@@ -6,7 +6,12 @@
 
 pub mod component;
 pub mod doorkeeper;
+pub mod recording_store;
 pub mod rig;
+pub mod stepped_clock;
+pub mod stored;
 
 pub use component::plugin;
+pub use recording_store::RecordingStore;
 pub use rig::Rig;
+pub use stepped_clock::SteppedClock;

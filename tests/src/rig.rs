@@ -8,8 +8,9 @@ use std::{
 
 use fake_procore::{FakeProcore, Options, VirtualClock};
 use procore_auth_host::{
-    Clock, ConnectTo, Connection, ConnectionBuilder, Environment, Event, Grant, HttpClient,
-    HttpsClient, Journal, MemoryStore, Policy, RequestLimits, Secret, Settings,
+    ApiResponse, Clock, ConnectTo, Connection, ConnectionBuilder, Environment, Error, Event, Grant,
+    HttpClient, HttpsClient, Journal, MemoryStore, Outcome, ParkedRequest, Policy, RequestLimits,
+    Secret, Settings, Store,
 };
 
 use crate::plugin;
@@ -17,6 +18,10 @@ use crate::plugin;
 /// The redirect URI of the rig's connections.
 pub const REDIRECT_URI: &str = "http://localhost:9876/callback";
 
+/// Where most scenarios play.
+pub const SANDBOX: Environment = Environment::Sandbox;
+/// How long the fake's access tokens live unless told otherwise.
+pub const LIFETIME: Duration = Duration::from_secs(5400);
 /// The moment at which the virtual clock starts: 2026-11-23T00:00:00Z.
 const START: u64 = 1_795_392_000_000;
 
@@ -46,15 +51,7 @@ impl Rig {
     /// Starts the fake as told.
     pub async fn with(options: Options, clock: VirtualClock) -> Self {
         let procore = FakeProcore::start(options).await.expect("the fake starts");
-        let connect_to = procore.connect_to().into_iter().map(|(from, to)| {
-            let both = format!("{from}={to}");
-            both.parse::<ConnectTo>().expect("an override")
-        });
-        let http = HttpsClient::builder()
-            .extra_ca_pem(procore.ca_pem().as_bytes().to_vec())
-            .connect_to(connect_to)
-            .build()
-            .expect("a client");
+        let http = client(&procore);
         let journal = Arc::default();
         Self {
             procore,
@@ -62,6 +59,11 @@ impl Rig {
             journal,
             http,
         }
+    }
+
+    /// Returns another client, which shares no connection with the first.
+    pub fn another_client(&self) -> HttpsClient {
+        client(&self.procore)
     }
 
     /// Returns the settings of the demo app in an environment, for a user who signs in.
@@ -91,6 +93,17 @@ impl Rig {
             .clock(Arc::new(RigClock::new(&self.clock)))
             .journal(self.journal.clone())
             .actor("test/1")
+    }
+
+    /// Returns a connection of one more process on a store.
+    pub fn on_store(&self, store: impl Store + 'static) -> Connection {
+        self.process(Self::settings(SANDBOX), store)
+    }
+
+    /// Returns a connection of one more process on a store, with these settings.
+    pub fn process(&self, settings: Settings, store: impl Store + 'static) -> Connection {
+        let builder = self.builder(settings).store(Arc::new(store));
+        builder.build().expect("complete")
     }
 
     /// Returns a connection that nobody has signed in on.
@@ -124,9 +137,21 @@ impl Rig {
         location.to_str().expect("text").to_owned()
     }
 
+    /// Opens the link of an out-of-band sign-in and returns the code that the page shows.
+    pub async fn browse_out_of_band(&self, url: &str) -> String {
+        let page = self.browse(url).await;
+        let (_, code) = page.split_once("code=").expect("a code");
+        code.to_owned()
+    }
+
     /// Gets a URL of the fake's as anyone could.
     pub async fn get(&self, url: &str) -> http::Response<Vec<u8>> {
-        let request = http::Request::get(url).body(vec![]).expect("a request");
+        let request = http::Request::get(url).body(vec![]);
+        self.request(request.expect("a request")).await
+    }
+
+    /// Sends a request to the fake as a script could.
+    pub async fn request(&self, request: http::Request<Vec<u8>>) -> http::Response<Vec<u8>> {
         let limits = RequestLimits {
             timeout: Duration::from_secs(10),
             reply_size: 1 << 20,
@@ -134,9 +159,48 @@ impl Rig {
         self.http.send(request, limits).await.expect("a reply")
     }
 
+    /// Moves the time on to where a token that was issued now is due for a refresh.
+    pub fn advance_to_refresh(&self) {
+        self.advance(LIFETIME * 8 / 10);
+    }
+
+    /// Moves the time on to where a token that was issued now has expired.
+    pub fn advance_to_expiry(&self) {
+        self.advance(LIFETIME);
+    }
+
     /// Moves the time on.
     pub fn advance(&self, duration: Duration) {
         self.clock.advance_seconds(duration.as_secs());
+    }
+}
+
+/// Makes a client that knows the way to the fake.
+fn client(procore: &FakeProcore) -> HttpsClient {
+    let connect_to = procore.connect_to().into_iter().map(|(from, to)| {
+        let both = format!("{from}={to}");
+        both.parse::<ConnectTo>().expect("an override")
+    });
+    HttpsClient::builder()
+        .extra_ca_pem(procore.ca_pem().as_bytes().to_vec())
+        .connect_to(connect_to)
+        .build()
+        .expect("a client")
+}
+
+/// Returns the answer of a call that was not parked.
+pub fn answered(outcome: Result<Outcome, Error>) -> ApiResponse {
+    match outcome.expect("an outcome") {
+        Outcome::Answered(response) => response,
+        Outcome::Parked(parked) => panic!("parked: {parked:?}"),
+    }
+}
+
+/// Returns the parked request of a call that was not answered.
+pub fn parked(outcome: Result<Outcome, Error>) -> ParkedRequest {
+    match outcome.expect("an outcome") {
+        Outcome::Parked(parked) => parked,
+        Outcome::Answered(response) => panic!("answered: {response:?}"),
     }
 }
 

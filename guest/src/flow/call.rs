@@ -11,7 +11,7 @@ use crate::{
     decision::Need,
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     http::{Body, Failure, Header, Request, Response, find_header},
-    incident,
+    incident::{self, Trouble},
     parking::State,
     retry::{self, Attempt, Decision, Reply, decide},
     secret::Secret,
@@ -322,7 +322,7 @@ fn note_verdict_on_token(
         return;
     };
     let event = match diagnosis.filter(|_| status == 401) {
-        Some(diagnosis) => incident::raise(session, &diagnosis, now),
+        Some(diagnosis) => incident::raise(session, Trouble::Lasting, &diagnosis, now),
         None => {
             current.unproven = false;
             session.last_evidence = Some(now);

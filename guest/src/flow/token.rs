@@ -9,7 +9,8 @@ use crate::{
     event::{Event, Severity},
     grant::{Answer, Issued, Presented},
     http::{Body, Failure, Header, Request, Response},
-    incident, moment,
+    incident::{self, Trouble},
+    moment,
     refresh::{self, Outcome},
     retry,
     secret::Secret,
@@ -87,7 +88,7 @@ fn without_lock(
             match own {
                 Some(session) if can_serve(session, now, need) => session.tokens.clone().map(Ok),
                 // What is new is noted under the lock.
-                Some(session) if is_news(session, need, &error.diagnosis) => None,
+                Some(session) if is_news(session, need, &error, now) => None,
                 _ => Some(Err(error)),
             }
         }
@@ -95,8 +96,9 @@ fn without_lock(
 }
 
 /// Whether nobody was told yet that calls do not work, or the need tells that the current token was rejected.
-fn is_news(session: &Session, need: Need<'_>, trouble: &Diagnosis) -> bool {
-    !incident::is_told(session, trouble) || rejects_current(session, need)
+fn is_news(session: &Session, need: Need<'_>, error: &Error, now: u64) -> bool {
+    !incident::is_told(session, trouble(error), &error.diagnosis, now)
+        || rejects_current(session, need)
 }
 
 /// Whether the need tells that the current token is not accepted, and nobody has noted that. A token that replaced a rejected
@@ -114,6 +116,13 @@ fn halted(step: &Step) -> Option<Error> {
         }
         Step::Stop(error) => Some(error.clone()),
         Step::Serve | Step::Settle | Step::Request(_) => None,
+    }
+}
+
+fn trouble(error: &Error) -> Trouble {
+    match error.kind {
+        ErrorKind::Unavailable => Trouble::Passing,
+        _ => Trouble::Lasting,
     }
 }
 
@@ -177,8 +186,8 @@ fn halt(
             refreshed: false,
         });
     }
-    if own && locked.saved().is_some() && is_news(&locked.session, need, &error.diagnosis) {
-        note_trouble(host, locked, need, &error.diagnosis, now)?;
+    if own && locked.saved().is_some() && is_news(&locked.session, need, &error, now) {
+        note_trouble(host, locked, need, &error, now)?;
     }
     Err(error)
 }
@@ -187,14 +196,14 @@ fn note_trouble(
     host: &dyn Capabilities,
     locked: &mut LockedSession<'_>,
     need: Need<'_>,
-    trouble: &Diagnosis,
+    error: &Error,
     now: u64,
 ) -> Result<()> {
     let rejected = rejects_current(&locked.session, need);
     if let Some(tokens) = locked.session.tokens.as_mut().filter(|_| rejected) {
         tokens.rejected = true;
     }
-    let alert = incident::raise(&mut locked.session, trouble, now);
+    let alert = incident::raise(&mut locked.session, trouble(error), &error.diagnosis, now);
     tell_and_save(host, locked, alert)
 }
 

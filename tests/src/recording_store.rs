@@ -1,0 +1,117 @@
+//! A store that counts what is asked of it, and fails where a test says so.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use procore_auth_host::{Entry, Key, LockGuard, Store, StoreFailure, Write};
+use tokio::sync::watch;
+
+/// Wraps a store. Clones share the counters.
+#[derive(Clone)]
+pub struct RecordingStore {
+    inner: Arc<dyn Store>,
+    state: Arc<State>,
+}
+
+struct State {
+    accesses: AtomicUsize,
+    locks: watch::Sender<usize>,
+    lockless: AtomicBool,
+    full: AtomicUsize,
+}
+
+impl RecordingStore {
+    /// Wraps a store.
+    pub fn new(inner: impl Store + 'static) -> Self {
+        let state = State {
+            accesses: AtomicUsize::new(0),
+            locks: watch::Sender::new(0),
+            lockless: AtomicBool::new(false),
+            full: AtomicUsize::new(0),
+        };
+        Self {
+            inner: Arc::new(inner),
+            state: Arc::new(state),
+        }
+    }
+
+    /// Grants every lock without taking one, as a program that knows no locks would go on.
+    #[must_use]
+    pub fn without_locks(self) -> Self {
+        self.state.lockless.store(true, Ordering::SeqCst);
+        self
+    }
+
+    /// Fails the next writes as a full disk does.
+    pub fn fail_writes(&self, count: usize) {
+        self.state.full.store(count, Ordering::SeqCst);
+    }
+
+    /// Returns how often anything was asked of the store, the lock included.
+    pub fn accesses(&self) -> usize {
+        self.state.accesses.load(Ordering::SeqCst)
+    }
+
+    /// Waits until the lock was asked for so many times in all.
+    pub async fn locks_asked_for(&self, count: usize) {
+        let mut locks = self.state.locks.subscribe();
+        // The sender lives as long as `self`.
+        let _ = locks.wait_for(|&asked| asked >= count).await;
+    }
+
+    fn count(&self) {
+        self.state.accesses.fetch_add(1, Ordering::SeqCst);
+    }
+
+    fn is_full(&self) -> bool {
+        let one_less = |left: usize| left.checked_sub(1);
+        let full = &self.state.full;
+        full.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+            .is_ok()
+    }
+}
+
+#[async_trait::async_trait]
+impl Store for RecordingStore {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreFailure> {
+        self.count();
+        self.inner.get(key).await
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: &[u8],
+        expected: Option<u64>,
+    ) -> Result<Write, StoreFailure> {
+        self.count();
+        if self.is_full() {
+            return Err(StoreFailure::new("full", "no space left on the device"));
+        }
+        self.inner.put(key, value, expected).await
+    }
+
+    async fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
+        self.count();
+        self.inner.delete(key, expected).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreFailure> {
+        self.count();
+        self.inner.list(prefix).await
+    }
+
+    async fn lock(&self, wait: Duration) -> Result<Option<LockGuard>, StoreFailure> {
+        self.count();
+        self.state.locks.send_modify(|asked| *asked += 1);
+        if self.state.lockless.load(Ordering::SeqCst) {
+            return Ok(Some(LockGuard::new(())));
+        }
+        self.inner.lock(wait).await
+    }
+}

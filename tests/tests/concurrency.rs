@@ -1,0 +1,319 @@
+//! Section A and its neighbours: many callers, many processes, one refresh.
+
+use std::{path::Path, sync::Arc, time::Duration};
+
+use fake_procore::{Fault, Gate, Target};
+use procore_auth_host::{
+    ApiRequest, Connection, Error, FileStore, MemoryStore, Policy, Settings, Store,
+};
+use procore_auth_tests::{
+    RecordingStore, Rig,
+    rig::{SANDBOX, answered, fake},
+    stored,
+};
+
+const CALLERS: usize = 1000;
+const PROCESSES: usize = 8;
+
+fn file_store(root: &Path) -> FileStore {
+    let settings = Rig::settings(SANDBOX);
+    FileStore::open(root, &settings.name).expect("a store")
+}
+
+/// Asks for a token on a task of its own, and returns its text.
+fn ask(connection: &Connection) -> tokio::task::JoinHandle<Result<String, Error>> {
+    let connection = connection.clone();
+    tokio::spawn(async move {
+        let token = connection.access_token().await?;
+        Ok(token.bearer().expose().to_owned())
+    })
+}
+
+async fn all_of(asked: Vec<tokio::task::JoinHandle<Result<String, Error>>>) -> Vec<String> {
+    let mut tokens = vec![];
+    for task in asked {
+        tokens.push(task.await.expect("no panic").expect("a token"));
+    }
+    tokens
+}
+
+#[tokio::test]
+async fn s1_many_processes_at_the_refresh_moment_make_one_post() {
+    let rig = Rig::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let processes: Vec<_> = (0..PROCESSES)
+        .map(|_| rig.on_store(file_store(folder.path())))
+        .collect();
+    rig.sign_in(&processes[0]).await;
+    let old = stored::access_token(&file_store(folder.path())).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let tokens = all_of(processes.iter().map(ask).collect()).await;
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert_ne!(tokens[0], old);
+    assert!(tokens.iter().all(|token| *token == tokens[0]));
+}
+
+#[tokio::test]
+async fn s3_a_thousand_callers_with_an_expired_token_make_one_post() {
+    let rig = Rig::start().await;
+    let connection = rig.signed_in(SANDBOX).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_before(&gate));
+    let asked: Vec<_> = (0..CALLERS).map(|_| ask(&connection)).collect();
+    gate.arrived(1).await;
+    gate.open();
+    let tokens = all_of(asked).await;
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert!(tokens.iter().all(|token| *token == tokens[0]));
+}
+
+#[tokio::test]
+async fn s3_a_thousand_callers_with_a_fresh_token_touch_no_store() {
+    let rig = Rig::start().await;
+    let store = RecordingStore::new(MemoryStore::new());
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    connection.access_token().await.expect("a token");
+    let (accesses, requests) = (store.accesses(), rig.procore.requests().len());
+    all_of((0..CALLERS).map(|_| ask(&connection)).collect()).await;
+    assert_eq!(store.accesses(), accesses);
+    assert_eq!(rig.procore.requests().len(), requests);
+}
+
+#[tokio::test]
+async fn s4_s6_processes_that_wait_for_a_slow_refresh_make_no_post_of_their_own() {
+    let rig = Rig::start().await;
+    let store = RecordingStore::new(MemoryStore::new());
+    let processes: Vec<_> = (0..PROCESSES)
+        .map(|_| rig.on_store(store.clone()))
+        .collect();
+    rig.sign_in(&processes[0]).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let (before, after) = (Gate::closed(), Gate::closed());
+    let slow = Fault::hold_before(&before).held_after(&after);
+    rig.procore.inject(Target::Token, slow);
+    let first = ask(&processes[0]);
+    before.arrived(1).await;
+    let others: Vec<_> = processes[1..].iter().map(ask).collect();
+    // One for the sign-in, one for the refresh, one for each that waits.
+    store.locks_asked_for(2 + others.len()).await;
+    before.open();
+    after.arrived(1).await;
+    // Committed at the server, not yet saved: nobody else may go.
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert!(others.iter().all(|task| !task.is_finished()));
+    after.open();
+    let token = first.await.expect("no panic").expect("a token");
+    for other in all_of(others).await {
+        assert_eq!(other, token);
+    }
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s5_the_loser_of_a_race_adopts_the_winners_pair() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let loser = rig.on_store(store.clone());
+    let winner = rig.on_store(RecordingStore::new(store.clone()).without_locks());
+    rig.sign_in(&loser).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_before(&gate));
+    let losing = ask(&loser);
+    gate.arrived(1).await;
+    let won = winner.access_token().await.expect("a token");
+    gate.open();
+    let lost = losing.await.expect("no panic").expect("a token");
+    assert_eq!(rig.procore.token_posts(), 2);
+    assert_eq!(rig.procore.rotations(), 1);
+    assert_eq!(lost, won.bearer().expose());
+    assert!(
+        rig.journal.alerts().is_empty(),
+        "{:?}",
+        rig.journal.alerts()
+    );
+    let refresh_token = stored::refresh_token(&store).await;
+    assert!(
+        rig.procore
+            .refresh_token_is_live(fake(SANDBOX), &refresh_token)
+    );
+    // Nothing is latched: the next refresh goes through.
+    rig.advance_to_expiry();
+    loser.access_token().await.expect("a token");
+    assert_eq!(rig.procore.rotations(), 2);
+}
+
+fn impatient() -> Settings {
+    Settings {
+        policy: Policy {
+            lock_wait: Duration::from_millis(20),
+            ..Rig::settings(SANDBOX).policy
+        },
+        ..Rig::settings(SANDBOX)
+    }
+}
+
+#[tokio::test]
+async fn s10_who_waits_too_long_for_the_lock_is_served_the_old_token_while_it_lives() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.process(impatient(), store.clone());
+    rig.sign_in(&connection).await;
+    let old = connection.access_token().await.expect("a token");
+    rig.procore.clear_requests();
+    let held = store.lock(Duration::ZERO).await.expect("works");
+    assert!(held.is_some());
+    rig.advance_to_refresh();
+    let served = connection.access_token().await.expect("the old token");
+    assert_eq!(served.bearer(), old.bearer());
+    rig.advance_to_expiry();
+    let error = connection.access_token().await.expect_err("no token");
+    assert!(error.is_busy(), "{error}");
+    assert_eq!(error.diagnosis().code, "lock-wait");
+    assert_eq!(rig.procore.token_posts(), 0);
+    drop(held);
+    connection.access_token().await.expect("a token");
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s13_a_process_with_an_old_token_in_memory_uses_what_is_stored() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let (old, other) = (rig.on_store(store.clone()), rig.on_store(store));
+    rig.sign_in(&old).await;
+    let before = old.access_token().await.expect("a token");
+    rig.advance_to_refresh();
+    let rotated = other.access_token().await.expect("a token");
+    let posts = rig.procore.token_posts();
+    let after = old.access_token().await.expect("a token");
+    assert_eq!(after.bearer(), rotated.bearer());
+    assert_ne!(after.bearer(), before.bearer());
+    assert_eq!(rig.procore.token_posts(), posts);
+}
+
+#[tokio::test]
+async fn s22_a_caller_that_gives_up_does_not_cut_its_refresh_in_half() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    let old = stored::refresh_token(&store).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_after(&gate));
+    let caller = ask(&connection);
+    gate.arrived(1).await;
+    caller.abort();
+    assert!(caller.await.is_err_and(|error| error.is_cancelled()));
+    gate.open();
+    // Taking the lock waits for the refresh to end.
+    let held = store.lock(Duration::from_secs(30)).await.expect("works");
+    assert!(held.is_some());
+    drop(held);
+    let new = stored::refresh_token(&store).await;
+    assert_ne!(new, old);
+    assert!(rig.procore.refresh_token_is_live(fake(SANDBOX), &new));
+    let restarted = rig.on_store(store);
+    restarted.access_token().await.expect("a token");
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s22_a_call_that_is_dropped_mid_refresh_still_saves() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_after(&gate));
+    let mut sending = Box::pin(connection.send(ApiRequest::get("/rest/v1.0/me")));
+    tokio::select! {
+        _ = &mut sending => panic!("held"),
+        () = gate.arrived(1) => {}
+    }
+    drop(sending);
+    gate.open();
+    let held = store.lock(Duration::from_secs(30)).await.expect("works");
+    drop(held.expect("freed"));
+    let new = stored::refresh_token(&store).await;
+    assert!(rig.procore.refresh_token_is_live(fake(SANDBOX), &new));
+    let response = answered(connection.send(ApiRequest::get("/rest/v1.0/me")).await);
+    assert_eq!(response.status, 200);
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s26_after_a_restart_the_expiry_comes_from_the_store() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let before = rig.on_store(store.clone());
+    rig.sign_in(&before).await;
+    let token = before.access_token().await.expect("a token");
+    rig.advance(Duration::from_secs(1000));
+    rig.procore.clear_requests();
+    let restarted = rig.on_store(store.clone());
+    let same = restarted.access_token().await.expect("a token");
+    assert_eq!(same, token);
+    assert_eq!(rig.procore.token_posts(), 0);
+    rig.advance_to_refresh();
+    let late = rig.on_store(store);
+    let new = late.access_token().await.expect("a token");
+    assert_ne!(new.bearer(), token.bearer());
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s27_the_first_request_after_a_refresh_uses_the_new_token() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    answered(connection.send(ApiRequest::get("/rest/v1.0/me")).await);
+    let old = stored::access_token(&store).await;
+    rig.advance_to_refresh();
+    rig.procore.clear_requests();
+    let response = answered(connection.send(ApiRequest::get("/rest/v1.0/me")).await);
+    assert_eq!((response.status, response.attempts), (200, 1));
+    let new = stored::access_token(&store).await;
+    assert_ne!(new, old);
+    let requests = rig.procore.requests();
+    let sent: Vec<_> = requests
+        .iter()
+        .filter_map(|r| r.header("authorization"))
+        .collect();
+    assert_eq!(sent, [format!("Bearer {new}")]);
+}
+
+#[tokio::test]
+async fn s30_many_401s_on_one_token_make_one_refresh() {
+    let rig = Rig::start().await;
+    let store: Arc<MemoryStore> = Arc::default();
+    let processes: Vec<_> = (0..4).map(|_| rig.on_store((*store).clone())).collect();
+    rig.sign_in(&processes[0]).await;
+    for process in &processes {
+        process.access_token().await.expect("a token");
+    }
+    let token = stored::access_token(&*store).await;
+    rig.procore.expire_access_token(fake(SANDBOX), &token);
+    rig.procore.clear_requests();
+    let calls: Vec<_> = (0..40)
+        .map(|n| {
+            let process = processes[n % processes.len()].clone();
+            tokio::spawn(async move { process.send(ApiRequest::get("/rest/v1.0/me")).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(answered(call.await.expect("no panic")).status, 200);
+    }
+    assert_eq!(rig.procore.token_posts(), 1);
+}

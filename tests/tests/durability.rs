@@ -1,0 +1,377 @@
+//! Section B: what is left after a crash, a lost reply, a damaged file or a restored backup.
+
+use std::{
+    fs,
+    path::{Path, PathBuf},
+};
+
+use fake_procore::{Alteration, Answer, Fault, Gate, Rotation, Target};
+use procore_auth_host::{Connection, FileStore, Health, MemoryStore, Severity};
+use procore_auth_tests::{
+    RecordingStore, Rig,
+    rig::{SANDBOX, fake},
+    stored,
+};
+use tempfile::TempDir;
+
+/// A store in a folder of its own.
+struct Disk(TempDir);
+
+impl Disk {
+    fn new() -> Self {
+        Self(tempfile::tempdir().expect("a folder"))
+    }
+
+    fn open(&self) -> FileStore {
+        let name = Rig::settings(SANDBOX).name;
+        FileStore::open(self.0.path(), &name).expect("a store")
+    }
+
+    fn folder(&self) -> PathBuf {
+        self.0.path().join("acme")
+    }
+
+    fn file(&self, name: &str) -> PathBuf {
+        self.folder().join(name)
+    }
+
+    /// Returns what SIGKILL would leave now: the files as they are.
+    fn after_a_crash(&self) -> Self {
+        let copy = Self::new();
+        drop(copy.open());
+        copy_files(&self.folder(), &copy.folder());
+        copy
+    }
+}
+
+fn copy_files(from: &Path, to: &Path) {
+    for file in fs::read_dir(from).expect("a folder") {
+        let file = file.expect("a file");
+        fs::copy(file.path(), to.join(file.file_name())).expect("copied");
+    }
+}
+
+async fn signed_in(rig: &Rig, disk: &Disk) -> Connection {
+    let connection = rig.on_store(disk.open());
+    rig.sign_in(&connection).await;
+    rig.procore.clear_requests();
+    connection
+}
+
+fn set_rotation(rig: &Rig, rotation: Rotation) {
+    rig.procore.set_policy(|policy| policy.rotation = rotation);
+}
+
+/// Crashes a process whose refresh the server has committed, and returns the disk that the next process finds.
+async fn crash_between_commit_and_save(rig: &Rig) -> Disk {
+    let disk = Disk::new();
+    let connection = signed_in(rig, &disk).await;
+    rig.advance_to_refresh();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_after(&gate));
+    let crashing = tokio::spawn(async move { connection.access_token().await });
+    gate.arrived(1).await;
+    let left = disk.after_a_crash();
+    gate.open();
+    let _ = crashing.await;
+    left
+}
+
+#[tokio::test]
+async fn s15_after_a_crash_between_commit_and_save_grace_gives_the_replay_a_token() {
+    let rig = Rig::start().await;
+    set_rotation(&rig, Rotation::Grace);
+    let disk = crash_between_commit_and_save(&rig).await;
+    rig.procore.clear_requests();
+    let restarted = rig.on_store(disk.open());
+    rig.advance_to_expiry();
+    restarted.access_token().await.expect("a token");
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert!(
+        rig.journal
+            .codes()
+            .contains(&"interrupted-refresh".to_owned())
+    );
+    let status = restarted.status().await.expect("a status");
+    assert_eq!(status.health, Health::Healthy);
+}
+
+#[tokio::test]
+async fn s15_after_a_crash_between_commit_and_save_strict_gives_one_replay_and_one_alert() {
+    let rig = Rig::start().await;
+    let disk = crash_between_commit_and_save(&rig).await;
+    rig.procore.clear_requests();
+    let restarted = rig.on_store(disk.open());
+    rig.advance_to_expiry();
+    for _ in 0..20 {
+        let error = restarted.access_token().await.expect_err("dead");
+        assert!(error.is_sign_in_required(), "{error}");
+        assert_eq!(error.diagnosis().code, "invalid_grant");
+        let cause = &error.diagnosis().cause;
+        assert!(cause.contains("no known outcome"), "{cause}");
+        assert!(error.diagnosis().remedy.contains("procore-auth login"));
+        rig.advance_to_expiry();
+    }
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert_eq!(rig.journal.alerts().len(), 1, "{:?}", rig.journal.alerts());
+    rig.sign_in(&restarted).await;
+    restarted.access_token().await.expect("back");
+}
+
+#[tokio::test]
+async fn s16_a_refresh_that_was_never_sent_is_simply_tried_again() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    rig.advance_to_refresh();
+    rig.procore.clear_requests();
+    rig.procore.refuse_connections(1);
+    let old = stored::access_token(&store).await;
+    let served = connection.access_token().await.expect("the old token");
+    assert_eq!(served.bearer().expose(), old);
+    assert!(stored::session(&store).await["intent"].is_null());
+    assert_eq!(rig.procore.token_posts(), 0);
+    assert!(
+        rig.journal.alerts().is_empty(),
+        "{:?}",
+        rig.journal.alerts()
+    );
+    rig.advance_to_expiry();
+    connection.access_token().await.expect("a new token");
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+/// A refresh whose reply is lost: returns the connection, which has served its old token meanwhile.
+async fn lost_reply(rig: &Rig, store: &MemoryStore) -> Connection {
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    rig.advance_to_refresh();
+    rig.procore.clear_requests();
+    rig.procore
+        .inject(Target::Token, Fault::committed(Answer::Close));
+    let old = stored::access_token(store).await;
+    let served = connection.access_token().await.expect("the old token");
+    assert_eq!(served.bearer().expose(), old);
+    connection
+}
+
+#[tokio::test]
+async fn s17_a_lost_reply_is_told_and_the_old_token_served_on() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = lost_reply(&rig, &store).await;
+    let alerts = rig.journal.alerts();
+    let [alert] = alerts.as_slice() else {
+        panic!("{alerts:?}")
+    };
+    assert_eq!(alert.code, "refresh-outcome-unknown");
+    let state = alert.fields.iter().find(|(name, _)| name == "state");
+    let (_, state) = state.expect("the time left");
+    assert!(state.contains("18 min"), "{state}");
+    let status = connection.status().await.expect("a status");
+    assert_eq!(status.health, Health::AtRisk);
+    assert!(!stored::session(&store).await["intent"].is_null());
+}
+
+#[tokio::test]
+async fn s17_in_grace_one_careful_replay_brings_the_pair_back() {
+    let rig = Rig::start().await;
+    set_rotation(&rig, Rotation::Grace);
+    let connection = lost_reply(&rig, &MemoryStore::new()).await;
+    rig.advance_to_expiry();
+    connection.access_token().await.expect("a token");
+    assert_eq!(rig.procore.token_posts(), 2);
+    assert_eq!(rig.journal.alerts().len(), 1);
+    assert_eq!(
+        rig.journal.codes().last().map(String::as_str),
+        Some("recovered")
+    );
+}
+
+#[tokio::test]
+async fn s17_in_strict_one_careful_replay_and_then_no_more() {
+    let rig = Rig::start().await;
+    let connection = lost_reply(&rig, &MemoryStore::new()).await;
+    for _ in 0..50 {
+        rig.advance_to_expiry();
+        let error = connection.access_token().await.expect_err("dead");
+        assert!(error.is_sign_in_required(), "{error}");
+    }
+    assert_eq!(rig.procore.token_posts(), 2);
+    // The lost reply, then the end.
+    let codes: Vec<_> = rig.journal.alerts().into_iter().map(|a| a.code).collect();
+    assert_eq!(codes, ["refresh-outcome-unknown", "invalid_grant"]);
+}
+
+#[tokio::test]
+async fn s18_a_success_that_cannot_be_parsed_loses_nothing() {
+    let rig = Rig::start().await;
+    let disk = Disk::new();
+    let connection = signed_in(&rig, &disk).await;
+    rig.advance_to_refresh();
+    rig.procore
+        .inject(Target::Token, Fault::altered(Alteration::Garbled));
+    connection.access_token().await.expect("the old token");
+    let store = disk.open();
+    let keys = stored::keys(&store, "unread-reply-").await;
+    let [key] = keys.as_slice() else {
+        panic!("{keys:?}")
+    };
+    let kept = stored::entry(&store, key).await.expect("kept");
+    let kept = String::from_utf8_lossy(&kept);
+    let issued = rig.procore.secrets_issued();
+    let is_new = |token: &&String| {
+        let access = rig.procore.access_token_is_live(fake(SANDBOX), token);
+        access || rig.procore.refresh_token_is_live(fake(SANDBOX), token)
+    };
+    let new: Vec<_> = issued.iter().filter(is_new).collect();
+    assert_eq!(new.len(), 2, "an access token and a refresh token");
+    assert!(new.iter().all(|token| kept.contains(token.as_str())));
+    assert!(rig.journal.codes().contains(&"kept-aside".to_owned()));
+}
+
+#[tokio::test]
+async fn s19_the_store_is_proven_writable_before_the_post() {
+    let rig = Rig::start().await;
+    let store = RecordingStore::new(MemoryStore::new());
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    store.fail_writes(1000);
+    for _ in 0..5 {
+        let error = connection.access_token().await.expect_err("no store");
+        assert!(error.is_storage(), "{error}");
+        assert_eq!(error.diagnosis().code, "full");
+    }
+    assert_eq!(rig.procore.token_posts(), 0);
+    store.fail_writes(0);
+    connection.access_token().await.expect("a token");
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s19_a_disk_that_fills_up_after_the_rotation_costs_an_alert_and_no_token() {
+    let rig = Rig::start().await;
+    let store = RecordingStore::new(MemoryStore::new());
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_after(&gate));
+    let refreshing = {
+        let connection = connection.clone();
+        tokio::spawn(async move { connection.access_token().await })
+    };
+    gate.arrived(1).await;
+    store.fail_writes(4);
+    gate.open();
+    refreshing.await.expect("no panic").expect("a token");
+    let refresh_token = stored::refresh_token(&store).await;
+    assert!(
+        rig.procore
+            .refresh_token_is_live(fake(SANDBOX), &refresh_token)
+    );
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert!(!rig.journal.alerts().is_empty());
+}
+
+/// Signs in, refreshes, and damages the newest version of the session.
+async fn damaged(rig: &Rig, damage: &[u8]) -> Disk {
+    let disk = Disk::new();
+    let connection = signed_in(rig, &disk).await;
+    connection.verify().await.expect("verified");
+    let file = disk.file("session");
+    let whole = fs::read(&file).expect("a session");
+    let torn = if damage.is_empty() {
+        whole[..0].to_vec()
+    } else if damage == b"torn" {
+        whole[..whole.len() / 2].to_vec()
+    } else {
+        damage.to_vec()
+    };
+    fs::write(&file, torn).expect("damaged");
+    disk
+}
+
+#[tokio::test]
+async fn s20_a_damaged_file_is_kept_aside_and_the_previous_generation_used() {
+    for damage in [&b""[..], b"torn", b"{}", b"\0\0\0\0"] {
+        let rig = Rig::start().await;
+        let disk = damaged(&rig, damage).await;
+        let restarted = rig.on_store(disk.open());
+        restarted.access_token().await.expect("a token");
+        rig.advance_to_expiry();
+        restarted.access_token().await.expect("a new token");
+        let codes = rig.journal.codes();
+        assert!(codes.contains(&"store-recovered".to_owned()), "{codes:?}");
+        let aside = fs::read(disk.file("session.damaged-1")).expect("kept aside");
+        assert!(damage == b"torn" || aside == damage);
+        assert_eq!(rig.procore.token_posts(), 1);
+    }
+}
+
+#[tokio::test]
+async fn s20_without_a_previous_generation_a_damaged_file_is_refused_and_left_alone() {
+    for damage in [&b""[..], b"torn", b"{}"] {
+        let rig = Rig::start().await;
+        let disk = damaged(&rig, damage).await;
+        fs::remove_file(disk.file("session.previous")).expect("removed");
+        let before = fs::read(disk.file("session")).expect("damaged");
+        let restarted = rig.on_store(disk.open());
+        for _ in 0..3 {
+            let error = restarted.access_token().await.expect_err("damaged");
+            assert!(error.is_storage(), "{error}");
+            assert_eq!(error.diagnosis().code, "corrupt");
+        }
+        assert!(restarted.upkeep(None).await.is_err());
+        assert_eq!(fs::read(disk.file("session")).expect("there"), before);
+        assert_eq!(rig.procore.token_posts(), 0);
+    }
+}
+
+#[tokio::test]
+async fn s24_a_restored_backup_is_recognised_and_its_spent_token_not_posted() {
+    let rig = Rig::start().await;
+    let disk = Disk::new();
+    let connection = signed_in(&rig, &disk).await;
+    let backup = fs::read(disk.file("session")).expect("a session");
+    for _ in 0..3 {
+        rig.advance_to_refresh();
+        connection.access_token().await.expect("a token");
+    }
+    fs::write(disk.file("session"), backup).expect("restored");
+    rig.procore.clear_requests();
+    rig.advance_to_expiry();
+    let restarted = rig.on_store(disk.open());
+    for _ in 0..5 {
+        let error = restarted.access_token().await.expect_err("spent");
+        assert!(error.is_sign_in_required(), "{error}");
+        assert_eq!(error.diagnosis().code, "restored-backup");
+    }
+    assert_eq!(rig.procore.token_posts(), 0);
+    assert_eq!(rig.journal.alerts().len(), 1, "{:?}", rig.journal.alerts());
+}
+
+#[tokio::test]
+async fn s25_a_reply_without_a_refresh_token_keeps_the_old_one() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    let first = stored::refresh_token(&store).await;
+    rig.procore
+        .inject(Target::Token, Fault::access_token_only());
+    rig.advance_to_refresh();
+    connection.access_token().await.expect("a token");
+    assert_eq!(stored::refresh_token(&store).await, first);
+    rig.advance_to_refresh();
+    connection.access_token().await.expect("a token");
+    let rotated = stored::refresh_token(&store).await;
+    assert_ne!(rotated, first);
+    assert!(rig.procore.refresh_token_is_live(fake(SANDBOX), &rotated));
+    let events = rig.journal.events();
+    assert!(events.iter().all(|event| event.severity < Severity::Alert));
+}
