@@ -5,7 +5,7 @@
 //! `wit/` and exports the flows; no other file sees the bindings. So everything but that file is compiled and tested natively.
 //!
 //! Where to begin: [`session`] is all that is known of a connection, [`decision`] says what to do next about it, [`refresh`] holds the
-//! steps of a rotation, and [`flow::token`] takes them, each saved before the next. `docs/design.md` shows them side by side with what
+//! steps of a rotation, and [`flow::access_token`] takes them, each saved before the next. `docs/design.md` shows them side by side with what
 //! a crash leaves.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 pub mod backoff;
