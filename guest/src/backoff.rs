@@ -49,7 +49,7 @@ mod tests {
         let wait = |headers: &[(&str, &str)]| {
             let headers: Vec<_> = headers
                 .iter()
-                .map(|(name, value)| Header::new(*name, *value))
+                .map(|(name, value)| Header::new(name, value))
                 .collect();
             asked_wait(&headers, NOW)
         };
@@ -83,7 +83,7 @@ mod tests {
 
         #[test]
         fn any_header_gets_an_answer(value in ".{0,40}") {
-            let _ = asked_wait(&[Header::new("retry-after", value.clone()), Header::new("x-rate-limit-reset", value)], NOW);
+            let _ = asked_wait(&[Header::new("retry-after", &value), Header::new("x-rate-limit-reset", &value)], NOW);
         }
     }
 }

@@ -6,6 +6,8 @@
 
 use std::panic;
 
+use talc::wasm::WasmDynamicTalc;
+
 use crate::{
     capabilities::{Capabilities, Entry, StoreFailure, Write},
     diagnosis, environment, event, explain as explanation, flow,
@@ -25,6 +27,10 @@ wit_bindgen::generate!({ world: "plugin", path: "../wit" });
 
 use exports::procore::auth::{advice, api, auth};
 use procore::auth::{clock, connection, http, journal, random, store, types};
+
+/// Half the size of the standard library's allocator.
+#[global_allocator]
+static ALLOCATOR: WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
 
 /// The plugin.
 struct Plugin;

@@ -113,7 +113,7 @@ fn rejected_again(session: &Session, now: u64, need: Need<'_>) -> Option<Error> 
                 "The API rejects a token that was renewed just now.",
                 "The login host accepts the credentials and the API does not: the app is not installed for the company, or the API host is \
                  not the one of the token's environment.",
-                format!(
+                &format!(
                     "Check that the app is installed in the company and that calls go to {}; `procore-auth status` shows the connection.",
                     environment.api_base()
                 ),
@@ -137,7 +137,7 @@ fn present(session: &Session, settings: &Settings) -> Step {
                         "no-refresh-token",
                         "The sign-in brought no refresh token, and its access token has run out.",
                         "The server issued an access token alone.",
-                        format!("Run `procore-auth login --connection {}`.", settings.name),
+                        &format!("Run `procore-auth login --connection {}`.", settings.name),
                     ),
                 )),
                 None => not_signed_in(settings),
@@ -156,9 +156,9 @@ fn without_session(session: Option<&Session>, settings: &Settings) -> Step {
                 "connection-changed",
                 "The stored sign-in is of another environment, app or grant than the configuration.",
                 "The configuration was changed after the sign-in. Tokens of one environment or app are unknown in every other.",
-                format!("Restore the configuration, or sign in anew: `procore-auth login --connection {}`.", settings.name),
+                &format!("Restore the configuration, or sign in anew: `procore-auth login --connection {}`.", settings.name),
             )
-            .with_evidence([
+            .with_evidence(vec![
                 format!("stored: {}, client id {}", session.environment.name(), session.client_id),
                 format!("configured: {}, client id {}", settings.environment.name(), settings.client_id),
             ]),
@@ -171,9 +171,9 @@ fn not_signed_in(settings: &Settings) -> Step {
         ErrorKind::SignInRequired,
         Diagnosis::new(
             "not-signed-in",
-            format!("Nobody has signed in on the connection {}.", settings.name),
+            &format!("Nobody has signed in on the connection {}.", settings.name),
             "There are no tokens in its store.",
-            format!("Run `procore-auth login --connection {}`.", settings.name),
+            &format!("Run `procore-auth login --connection {}`.", settings.name),
         ),
     ))
 }
@@ -218,13 +218,7 @@ pub(crate) mod tests {
         session.tokens = Some(Tokens {
             access_token: Secret::new("a1"),
             refresh_token: Some(Secret::new("r1")),
-            times: Times::new(
-                NOW - age,
-                Lifetime::received(Some(&serde_json::json!(5400))),
-                80,
-                0,
-                0,
-            ),
+            times: Times::new(NOW - age, Lifetime::received(Some(5400.0)), 80, 0, 0),
             unproven: false,
             confirmed: true,
         });

@@ -1,6 +1,6 @@
 //! Diagnoses and errors: what is the matter, why, and what to do about it.
 
-use serde::{Deserialize, Serialize};
+use miniserde::{Deserialize, Serialize};
 
 /// What is the matter, for a person. Never holds a secret.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -19,23 +19,18 @@ pub struct Diagnosis {
 
 impl Diagnosis {
     /// Makes a diagnosis without evidence.
-    pub fn new(
-        code: impl Into<String>,
-        summary: impl Into<String>,
-        cause: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Self {
+    pub fn new(code: &str, summary: &str, cause: &str, remedy: &str) -> Self {
         Self {
-            code: code.into(),
-            summary: summary.into(),
-            cause: cause.into(),
-            remedy: remedy.into(),
+            code: code.to_owned(),
+            summary: summary.to_owned(),
+            cause: cause.to_owned(),
+            remedy: remedy.to_owned(),
             evidence: Vec::new(),
         }
     }
 
     /// Adds facts behind those that are there.
-    pub fn with_evidence(mut self, facts: impl IntoIterator<Item = String>) -> Self {
+    pub fn with_evidence(mut self, facts: Vec<String>) -> Self {
         self.evidence.extend(facts);
         self
     }

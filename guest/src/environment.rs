@@ -3,12 +3,17 @@
 //! The hosts are those of `docs/procore-oauth.md`. Mixing environments cannot be expressed with [`Environment`]; for URLs that come from
 //! elsewhere, [`check_endpoints`] names the one that stands out.
 
-use crate::{diagnosis::Diagnosis, web_url};
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use fluent_uri::Uri;
+
+use crate::{
+    diagnosis::Diagnosis,
+    json::{Text, stored_as_text},
+};
 
 /// A Procore environment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Environment {
     /// The live system. An on-demand sandbox is this one with the company id of the sandbox.
     Production,
@@ -117,6 +122,20 @@ impl Environment {
             .find(|environment| environment.api_hosts().contains(&host))
     }
 }
+
+impl Text for Environment {
+    fn to_text(&self) -> Cow<'_, str> {
+        self.name().into()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|environment| environment.name() == text)
+    }
+}
+
+stored_as_text!(Environment);
 
 /// URLs that someone uses together; `None` where one is not known.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -250,16 +269,17 @@ fn host_of(url: &str) -> Result<String, String> {
     } else {
         format!("https://{url}")
     };
-    let parsed = web_url::parse(&absolute).map_err(|error| format!("it is no URL ({error})"))?;
-    if parsed.scheme() != "https" {
+    let parsed = Uri::parse(&*absolute).map_err(|error| format!("it is no URL ({error})"))?;
+    let scheme = parsed.scheme().as_str();
+    if !scheme.eq_ignore_ascii_case("https") {
         return Err(format!(
-            "its scheme is {}, and Procore speaks https only",
-            parsed.scheme()
+            "its scheme is {scheme}, and Procore speaks https only"
         ));
     }
-    parsed
-        .host_str()
-        .map(str::to_owned)
+    let host = parsed
+        .authority()
+        .map(|authority| authority.host().to_ascii_lowercase());
+    host.filter(|host| !host.is_empty())
         .ok_or_else(|| "it has no host".to_owned())
 }
 
@@ -306,9 +326,9 @@ fn mixed(cell: &Cell, found: Environment, expected: Environment, cells: &[Cell])
     let role = cell.role.name();
     Diagnosis::new(
         "mixed-environments",
-        format!("The {role} is of {}, the rest is of {}.", found.name(), expected.name()),
+        &format!("The {role} is of {}, the rest is of {}.", found.name(), expected.name()),
         "Tokens and credentials of one environment are unknown in every other, and the server says so in misleading words.",
-        format!(
+        &format!(
             "Change the {role} to {}; or, if {} is meant, change the other URLs and use {}.",
             cell.role.right_url(expected),
             found.name(),
@@ -324,27 +344,22 @@ fn unknown_host(cell: &Cell, expected: Option<Environment>, cells: &[Cell]) -> D
     let remedy = match expected {
         Some(environment) => format!("Change the {role} to {}.", cell.role.right_url(environment)),
         None => {
-            let choices: Vec<_> = Environment::ALL
-                .iter()
-                .map(|environment| {
-                    format!(
-                        "{} ({})",
-                        cell.role.right_url(*environment),
-                        environment.name()
-                    )
-                })
-                .collect();
+            let mut choices = vec![];
+            for environment in Environment::ALL {
+                let url = cell.role.right_url(environment);
+                choices.push(format!("{url} ({})", environment.name()));
+            }
             format!(
                 "Change the {role} to the one of your environment: {}.",
-                choices.join(", ")
+                choices.join("; ")
             )
         }
     };
     Diagnosis::new(
         "wrong-host",
-        format!("The {role} is not usable: {why}."),
+        &format!("The {role} is not usable: {why}."),
         "Each URL has its own host in each environment.",
-        remedy,
+        &remedy,
     )
     .with_evidence(evidence(cells))
 }

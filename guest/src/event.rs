@@ -26,18 +26,18 @@ pub struct Event {
 
 impl Event {
     /// Makes an event without details.
-    pub fn new(severity: Severity, code: impl Into<String>, message: impl Into<String>) -> Self {
+    pub fn new(severity: Severity, code: &str, message: &str) -> Self {
         Self {
             severity,
-            code: code.into(),
-            message: message.into(),
+            code: code.to_owned(),
+            message: message.to_owned(),
             fields: Vec::new(),
         }
     }
 
     /// Adds a detail.
-    pub fn with(mut self, name: &'static str, value: impl Into<String>) -> Self {
-        self.fields.push((name, value.into()));
+    pub fn with(mut self, name: &'static str, value: &str) -> Self {
+        self.fields.push((name, value.to_owned()));
         self
     }
 }

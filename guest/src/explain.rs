@@ -3,13 +3,13 @@
 //! Answers are classified by their `error` code, never by status or wording: servers of different versions give the same
 //! code with 400 or 401 and in two wordings. The table is that of `docs/procore-oauth.md`.
 
-use serde_json::Value;
+use fluent_uri::Uri;
 
 use crate::{
     diagnosis::Diagnosis,
     environment::Environment,
     http::{Header, find_header},
-    web_url,
+    json::Fields,
 };
 
 /// Where an answer came from.
@@ -75,10 +75,8 @@ impl OAuthError {
 
     /// Reads the error of a JSON body.
     pub fn from_body(body: &[u8]) -> Option<Self> {
-        let Value::Object(object) = serde_json::from_slice(body).ok()? else {
-            return None;
-        };
-        let text = |name: &str| object.get(name).and_then(Value::as_str).unwrap_or_default();
+        let fields = Fields::read(body)?;
+        let text = |name: &str| fields.text(name).unwrap_or_default();
         let code = text("error");
         is_code(code).then(|| Self {
             code: code.to_owned(),
@@ -106,15 +104,18 @@ fn is_code(text: &str) -> bool {
 
 /// Returns the beginning of a server's words, without what looks like a token: no word of a sentence is that long.
 fn shortened(text: &str) -> String {
-    let words = text
-        .split_whitespace()
-        .map(|word| if word.len() > 32 { "****" } else { word });
-    words
-        .collect::<Vec<_>>()
-        .join(" ")
-        .chars()
-        .take(300)
-        .collect()
+    let mut short = String::new();
+    for word in text.split_ascii_whitespace() {
+        let word = if word.len() > 32 { "****" } else { word };
+        if short.len() + word.len() >= 300 {
+            break;
+        }
+        if !short.is_empty() {
+            short.push(' ');
+        }
+        short.push_str(word);
+    }
+    short
 }
 
 /// Explains an answer. For a status below 400 without an `error` the code is `ok`.
@@ -157,23 +158,23 @@ fn facts(seen: &Observation<'_>, error: &OAuthError) -> Vec<String> {
 
 /// Names the host where the URL that was called is not of the environment that was meant.
 fn wrong_url(seen: &Observation<'_>) -> Option<Diagnosis> {
-    let called = web_url::parse(seen.url?).ok()?;
-    let host = called.host_str()?;
+    let called = Uri::parse(seen.url?).ok()?;
+    let host = called.authority()?.host().to_ascii_lowercase();
     let (right, role): (&[&str], _) = match seen.endpoint {
         Endpoint::Api => (seen.environment.api_hosts(), "API"),
         _ => (&[seen.environment.login_host()], "login"),
     };
-    if right.contains(&host) {
+    if right.contains(&host.as_str()) {
         return None;
     }
     let environment = seen.environment.name();
     Some(Diagnosis::new(
         "wrong-host",
-        format!("The {role} call went to {host}, which is not the {role} host of {environment}."),
-        format!(
+        &format!("The {role} call went to {host}, which is not the {role} host of {environment}."),
+        &format!(
             "Tokens and credentials of {environment} are unknown on {host}; the server's own words mislead here."
         ),
-        format!("Call https://{} instead.", right[0]),
+        &format!("Call https://{} instead.", right[0]),
     ))
 }
 
@@ -184,10 +185,10 @@ fn explain_login(seen: &Observation<'_>, error: &OAuthError) -> Diagnosis {
     match error.code.as_str() {
         "invalid_client" => Diagnosis::new(
             "invalid_client",
-            format!("{login_host} does not know this client id with this secret."),
+            &format!("{login_host} does not know this client id with this secret."),
             "The client id and secret belong to another environment, the id is mistyped, or the secret was reset. Tokens are not dead: \
              they are kept.",
-            format!(
+            &format!(
                 "Use {}, as the developer portal shows them now; or change `environment` to the one they belong to. No new sign-in is needed \
                  after that.",
                 environment.credentials()
@@ -202,7 +203,7 @@ fn explain_login(seen: &Observation<'_>, error: &OAuthError) -> Diagnosis {
             "Report it with the evidence; the tokens are kept.",
         ),
         "unauthorized_client" | "unsupported_grant_type" => Diagnosis::new(
-            error.code.clone(),
+            &error.code,
             "The app may not use this grant.",
             "The app has no Developer Managed Service Account component (for client credentials), or it was not installed in the company.",
             "Add the service account component to the app's manifest in the developer portal and install the new version, or set \
@@ -244,7 +245,7 @@ fn explain_invalid_grant(endpoint: Endpoint, login_host: &str) -> Diagnosis {
         ),
         _ => Diagnosis::new(
             "invalid_grant",
-            format!("{login_host} does not accept this refresh token any more."),
+            &format!("{login_host} does not accept this refresh token any more."),
             "It was spent by another program, the grant was revoked, or it belongs to another environment or app.",
             "Run `procore-auth login`. Make sure that no other program refreshes the same token.",
         ),
@@ -253,7 +254,8 @@ fn explain_invalid_grant(endpoint: Endpoint, login_host: &str) -> Diagnosis {
 
 /// Explains an answer that names no OAuth error.
 fn explain_by_body(seen: &Observation<'_>) -> Diagnosis {
-    let text = String::from_utf8_lossy(&seen.body[..seen.body.len().min(64 * 1024)]).to_lowercase();
+    let text =
+        String::from_utf8_lossy(&seen.body[..seen.body.len().min(64 * 1024)]).to_ascii_lowercase();
     if seen.endpoint == Endpoint::Authorize {
         if text.contains("redirect uri") {
             return redirect_mismatch();
@@ -272,7 +274,7 @@ fn explain_by_body(seen: &Observation<'_>) -> Diagnosis {
     if text.trim_start().starts_with('<') {
         return Diagnosis::new(
             "unexpected-html",
-            format!("A web page came back instead of {what}'s reply."),
+            &format!("A web page came back instead of {what}'s reply."),
             "A gateway, a firewall or a captive portal answered in the server's place.",
             "Nothing to do at first: it is tried again. If it lasts, open the host in a browser from this machine, or ask whoever runs its network.",
         );
@@ -282,8 +284,8 @@ fn explain_by_body(seen: &Observation<'_>) -> Diagnosis {
 
 fn transient(status: u16, what: &str) -> Diagnosis {
     Diagnosis::new(
-        format!("http-{status}"),
-        format!(
+        &format!("http-{status}"),
+        &format!(
             "{what} answered {status} without a usable reply.",
             what = capitalized(what)
         ),
@@ -293,15 +295,17 @@ fn transient(status: u16, what: &str) -> Diagnosis {
 }
 
 fn capitalized(text: &str) -> String {
-    let mut characters = text.chars();
-    characters.next().map_or_else(String::new, |first| {
-        first.to_uppercase().chain(characters).collect()
-    })
+    let mut text = text.to_owned();
+    if let Some(first) = text.get_mut(..1) {
+        first.make_ascii_uppercase();
+    }
+    text
 }
 
 /// Explains a refusal of the API.
 fn explain_api(seen: &Observation<'_>) -> Diagnosis {
-    let text = String::from_utf8_lossy(&seen.body[..seen.body.len().min(16 * 1024)]).to_lowercase();
+    let text =
+        String::from_utf8_lossy(&seen.body[..seen.body.len().min(16 * 1024)]).to_ascii_lowercase();
     if text.contains("procore-company-id") {
         return Diagnosis::new(
             "company-id-missing",
@@ -342,8 +346,8 @@ fn explain_api(seen: &Observation<'_>) -> Diagnosis {
             transient(seen.status, "the API")
         }
         status => Diagnosis::new(
-            format!("http-{status}"),
-            format!("The API refused the request with {status}."),
+            &format!("http-{status}"),
+            &format!("The API refused the request with {status}."),
             "The request itself is not acceptable to Procore.",
             "Read the reply's body; it names the field.",
         ),
@@ -353,7 +357,7 @@ fn explain_api(seen: &Observation<'_>) -> Diagnosis {
 fn rejected_token(seen: &Observation<'_>) -> Diagnosis {
     let description = OAuthError::read(seen.headers, seen.body)
         .description
-        .to_lowercase();
+        .to_ascii_lowercase();
     let environment = seen.environment;
     let cause = if description.contains("expired") {
         "The access token has expired at the server: this machine's clock may be wrong, or the token was kept for too long."
@@ -366,7 +370,7 @@ fn rejected_token(seen: &Observation<'_>) -> Diagnosis {
         "token-rejected",
         "The API does not accept the access token.",
         cause,
-        format!(
+        &format!(
             "It is renewed once by itself. If it is rejected again, check that the token is of {}: its API is {}.",
             environment.name(),
             environment.api_base()
@@ -572,7 +576,7 @@ mod tests {
         #[test]
         fn any_answer_gets_an_explanation(status in 0u16..1000, body in proptest::collection::vec(proptest::num::u8::ANY, 0..60), challenge in ".{0,60}") {
             for endpoint in [Endpoint::Authorize, Endpoint::Exchange, Endpoint::Refresh, Endpoint::ClientCredentials, Endpoint::Api] {
-                let headers = [Header::new("www-authenticate", challenge.clone())];
+                let headers = [Header::new("www-authenticate", &challenge)];
                 let environment = Environment::Production;
                 let diagnosis = explain(&Observation { environment, endpoint, url: Some("https://a"), status, headers: &headers, body: &body });
                 proptest::prop_assert!(!diagnosis.code.is_empty() && !diagnosis.remedy.is_empty());

@@ -1,12 +1,11 @@
 //! The token endpoint: the forms that go out, and what the replies amount to (RFC 6749, sections 4.1.3, 4.4.2, 5 and 6).
 
-use serde_json::Value;
-
 use crate::{
     diagnosis::Diagnosis,
     environment::Environment,
     explain::{Endpoint, OAuthError, Observation, explain},
     http::{FieldValue, Form, Header, Response, find_header},
+    json::Fields,
     lifetime::Lifetime,
     secret::Secret,
 };
@@ -152,7 +151,7 @@ fn unusable(headers: &[Header], body: &[u8]) -> Diagnosis {
         "A gateway or a captive portal answered in the server's place, or the reply was cut off.",
         "Nothing to do at first: it is tried again. If it lasts, look at what stands between this machine and Procore.",
     )
-    .with_evidence([format!("content type: {kind}"), format!("{} bytes", body.len())])
+    .with_evidence(vec![format!("content type: {kind}"), format!("{} bytes", body.len())])
 }
 
 /// Tokens as issued.
@@ -169,12 +168,13 @@ pub struct Issued {
 impl Issued {
     /// Reads the body of a successful reply.
     pub fn parse(body: &str) -> Result<Self, Diagnosis> {
-        let fault = |what: &str| unusable(&[], body.as_bytes()).with_evidence([what.to_owned()]);
-        let value: Value = serde_json::from_str(body).map_err(|_| fault("the body is no JSON"))?;
+        let fault =
+            |what: &str| unusable(&[], body.as_bytes()).with_evidence(vec![what.to_owned()]);
+        let fields =
+            Fields::read(body.as_bytes()).ok_or_else(|| fault("the body is no JSON object"))?;
         let text = |name: &str| {
-            value
-                .get(name)
-                .and_then(Value::as_str)
+            fields
+                .text(name)
                 .filter(|text| !text.is_empty())
                 .map(Secret::new)
         };
@@ -189,7 +189,7 @@ impl Issued {
         Ok(Self {
             access_token,
             refresh_token: text("refresh_token"),
-            lifetime: Lifetime::received(value.get("expires_in")),
+            lifetime: Lifetime::received(fields.number("expires_in")),
         })
     }
 }

@@ -1,9 +1,11 @@
 //! HTTP requests and replies as the pure modules see them.
 
+use miniserde::{Deserialize, Serialize};
+
 use crate::secret::Secret;
 
 /// One header; names are compared without regard to case.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Header {
     /// The name.
     pub name: String,
@@ -13,10 +15,10 @@ pub struct Header {
 
 impl Header {
     /// Makes a header.
-    pub fn new(name: impl Into<String>, value: impl Into<String>) -> Self {
+    pub fn new(name: &str, value: &str) -> Self {
         Self {
-            name: name.into(),
-            value: value.into(),
+            name: name.to_owned(),
+            value: value.to_owned(),
         }
     }
 }

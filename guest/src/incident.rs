@@ -28,16 +28,12 @@ pub fn raise(session: &mut Session, diagnosis: &Diagnosis, now: u64) -> Option<E
         None => "calls do not work".to_owned(),
     };
     Some(
-        Event::new(
-            Severity::Alert,
-            diagnosis.code.clone(),
-            diagnosis.summary.clone(),
-        )
-        .with("since", moment::text(since))
-        .with("state", left)
-        .with("cause", diagnosis.cause.clone())
-        .with("remedy", diagnosis.remedy.clone())
-        .with("evidence", diagnosis.evidence.join("; ")),
+        Event::new(Severity::Alert, &diagnosis.code, &diagnosis.summary)
+            .with("since", &moment::text(since))
+            .with("state", &left)
+            .with("cause", &diagnosis.cause)
+            .with("remedy", &diagnosis.remedy)
+            .with("evidence", &diagnosis.evidence.join("; ")),
     )
 }
 
@@ -57,9 +53,9 @@ pub fn clear(session: &mut Session, now: u64) -> Option<Event> {
         Event::new(
             Severity::Info,
             "recovered",
-            format!("The connection is well again, after {lasted}."),
+            &format!("The connection is well again, after {lasted}."),
         )
-        .with("was", incident.diagnosis.code)
-        .with("since", moment::text(incident.since)),
+        .with("was", &incident.diagnosis.code)
+        .with("since", &moment::text(incident.since)),
     )
 }

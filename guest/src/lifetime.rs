@@ -3,7 +3,7 @@
 //! Everything follows from the `expires_in` that the server sent, counted from the moment the request was started, on the
 //! local clock: a slow reply makes a token older, never younger.
 
-use serde_json::Value;
+use miniserde::{Deserialize, Serialize};
 
 const SECOND: u64 = 1000;
 
@@ -27,14 +27,9 @@ pub struct Lifetime {
 }
 
 impl Lifetime {
-    /// Reads the `expires_in` of a reply: seconds, as a number or as digits in a string.
-    pub fn received(expires_in: Option<&Value>) -> Self {
-        let seconds = match expires_in {
-            Some(Value::Number(number)) => number.as_f64(),
-            Some(Value::String(digits)) => digits.trim().parse::<f64>().ok(),
-            _ => None,
-        };
-        match seconds.filter(|seconds| seconds.is_finite()) {
+    /// Takes the `expires_in` of a reply, in seconds; `None` where it is missing or no number.
+    pub fn received(expires_in: Option<f64>) -> Self {
+        match expires_in.filter(|seconds| seconds.is_finite()) {
             None => Self {
                 milliseconds: ASSUMED,
                 believed: false,
@@ -69,7 +64,7 @@ impl Lifetime {
 }
 
 /// When a token was asked for, when to refresh it and when it expires: milliseconds since the epoch.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Times {
     /// When the request that brought the token was started.
     pub issued_at: u64,
@@ -123,6 +118,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::json::Fields;
 
     #[test]
     fn s45_whatever_expires_in_says() {
@@ -140,7 +136,9 @@ mod tests {
             (json!("inf"), 900, false),
             (json!("NaN"), 900, false),
         ] {
-            let lifetime = Lifetime::received(Some(&received));
+            let reply = json!({ "expires_in": received }).to_string();
+            let fields = Fields::read(reply.as_bytes()).expect("an object");
+            let lifetime = Lifetime::received(fields.number("expires_in"));
             assert_eq!(
                 (lifetime.milliseconds(), lifetime.is_as_received()),
                 (seconds * 1000, believed),
@@ -152,7 +150,7 @@ mod tests {
 
     #[test]
     fn refresh_at_80_per_cent() {
-        let times = Times::new(1_000_000, Lifetime::received(Some(&json!(5400))), 80, 0, 0);
+        let times = Times::new(1_000_000, Lifetime::received(Some(5400.0)), 80, 0, 0);
         assert_eq!(
             (times.refresh_at, times.expires_at),
             (1_000_000 + 4_320_000, 1_000_000 + 5_400_000)
@@ -162,7 +160,7 @@ mod tests {
     #[test]
     fn s44_a_clock_set_back_ends_the_trust() {
         let issued = 10_000_000;
-        let times = Times::new(issued, Lifetime::received(Some(&json!(5400))), 80, 0, 0);
+        let times = Times::new(issued, Lifetime::received(Some(5400.0)), 80, 0, 0);
         let ten_minutes = 600_000;
         assert!(times.is_live(issued) && !times.is_due(issued));
         assert!(!times.is_live(issued - ten_minutes) && times.is_due(issued - ten_minutes));
@@ -179,7 +177,7 @@ mod tests {
             jitter in any::<u64>(),
             draw in any::<u64>(),
         ) {
-            let lifetime = Lifetime::received(Some(&json!(expires_in)));
+            let lifetime = Lifetime::received(Some(expires_in));
             let times = Times::new(issued, lifetime, percent, jitter, draw);
             prop_assert!(times.issued_at < times.refresh_at && times.refresh_at < times.expires_at);
             prop_assert!(times.expires_at - times.issued_at >= SHORTEST && times.expires_at - times.issued_at <= LONGEST);

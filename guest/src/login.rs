@@ -1,17 +1,16 @@
 //! A sign-in by authorization code (RFC 6749, section 4.1): the link that goes out, and what comes back.
 
-use serde::{Deserialize, Serialize};
-use url::form_urlencoded;
+use miniserde::{Deserialize, Serialize};
 
 use crate::{
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     environment::Environment,
     explain::{Endpoint, Observation, explain},
     grant::Presented,
+    json,
     redirect::{Kind, RedirectUri},
     secret::{Secret, code_challenge, random_text},
     settings::{Grant, Settings},
-    web_url,
 };
 
 /// How long a link stays acceptable, in milliseconds: an hour, since it may have to reach an admin first. The code that it
@@ -107,14 +106,16 @@ impl PendingLogin {
     }
 
     fn refused(&self, error: &str) -> Error {
-        let body = serde_json::json!({ "error": error }).to_string();
+        let body = json::write(&Refusal {
+            error: error.to_owned(),
+        });
         let seen = Observation {
             environment: self.environment,
             endpoint: Endpoint::Authorize,
             url: None,
             status: 302,
             headers: &[],
-            body: body.as_bytes(),
+            body: &body,
         };
         let kind = if error == "access_denied" {
             ErrorKind::InvalidInput
@@ -142,6 +143,12 @@ pub fn redirect_uri(settings: &Settings) -> Result<RedirectUri> {
     }
 }
 
+/// The answer of the authorize page, in the form of the token endpoint's: it is explained alike.
+#[derive(Serialize)]
+struct Refusal {
+    error: String,
+}
+
 fn is_out_of_band(redirect_uri: &str) -> bool {
     RedirectUri::parse(redirect_uri).is_ok_and(|uri| *uri.kind() == Kind::OutOfBand)
 }
@@ -163,20 +170,16 @@ impl Callback {
     /// Reads a whole URL, its query, or a code.
     fn read(text: &str) -> Self {
         let text = text.trim();
-        let query = match web_url::parse(text) {
-            Ok(url) if url.query().is_some() || text.contains("://") => {
-                url.query().unwrap_or_default().to_owned()
-            }
-            _ => match text.split_once('?') {
-                Some((_, query)) => query.to_owned(),
-                None if text.contains("code=")
-                    || text.contains("error=")
-                    || text.contains("state=") =>
-                {
-                    text.to_owned()
-                }
-                None => return Self::Code(Secret::new(text)),
-            },
+        let is_query = || {
+            ["code=", "state=", "error="]
+                .iter()
+                .any(|name| text.contains(name))
+        };
+        let query = match text.split_once('?') {
+            Some((_, query)) => query,
+            None if text.contains("://") => "",
+            None if is_query() => text,
+            None => return Self::Code(Secret::new(text)),
         };
         let query = query.split('#').next().unwrap_or_default();
         let parameter = |name: &str| {

@@ -3,10 +3,17 @@
 //! The key holds the place in the order and the size, so that the limits are checked without reading a body:
 //! `parked-0000000042-0000001234`.
 
-use base64::{Engine, prelude::BASE64_STANDARD};
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
 
-use crate::{diagnosis::Diagnosis, http::Header, settings::Policy};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use miniserde::{Deserialize, Serialize};
+
+use crate::{
+    diagnosis::Diagnosis,
+    http::Header,
+    json::{Text, stored_as_text},
+    settings::Policy,
+};
 
 /// What the keys begin with.
 pub const PREFIX: &str = "parked-";
@@ -15,8 +22,7 @@ pub const PREFIX: &str = "parked-";
 pub const MOST_REPLAYS: u32 = 5;
 
 /// What becomes of a parked request.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum State {
     /// Will be replayed.
     Queued,
@@ -31,6 +37,30 @@ pub enum State {
     DeadLetter,
 }
 
+impl Text for State {
+    fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Queued => "queued".into(),
+            Self::Sending { until } => format!("sending-until:{until}").into(),
+            Self::UnknownOutcome => "unknown-outcome".into(),
+            Self::DeadLetter => "dead-letter".into(),
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(match text {
+            "queued" => Self::Queued,
+            "unknown-outcome" => Self::UnknownOutcome,
+            "dead-letter" => Self::DeadLetter,
+            _ => Self::Sending {
+                until: text.strip_prefix("sending-until:")?.parse().ok()?,
+            },
+        })
+    }
+}
+
+stored_as_text!(State);
+
 /// A parked request.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ParkedRequest {
@@ -41,8 +71,8 @@ pub struct ParkedRequest {
     /// Path and query.
     pub path: String,
     /// The headers; without `Authorization`.
-    pub headers: Vec<(String, String)>,
-    /// The body, in base64.
+    pub headers: Vec<Header>,
+    /// The body, in base64url.
     body: String,
     /// The company that it is for.
     pub company_id: Option<u64>,
@@ -57,22 +87,14 @@ pub struct ParkedRequest {
 }
 
 impl ParkedRequest {
-    /// Returns the headers.
-    pub fn headers(&self) -> Vec<Header> {
-        self.headers
-            .iter()
-            .map(|(name, value)| Header::new(name, value))
-            .collect()
-    }
-
     /// Returns the body; `None` where the entry was tampered with.
     pub fn body(&self) -> Option<Vec<u8>> {
-        BASE64_STANDARD.decode(&self.body).ok()
+        Base64UrlUnpadded::decode_vec(&self.body).ok()
     }
 
     /// Returns the body as it is stored.
     pub fn encode(body: &[u8]) -> String {
-        BASE64_STANDARD.encode(body)
+        Base64UrlUnpadded::encode_string(body)
     }
 
     /// Replaces the body.
@@ -90,15 +112,11 @@ impl ParkedRequest {
         state: State,
         now: u64,
     ) -> Self {
-        let headers = headers
-            .iter()
-            .map(|header| (header.name.clone(), header.value.clone()))
-            .collect();
         Self {
             state,
             method,
             path,
-            headers,
+            headers: headers.to_vec(),
             body: String::new(),
             company_id: None,
             idempotent: None,
@@ -164,7 +182,7 @@ pub fn admit(parked: &[Ticket], size: u64, policy: &Policy) -> Result<Ticket, Di
         return Err(Diagnosis::new(
             "parked-full",
             "There is no room to park the request.",
-            format!(
+            &format!(
                 "{} requests with {bytes} bytes are parked already.",
                 parked.len()
             ),
@@ -180,7 +198,7 @@ pub fn admit(parked: &[Ticket], size: u64, policy: &Policy) -> Result<Ticket, Di
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::decision::tests::settings;
+    use crate::{decision::tests::settings, json};
 
     #[test]
     fn keys_keep_the_order() {
@@ -245,12 +263,25 @@ mod tests {
         );
     }
 
+    #[test]
+    fn states_survive() {
+        for state in [
+            State::Queued,
+            State::Sending { until: u64::MAX },
+            State::UnknownOutcome,
+            State::DeadLetter,
+        ] {
+            assert_eq!(State::from_text(&state.to_text()), Some(state));
+        }
+        assert_eq!(State::from_text("sending-until:soon"), None);
+    }
+
     proptest::proptest! {
         #[test]
         fn bodies_survive(body in proptest::collection::vec(proptest::num::u8::ANY, 0..200)) {
             let request = ParkedRequest::new("POST".to_owned(), "/".to_owned(), &[], "x", State::Queued, 0).with_body(&body);
-            let stored = serde_json::to_vec(&request).expect("json");
-            let back: ParkedRequest = serde_json::from_slice(&stored).expect("json");
+            let stored = json::write(&request);
+            let back: ParkedRequest = json::read(&stored).expect("json");
             proptest::prop_assert_eq!(back.body(), Some(body));
         }
 

@@ -11,11 +11,13 @@
 //! The server compares every character with what is registered in the developer portal, so a URI that a parser would write
 //! differently is refused with the exact string to register instead.
 
-use std::net::IpAddr;
+use fluent_uri::{
+    Uri,
+    component::{Authority, Host, Scheme},
+    normalize::Normalizer,
+};
 
-use url::{Host, Url};
-
-use crate::{diagnosis::Diagnosis, web_url};
+use crate::diagnosis::Diagnosis;
 
 /// Asks Procore to show the code on a page instead of redirecting.
 pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
@@ -55,32 +57,16 @@ impl RedirectUri {
                 kind: Kind::OutOfBand,
             });
         }
-        let url = web_url::parse(uri.trim()).map_err(|error| {
-            refused(
-                uri,
-                format!("it is no URI ({error})"),
-                OUT_OF_BAND.to_owned(),
-            )
-        })?;
-        if url.scheme() == "urn" {
-            return Err(refused(
-                uri,
-                "it is a URN other than the one for out-of-band sign-in".to_owned(),
-                OUT_OF_BAND.to_owned(),
-            ));
+        let parsed = Uri::parse(uri.trim())
+            .map_err(|error| refused(uri, &format!("it is no URI ({error})"), OUT_OF_BAND))?;
+        let register = registrable(&parsed);
+        let kind = kind_of(&parsed).map_err(|fault| refused(uri, &fault, &register))?;
+        if let Some(part) = extra_part(&parsed) {
+            return Err(refused(uri, &format!("it has {part}"), &register));
         }
-        let kind = kind_of(&url).map_err(|fault| refused(uri, fault, registrable(&url)))?;
-        let extra = extra_part(&url);
-        if let Some(part) = extra {
-            return Err(refused(uri, format!("it has {part}"), registrable(&url)));
-        }
-        if !is_normal(uri, &url) {
-            return Err(refused(
-                uri,
-                "it is not written in its normal form, and the server compares characters"
-                    .to_owned(),
-                registrable(&url),
-            ));
+        if uri != register {
+            let fault = "it is not written in its normal form, and the server compares characters";
+            return Err(refused(uri, fault, &register));
         }
         Ok(Self {
             text: uri.to_owned(),
@@ -106,82 +92,109 @@ impl RedirectUri {
         let difference = difference(&self.text, registered);
         Err(Diagnosis::new(
             "redirect-uri-mismatch",
-            format!("The redirect URI differs from the registered one in {difference}."),
+            &format!("The redirect URI differs from the registered one in {difference}."),
             "The server compares every character of the redirect URI with those registered for the app.",
-            format!("Register exactly `{}` in the developer portal, or configure exactly `{registered}` here.", self.text),
+            &format!("Register exactly `{}` in the developer portal, or configure exactly `{registered}` here.", self.text),
         )
-        .with_evidence([format!("configured: {}", self.text), format!("registered: {registered}")]))
+        .with_evidence(vec![format!("configured: {}", self.text), format!("registered: {registered}")]))
     }
 }
 
-fn kind_of(url: &Url) -> Result<Kind, String> {
-    match url.scheme() {
-        "https" if url.host().is_some() => Ok(Kind::Https {
-            path: url.path().to_owned(),
-        }),
-        "http" => match url.host() {
-            Some(Host::Domain("localhost")) => Ok(Kind::Localhost {
-                port: url.port().unwrap_or(80),
-                path: url.path().to_owned(),
-            }),
-            Some(Host::Domain(name)) => Err(format!(
-                "{name} is a host name, and over http Procore accepts `localhost` alone"
-            )),
-            Some(Host::Ipv4(address)) => Err(address_fault(IpAddr::V4(address))),
-            Some(Host::Ipv6(address)) => Err(address_fault(IpAddr::V6(address))),
-            None => Err("it has no host".to_owned()),
-        },
-        scheme => Err(format!(
+fn kind_of(uri: &Uri<&str>) -> Result<Kind, String> {
+    let path = uri.path().as_str();
+    let path = if path.is_empty() { "/" } else { path }.to_owned();
+    let scheme = uri.scheme().as_str();
+    let authority = uri
+        .authority()
+        .filter(|authority| !authority.host().is_empty());
+    match (&*scheme.to_ascii_lowercase(), authority) {
+        ("https", Some(authority)) => port(&authority).map(|_| Kind::Https { path }),
+        ("http", Some(authority)) => {
+            check_plain_host(&authority)?;
+            let port = port(&authority)?.unwrap_or(80);
+            Ok(Kind::Localhost { port, path })
+        }
+        ("https" | "http", None) => Err("it has no host".to_owned()),
+        ("urn", _) => Err("it is a URN other than the one for out-of-band sign-in".to_owned()),
+        _ => Err(format!(
             "its scheme is {scheme}, and Procore accepts https, or http for localhost"
         )),
     }
 }
 
-fn address_fault(address: IpAddr) -> String {
-    if address.is_loopback() {
-        format!("{address} is a loopback address, and Procore accepts only the name `localhost`")
-    } else {
-        format!("{address} is a network address, and over http Procore accepts `localhost` alone")
+/// Checks the host of a URI that is not https.
+fn check_plain_host(authority: &Authority<'_>) -> Result<(), String> {
+    let host = authority.host();
+    match authority.host_parsed() {
+        Host::RegName(_) if host.eq_ignore_ascii_case("localhost") => Ok(()),
+        Host::RegName(_) => Err(format!(
+            "{host} is a host name, and over http Procore accepts `localhost` alone"
+        )),
+        _ => Err(format!(
+            "{host} is an address, and over http Procore accepts only the name `localhost`"
+        )),
     }
 }
 
-fn extra_part(url: &Url) -> Option<&'static str> {
-    if url.fragment().is_some() {
+/// Returns the port, if there is one.
+fn port(authority: &Authority<'_>) -> Result<Option<u16>, String> {
+    let port = authority.port_to_u16();
+    port.map_err(|_| "its port is no number up to 65535".to_owned())
+}
+
+fn extra_part(uri: &Uri<&str>) -> Option<&'static str> {
+    if uri.fragment().is_some() {
         Some("a fragment (`#…`), which never reaches a server")
-    } else if !url.username().is_empty() || url.password().is_some() {
+    } else if uri
+        .authority()
+        .is_some_and(|authority| authority.has_userinfo())
+    {
         Some("user information (`…@`)")
-    } else if url.query().is_some() {
+    } else if uri.query().is_some() {
         Some("a query (`?…`), where the code and the state will stand")
-    } else if url.as_str().contains('*') {
+    } else if uri.as_str().contains('*') {
         Some("a wildcard (`*`), which Procore does not know")
     } else {
         None
     }
 }
 
-/// Whether the parser would write the URI as it stands, but for the `/` of an empty path.
-fn is_normal(uri: &str, url: &Url) -> bool {
-    uri == url.as_str() || (url.path() == "/" && format!("{uri}/") == url.as_str())
+/// Returns the nearest URI that Procore accepts: the URI itself where nothing is wrong with it.
+fn registrable(uri: &Uri<&str>) -> String {
+    let nearest = || {
+        let normal = normalized(uri)?;
+        let authority = normal.authority()?;
+        let scheme = normal.scheme().as_str();
+        let host = match scheme {
+            "http" => "localhost",
+            "https" => authority.host(),
+            _ => return None,
+        };
+        let port = authority.port_to_u16().ok().flatten();
+        let port = port.map_or_else(String::new, |port| format!(":{port}"));
+        let near = format!("{scheme}://{host}{port}{}", normal.path()).replace('*', "");
+        // Taking out a wildcard can leave a path that is not in its normal form, or no host.
+        let near = normalized(&Uri::parse(&*near).ok()?)?;
+        let has_host = near
+            .authority()
+            .is_some_and(|authority| !authority.host().is_empty());
+        has_host.then(|| near.into_string())
+    };
+    nearest().unwrap_or_else(|| OUT_OF_BAND.to_owned())
 }
 
-/// Returns the nearest URI that Procore accepts.
-fn registrable(url: &Url) -> String {
-    let mut near = url.clone();
-    near.set_fragment(None);
-    near.set_query(None);
-    let _ = near.set_username("");
-    let _ = near.set_password(None);
-    if matches!(near.scheme(), "http" | "https") {
-        if near.scheme() == "http" && near.set_host(Some("localhost")).is_err() {
-            return OUT_OF_BAND.to_owned();
-        }
-        return web_url::parse(&near.as_str().replace('*', ""))
-            .map_or_else(|_| OUT_OF_BAND.to_owned(), String::from);
-    }
-    OUT_OF_BAND.to_owned()
+/// Returns the URI's normal form (RFC 3986, section 6.2), without a port that its scheme implies.
+fn normalized(uri: &Uri<&str>) -> Option<Uri<String>> {
+    let usual_port = |scheme: &Scheme| match scheme.as_str() {
+        "http" => Some(80),
+        "https" => Some(443),
+        _ => None,
+    };
+    let normalizer = Normalizer::new().default_port_with(usual_port);
+    normalizer.normalize(uri).ok()
 }
 
-fn refused(uri: &str, fault: String, register: String) -> Diagnosis {
+fn refused(uri: &str, fault: &str, register: &str) -> Diagnosis {
     let shown: String = uri
         .split(['?', '#'])
         .next()
@@ -195,14 +208,14 @@ fn refused(uri: &str, fault: String, register: String) -> Diagnosis {
     };
     Diagnosis::new(
         "redirect-uri-refused",
-        format!("Procore does not accept this redirect URI: {fault}."),
+        &format!("Procore does not accept this redirect URI: {fault}."),
         "Redirect URIs are https, or http for the name `localhost`, and are compared character by character.",
-        format!(
+        &format!(
             "Register exactly `{register}` in the developer portal and configure the same string here; \
              where no browser runs on this machine, use `{OUT_OF_BAND}`."
         ),
     )
-    .with_evidence([format!("redirect URI: {shown}")])
+    .with_evidence(vec![format!("redirect URI: {shown}")])
 }
 
 /// Names the part in which two URIs differ.
@@ -213,14 +226,24 @@ fn difference(a: &str, b: &str) -> &'static str {
     if a.eq_ignore_ascii_case(b) {
         return "letter case";
     }
-    let (Ok(a), Ok(b)) = (web_url::parse(a), web_url::parse(b)) else {
+    let (Ok(a), Ok(b)) = (Uri::parse(a), Uri::parse(b)) else {
         return "its whole form";
     };
+    let host_and_port = |uri: &Uri<&str>| {
+        let authority = uri.authority();
+        authority.map(|authority| {
+            (
+                authority.host().to_owned(),
+                authority.port_to_u16().ok().flatten(),
+            )
+        })
+    };
+    let (host_of_a, host_of_b) = (host_and_port(&a), host_and_port(&b));
     if a.scheme() != b.scheme() {
         "the scheme"
-    } else if a.host_str() != b.host_str() {
+    } else if host_of_a.as_ref().map(|(host, _)| host) != host_of_b.as_ref().map(|(host, _)| host) {
         "the host"
-    } else if a.port_or_known_default() != b.port_or_known_default() {
+    } else if host_of_a != host_of_b {
         "the port"
     } else if a.path() != b.path() {
         "the path"

@@ -242,11 +242,11 @@ fn at_risk(failure: &Diagnosis) -> Diagnosis {
     Diagnosis::new(
         "refresh-outcome-unknown",
         "A refresh was sent and no answer came: the refresh token may be spent.",
-        failure.summary.clone(),
+        &failure.summary,
         "Nothing to do yet: it is tried once more with the same token. If the server then refuses it, a new sign-in is needed: \
          `procore-auth login`.",
     )
-    .with_evidence(failure.evidence.iter().cloned())
+    .with_evidence(failure.evidence.clone())
 }
 
 #[cfg(test)]
@@ -260,7 +260,7 @@ mod tests {
         Issued {
             access_token: Secret::new(access),
             refresh_token: refresh.map(Secret::new),
-            lifetime: Lifetime::received(Some(&serde_json::json!(5400))),
+            lifetime: Lifetime::received(Some(5400.0)),
         }
     }
 

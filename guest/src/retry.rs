@@ -214,11 +214,11 @@ fn unknown(failure: &Diagnosis) -> Diagnosis {
     Diagnosis::new(
         "unknown-outcome",
         "The request was sent, and it is not known whether it was executed.",
-        failure.summary.clone(),
+        &failure.summary,
         "Look in Procore whether it took effect. Where repeating it is safe, send it again, or declare it idempotent.",
     )
-    .with_evidence([format!("last failure: {}", failure.code)])
-    .with_evidence(failure.evidence.iter().cloned())
+    .with_evidence(vec![format!("last failure: {}", failure.code)])
+    .with_evidence(failure.evidence.clone())
 }
 
 /// The caller's time ran out before an attempt.
@@ -229,7 +229,7 @@ pub fn out_of_time(now: u64) -> Diagnosis {
         "Getting a token or waiting for the rate limit took the time that the caller allowed.",
         "Allow more time, or let the request be parked.",
     )
-    .with_evidence([format!("at {}", moment::text(now))])
+    .with_evidence(vec![format!("at {}", moment::text(now))])
 }
 
 #[cfg(test)]

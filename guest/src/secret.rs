@@ -1,14 +1,14 @@
 //! Strings that must not be seen.
 
-use std::fmt;
+use std::{borrow::Cow, fmt};
 
-use base64::{Engine, prelude::BASE64_URL_SAFE_NO_PAD};
-use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
+use base64ct::{Base64UrlUnpadded, Encoding};
+use hmac_sha256::Hash;
+
+use crate::json::{Text, stored_as_text};
 
 /// A secret string: a token, a code or a `state`. `Debug` prints `****`; it is written out in the store alone.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Secret(String);
 
 impl Secret {
@@ -24,7 +24,9 @@ impl Secret {
 
     /// Returns the digest that names this secret in records.
     pub fn digest(&self) -> Digest {
-        Digest(BASE64_URL_SAFE_NO_PAD.encode(Sha256::digest(self.0.as_bytes())))
+        Digest(Base64UrlUnpadded::encode_string(&Hash::hash(
+            self.0.as_bytes(),
+        )))
     }
 
     /// Compares in a time that does not depend on where two secrets of equal length differ.
@@ -44,9 +46,20 @@ impl fmt::Debug for Secret {
     }
 }
 
+impl Text for Secret {
+    fn to_text(&self) -> Cow<'_, str> {
+        self.0.as_str().into()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+}
+
+stored_as_text!(Secret);
+
 /// The SHA-256 of a secret, in base64url: names a token without giving it away, since tokens are too long to guess.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Digest(String);
 
 impl Digest {
@@ -56,6 +69,18 @@ impl Digest {
     }
 }
 
+impl Text for Digest {
+    fn to_text(&self) -> Cow<'_, str> {
+        self.0.as_str().into()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        Some(Self(text.to_owned()))
+    }
+}
+
+stored_as_text!(Digest);
+
 /// Returns the PKCE code challenge of a verifier (RFC 7636, section 4.2, method `S256`).
 pub fn code_challenge(verifier: &Secret) -> String {
     verifier.digest().0
@@ -63,7 +88,7 @@ pub fn code_challenge(verifier: &Secret) -> String {
 
 /// Returns random bytes as base64url: 32 bytes make the 43 characters that `state` and a PKCE verifier want.
 pub fn random_text(bytes: &[u8]) -> Secret {
-    Secret(BASE64_URL_SAFE_NO_PAD.encode(bytes))
+    Secret(Base64UrlUnpadded::encode_string(bytes))
 }
 
 #[cfg(test)]

@@ -4,11 +4,14 @@
 //! *reply* (before it is read), the new *tokens* (before they are used). An interruption at any point leaves the old pair,
 //! the new pair, or an intent that says exactly what is unknown.
 
-use serde::{Deserialize, Serialize};
+use std::borrow::Cow;
+
+use miniserde::{Deserialize, Serialize};
 
 use crate::{
     diagnosis::Diagnosis,
     environment::Environment,
+    json::{Text, stored_as_text},
     lifetime::Times,
     secret::{Digest, Secret},
     settings::{Grant, Settings},
@@ -105,11 +108,12 @@ impl Session {
 
 /// How a connection gets its tokens, without the details.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
 pub enum GrantKind {
     /// A user signed in.
+    #[serde(rename = "authorization-code")]
     AuthorizationCode,
     /// A service account.
+    #[serde(rename = "client-credentials")]
     ClientCredentials,
 }
 
@@ -153,8 +157,7 @@ pub struct Intent {
 }
 
 /// What a request to the token endpoint spends.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Spends {
     /// An authorization code: the reply begins a new sign-in.
     Code(Digest),
@@ -163,6 +166,27 @@ pub enum Spends {
     /// Nothing: client credentials.
     Nothing,
 }
+
+impl Text for Spends {
+    fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::Code(code) => format!("code:{}", code.to_text()).into(),
+            Self::RefreshToken(token) => format!("refresh-token:{}", token.to_text()).into(),
+            Self::Nothing => "nothing".into(),
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text.split_once(':') {
+            Some(("code", code)) => Digest::from_text(code).map(Self::Code),
+            Some(("refresh-token", token)) => Digest::from_text(token).map(Self::RefreshToken),
+            None if text == "nothing" => Some(Self::Nothing),
+            _ => None,
+        }
+    }
+}
+
+stored_as_text!(Spends);
 
 /// A reply of the token endpoint, as received.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,14 +198,32 @@ pub struct RawReply {
 }
 
 /// What a verdict is about: it is void once that is no longer what would be sent.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum About {
     /// This refresh token.
     RefreshToken(Digest),
     /// The client's credentials, as `Settings::credentials` names them.
     Client(String),
 }
+
+impl Text for About {
+    fn to_text(&self) -> Cow<'_, str> {
+        match self {
+            Self::RefreshToken(token) => format!("refresh-token:{}", token.to_text()).into(),
+            Self::Client(credentials) => format!("client:{credentials}").into(),
+        }
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        match text.split_once(':')? {
+            ("refresh-token", token) => Digest::from_text(token).map(Self::RefreshToken),
+            ("client", credentials) => Some(Self::Client(credentials.to_owned())),
+            _ => None,
+        }
+    }
+}
+
+stored_as_text!(About);
 
 /// A final answer of the server: nothing is sent again until the credentials change.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -222,14 +264,15 @@ pub struct Identity {
     /// The account's e-mail address.
     pub login: String,
     /// The display name.
-    #[serde(default)]
     pub name: String,
 }
 
 /// The digests of refresh tokens that were spent, under the key `spent`: apart from the session, so that an old copy of the
 /// session does not bring back what it had forgotten.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpentTokens(Vec<Spent>);
+pub struct SpentTokens {
+    tokens: Vec<Spent>,
+}
 
 /// One spent refresh token.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -248,14 +291,98 @@ impl SpentTokens {
 
     /// Remembers a spent token, and forgets the oldest beyond the limit.
     pub fn add(&mut self, spent: Spent) {
-        self.0.retain(|known| known.digest != spent.digest);
-        self.0.push(spent);
-        let excess = self.0.len().saturating_sub(Self::MOST);
-        self.0.drain(..excess);
+        self.tokens.retain(|known| known.digest != spent.digest);
+        self.tokens.push(spent);
+        let excess = self.tokens.len().saturating_sub(Self::MOST);
+        self.tokens.drain(..excess);
     }
 
     /// Returns who spent the token, if that is remembered.
     pub fn find(&self, digest: &Digest) -> Option<&Spent> {
-        self.0.iter().find(|spent| spent.digest == *digest)
+        self.tokens.iter().find(|spent| spent.digest == *digest)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{decision::tests::settings, json};
+
+    #[test]
+    fn a_full_session_survives() {
+        let digest = Secret::new("r0").digest();
+        let diagnosis = Diagnosis::new("code", "summary", "cause", "remedy \"quoted\"")
+            .with_evidence(vec!["a fact".to_owned()]);
+        let mut session = Session::new(&settings());
+        session.tokens = Some(Tokens {
+            access_token: Secret::new("a"),
+            refresh_token: Some(Secret::new("r")),
+            times: Times {
+                issued_at: 1,
+                refresh_at: 2,
+                expires_at: u64::MAX,
+            },
+            unproven: true,
+            confirmed: false,
+        });
+        session.reply = Some(RawReply {
+            body: Secret::new("{\"a\": \"\u{e9}\n\"}"),
+            requested_at: 3,
+        });
+        session.backoff = Some(Backoff {
+            failures: 4,
+            not_before: 5,
+            diagnosis: diagnosis.clone(),
+        });
+        session.incident = Some(Incident {
+            since: 6,
+            diagnosis: diagnosis.clone(),
+        });
+        session.identity = Some(Identity {
+            id: 7,
+            login: "l".to_owned(),
+            name: String::new(),
+        });
+        session.code = Some(digest.clone());
+        for spends in [
+            Spends::Code(digest.clone()),
+            Spends::RefreshToken(digest.clone()),
+            Spends::Nothing,
+        ] {
+            for about in [
+                About::RefreshToken(digest.clone()),
+                About::Client(settings().credentials()),
+            ] {
+                session.intent = Some(Intent {
+                    spends: spends.clone(),
+                    at: 8,
+                    by: "b".to_owned(),
+                    attempt: 9,
+                    forced: true,
+                });
+                session.verdict = Some(Verdict {
+                    about,
+                    since: 10,
+                    diagnosis: diagnosis.clone(),
+                });
+                assert_eq!(json::read(&json::write(&session)), Some(session.clone()));
+            }
+        }
+    }
+
+    #[test]
+    fn an_empty_session_as_others_write_it() {
+        let text = br#"{"format":1,"environment":"monthly-sandbox","client_id":"id","grant":"client-credentials","refreshes":0,"unknown":[{}]}"#;
+        let session: Session = json::read(text).expect("valid");
+        assert_eq!(
+            (session.environment, session.grant, session.tokens),
+            (
+                Environment::MonthlySandbox,
+                GrantKind::ClientCredentials,
+                None
+            )
+        );
+        let other = String::from_utf8_lossy(text).replace("monthly-sandbox", "moon");
+        assert_eq!(json::read::<Session>(other.as_bytes()), None);
     }
 }

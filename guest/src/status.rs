@@ -127,13 +127,7 @@ mod tests {
 
     fn session(age: u64) -> Session {
         let mut session = Session::new(&settings());
-        let times = Times::new(
-            NOW - age,
-            Lifetime::received(Some(&serde_json::json!(5400))),
-            80,
-            0,
-            0,
-        );
+        let times = Times::new(NOW - age, Lifetime::received(Some(5400.0)), 80, 0, 0);
         let access_token = Secret::new("a");
         session.tokens = Some(Tokens {
             access_token,

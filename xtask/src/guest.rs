@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, bail, ensure};
+use wasm_encoder::RawSection;
+use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::compiler::{Choice, Compiler, TARGET};
@@ -101,7 +103,31 @@ fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
         .validate(true)
         .module(module)
         .and_then(ComponentEncoder::encode)
+        .and_then(|component| without_names(&component))
         .context("cannot encode the plugin as a component")
+}
+
+/// Leaves out the names of the component's items: nobody reads them, and they take their share of the budget.
+fn without_names(component: &[u8]) -> anyhow::Result<Vec<u8>> {
+    let mut kept = wasm_encoder::Component::new();
+    // What stands in a nested module or component is kept with it.
+    let mut depth = 0;
+    for payload in Parser::new(0).parse_all(component) {
+        let payload = payload?;
+        let section = payload.as_section().filter(|_| depth == 0);
+        match payload {
+            Payload::ModuleSection { .. } | Payload::ComponentSection { .. } => depth += 1,
+            Payload::End(_) => depth -= 1,
+            Payload::CustomSection(_) => continue,
+            _ => {}
+        }
+        if let Some((id, range)) = section {
+            let range = usize::try_from(range.start)?..usize::try_from(range.end)?;
+            let data = &component[range];
+            kept.section(&RawSection { id, data });
+        }
+    }
+    Ok(kept.finish())
 }
 
 /// Refuses a component that is too big, or in which the name of a private folder stands.

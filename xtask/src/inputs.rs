@@ -17,10 +17,11 @@ pub(crate) const COMPONENT: &str = "dist/procore-auth.wasm";
 const RECORD: &str = "dist/procore-auth.wasm.inputs";
 
 /// Files and folders that decide what the component's bytes are; the last one holds the compiler's flags.
-const INPUTS: [&str; 6] = [
+const INPUTS: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
     "guest/Cargo.toml",
+    "guest/build.rs",
     "guest/src",
     "wit",
     "xtask/src/guest.rs",
@@ -128,6 +129,7 @@ mod tests {
             "Cargo.toml",
             "Cargo.lock",
             "guest/Cargo.toml",
+            "guest/build.rs",
             "xtask/src/guest.rs",
             COMPONENT,
         ] {

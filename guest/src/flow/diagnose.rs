@@ -57,7 +57,7 @@ fn probe(
             let api_host = api_base.trim_start_matches("https://");
             let refused = verify::me(host, settings, api_host, token).err()?.diagnosis;
             let fact = format!("{} knows the token", settings.environment.login_host());
-            Some(refused.with_evidence([fact]))
+            Some(refused.with_evidence(vec![fact]))
         }
         Err(unknown) if unknown.code.starts_with("invalid") || unknown.code == "http-401" => {
             let home = Environment::ALL
@@ -78,16 +78,16 @@ fn probe(
 fn wrong_environment(settings: &Settings, home: Environment) -> Diagnosis {
     Diagnosis::new(
         "wrong-environment",
-        format!("The stored token is of {}, and the connection is configured for {}.", home.name(), settings.environment.name()),
+        &format!("The stored token is of {}, and the connection is configured for {}.", home.name(), settings.environment.name()),
         "The token was got from another login host. Every call and every refresh fails, with misleading messages.",
-        format!(
+        &format!(
             "Set `environment = \"{}\"` (with {}), or sign in to {} anew. The refresh token was not spent.",
             home.name(),
             home.credentials(),
             settings.environment.name()
         ),
     )
-    .with_evidence([
+    .with_evidence(vec![
         format!("{} does not know the token", settings.environment.login_host()),
         format!("{} knows it", home.login_host()),
     ])
@@ -98,7 +98,7 @@ fn dead_token(settings: &Settings) -> Diagnosis {
         "token-unknown",
         "No login host knows the stored access token.",
         "It was revoked, or it expired earlier than its stated lifetime.",
-        format!(
+        &format!(
             "Run `procore-auth tick --connection {}` to refresh it; if that fails, `procore-auth login`.",
             settings.name
         ),

@@ -2,12 +2,13 @@
 
 use super::{
     call::{CallRequest, attempt_until_done},
-    stored::{read, storage, to_bytes},
+    stored::{read, storage},
 };
 use crate::{
     capabilities::{Capabilities, Write},
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
+    json,
     parking::{MOST_REPLAYS, PREFIX, ParkedRequest, State, Ticket, admit},
     retry::is_idempotent,
     settings::Settings,
@@ -59,7 +60,7 @@ pub(super) fn park(
     parked = parked.with_body(&request.body);
     parked.company_id = request.company_id;
     parked.idempotent = request.idempotent;
-    let bytes = to_bytes(&parked)?;
+    let bytes = json::write(&parked);
     // A race for a place is lost at most to each of the others once.
     for _ in 0..100 {
         let ticket = admit(&tickets(host)?, bytes.len() as u64, &settings.policy)
@@ -73,7 +74,7 @@ pub(super) fn park(
                 &Event::new(
                     Severity::Warning,
                     "request-parked",
-                    format!("{} {} waits.", request.method, path_of(&request.path)),
+                    &format!("{} {} waits.", request.method, path_of(&request.path)),
                 )
                 .with("id", &key)
                 .with("why", reason),
@@ -102,12 +103,8 @@ fn path_of(path: &str) -> &str {
 
 fn overflow(host: &dyn Capabilities, diagnosis: Diagnosis) -> Error {
     host.record(
-        &Event::new(
-            Severity::Alert,
-            diagnosis.code.clone(),
-            diagnosis.summary.clone(),
-        )
-        .with("cause", diagnosis.cause.clone()),
+        &Event::new(Severity::Alert, &diagnosis.code, &diagnosis.summary)
+            .with("cause", &diagnosis.cause),
     );
     Error::new(ErrorKind::Unavailable, diagnosis)
 }
@@ -279,7 +276,7 @@ fn finish_replay(
                     "Procore refused a parked request; a person must look at it.",
                 )
                 .with("id", id)
-                .with("status", answered.response.status.to_string()),
+                .with("status", &answered.response.status.to_string()),
             );
             report.replayed.push(Replayed {
                 id: id.to_owned(),
@@ -337,7 +334,7 @@ fn set_state(
 ) -> Result<Option<u64>> {
     parked.state = state;
     match host
-        .put(id, &to_bytes(parked)?, Some(revision))
+        .put(id, &json::write(parked), Some(revision))
         .map_err(|failure| storage(&failure))?
     {
         Write::Stored(revision) => Ok(Some(revision)),
@@ -349,7 +346,7 @@ fn to_call(parked: &ParkedRequest) -> CallRequest {
     CallRequest {
         method: parked.method.clone(),
         path: parked.path.clone(),
-        headers: parked.headers(),
+        headers: parked.headers.clone(),
         body: parked.body().unwrap_or_default(),
         company_id: parked.company_id,
         timeout: None,

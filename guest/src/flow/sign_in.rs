@@ -1,7 +1,5 @@
 //! Signing in: begin, finish, or take over tokens from a script.
 
-use serde_json::Value;
-
 use super::{
     stored::{LockedSession, overwrite, read, storage},
     token, upkeep, verify,
@@ -12,6 +10,7 @@ use crate::{
     event::{Event, Severity},
     grant::{Issued, Presented},
     incident,
+    json::Fields,
     lifetime::{Lifetime, Times},
     login::{PendingLogin, code_used, no_pending},
     moment,
@@ -135,7 +134,7 @@ pub fn adopt(host: &dyn Capabilities, reply: &[u8], replace: bool) -> Result<Sta
     let times = saved.times(
         &settings,
         now,
-        lifetime_left.map(|left| Lifetime::received(Some(&left))),
+        lifetime_left.map(|left| Lifetime::received(Some(left))),
     );
     let incident = locked.session.incident.take();
     locked.session = Session {
@@ -158,8 +157,8 @@ pub fn adopt(host: &dyn Capabilities, reply: &[u8], replace: bool) -> Result<Sta
             "tokens-adopted",
             "Tokens were taken over from elsewhere.",
         )
-        .with("expires-at", moment::text(times.expires_at))
-        .with("confirmed-by-the-server", confirmed.to_string()),
+        .with("expires-at", &moment::text(times.expires_at))
+        .with("confirmed-by-the-server", &confirmed.to_string()),
     );
     recovered.iter().for_each(|event| host.record(event));
     drop(locked);
@@ -182,8 +181,8 @@ impl SavedReply {
             let diagnosis = Diagnosis::new("not-a-token-reply", summary, cause, "Name the right file.").with_evidence(diagnosis.evidence);
             Error::new(ErrorKind::InvalidInput, diagnosis)
         })?;
-        let value: Value = serde_json::from_str(text).unwrap_or_default();
-        let moment = |name: &str| value.get(name).and_then(unix_milliseconds);
+        let fields = Fields::read(bytes);
+        let moment = |name: &str| unix_milliseconds(fields.as_ref()?.number(name)?);
         Ok(Self {
             issued,
             issued_at: moment("created_at").or_else(|| moment("saved_at")),
@@ -218,18 +217,13 @@ impl SavedReply {
     }
 }
 
-/// Reads a moment as scripts write it: Unix seconds as a number (with or without a fraction) or as digits.
+/// Reads a moment as scripts write it: Unix seconds with or without a fraction.
 #[expect(
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
     reason = "`as` saturates, and absurd moments are filtered"
 )]
-fn unix_milliseconds(value: &Value) -> Option<u64> {
-    let seconds = match value {
-        Value::Number(number) => number.as_f64()?,
-        Value::String(digits) => digits.parse().ok()?,
-        _ => return None,
-    };
+fn unix_milliseconds(seconds: f64) -> Option<u64> {
     // Milliseconds where the number is too large for seconds of this century.
     let milliseconds = if seconds > 1e11 {
         seconds
@@ -291,7 +285,7 @@ mod tests {
     #[test]
     fn what_the_server_says_is_left_counts_most() {
         let saved = SavedReply::parse(br#"{"access_token":"a","expires_at":1}"#).expect("valid");
-        let left = Lifetime::received(Some(&serde_json::json!(100)));
+        let left = Lifetime::received(Some(100.0));
         assert_eq!(
             saved.times(&settings(), NOW, Some(left)).expires_at,
             NOW + 100_000

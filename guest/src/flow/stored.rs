@@ -1,11 +1,12 @@
 //! The session in the store: read without the lock, written under it, never over what cannot be read.
 
-use serde::{Serialize, de::DeserializeOwned};
+use miniserde::{Deserialize, Serialize};
 
 use crate::{
     capabilities::{Capabilities, Entry, StoreFailure, Write},
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
+    json,
     secret::Secret,
     session::{FORMAT, Session},
     settings::Settings,
@@ -85,7 +86,7 @@ impl<'h> LockedSession<'h> {
     pub(super) fn set_aside(&mut self, settings: &Settings) -> Result<()> {
         let old = std::mem::replace(&mut self.session, Session::new(settings));
         if old.tokens.is_some() {
-            keep_aside(self.host, "session-aside", &to_bytes(&old)?);
+            keep_aside(self.host, "session-aside", &json::write(&old));
         }
         Ok(())
     }
@@ -94,7 +95,7 @@ impl<'h> LockedSession<'h> {
     ///
     /// Losing a race here means that someone wrote without the lock. What they wrote stays, and what we have is kept aside.
     pub(super) fn save(&mut self) -> Result<()> {
-        let bytes = to_bytes(&self.session)?;
+        let bytes = json::write(&self.session);
         match self
             .host
             .put(SESSION, &bytes, self.revision)
@@ -119,8 +120,8 @@ impl<'h> LockedSession<'h> {
                     let message = "New tokens were received and cannot be saved: they would be lost with this process. Trying again.";
                     self.host.record(
                         &Event::new(Severity::Alert, "tokens-not-saved", message)
-                            .with("why", error.diagnosis.summary.clone())
-                            .with("remedy", error.diagnosis.remedy.clone()),
+                            .with("why", &error.diagnosis.summary)
+                            .with("remedy", &error.diagnosis.remedy),
                     );
                     self.host.sleep(pause);
                 }
@@ -177,48 +178,39 @@ pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) {
         .chars()
         .filter(char::is_ascii_alphanumeric)
         .collect::<String>()
-        .to_lowercase();
+        .to_ascii_lowercase();
     let key = format!("{label}-{name}");
     let event = match host.put(&key, bytes, None) {
         Ok(_) => Event::new(
             Severity::Alert,
             "kept-aside",
-            format!("Something that may hold tokens was kept aside as `{key}`."),
+            &format!("Something that may hold tokens was kept aside as `{key}`."),
         ),
         Err(failure) => Event::new(
             Severity::Alert,
             "not-kept-aside",
             "Something that may hold tokens could not be kept.",
         )
-        .with("why", failure.message),
+        .with("why", &failure.message),
     };
     host.record(&event);
 }
 
 /// Reads a JSON entry; `None` where there is none.
-pub(super) fn read<T: DeserializeOwned>(
-    host: &dyn Capabilities,
-    key: &str,
-) -> Result<Option<(T, u64)>> {
+pub(super) fn read<T: Deserialize>(host: &dyn Capabilities, key: &str) -> Result<Option<(T, u64)>> {
     let Some(entry) = host.get(key).map_err(|failure| storage(&failure))? else {
         return Ok(None);
     };
     Ok(Some((parse(key, &entry)?, entry.revision)))
 }
 
-fn parse<T: DeserializeOwned>(key: &str, entry: &Entry) -> Result<T> {
-    // The parser's own message could repeat a part of the content.
-    serde_json::from_slice(&entry.value).map_err(|error| {
-        unreadable(
-            key,
-            &format!("line {}, column {}", error.line(), error.column()),
-        )
-    })
+fn parse<T: Deserialize>(key: &str, entry: &Entry) -> Result<T> {
+    json::read(&entry.value).ok_or_else(|| unreadable(key, "it is no JSON of the known shape"))
 }
 
 /// Writes a JSON entry over whatever version is there.
-pub(super) fn overwrite<T: Serialize>(host: &dyn Capabilities, key: &str, value: &T) -> Result<()> {
-    let bytes = to_bytes(value)?;
+pub(super) fn overwrite(host: &dyn Capabilities, key: &str, value: &dyn Serialize) -> Result<()> {
+    let bytes = json::write(value);
     let mut expected = host
         .get(key)
         .map_err(|failure| storage(&failure))?
@@ -233,19 +225,6 @@ pub(super) fn overwrite<T: Serialize>(host: &dyn Capabilities, key: &str, value:
         }
     }
     Err(conflict())
-}
-
-/// Writes as JSON.
-pub(super) fn to_bytes<T: Serialize>(value: &T) -> Result<Vec<u8>> {
-    serde_json::to_vec(value).map_err(|_| {
-        let diagnosis = Diagnosis::new(
-            "not-serializable",
-            "A record could not be written as JSON.",
-            "This is a defect.",
-            "Report it.",
-        );
-        Error::new(ErrorKind::Internal, diagnosis)
-    })
 }
 
 /// Turns a store's failure into an error.
@@ -266,9 +245,9 @@ pub(super) fn storage(failure: &StoreFailure) -> Error {
         _ => "Look at the disk and the system's log.",
     };
     let diagnosis = Diagnosis::new(
-        failure.code.clone(),
+        &failure.code,
         "The token store does not work.",
-        failure.message.clone(),
+        &failure.message,
         remedy,
     );
     Error::new(ErrorKind::Storage, diagnosis)
@@ -279,7 +258,7 @@ fn unreadable(key: &str, why: &str) -> Error {
         ErrorKind::Storage,
         Diagnosis::new(
             "session-unreadable",
-            format!("The stored entry `{key}` cannot be read: {why}."),
+            &format!("The stored entry `{key}` cannot be read: {why}."),
             "Another program or another version wrote it.",
             "Nothing was overwritten. Use the version that wrote it, or move the connection's folder away and run `procore-auth login`.",
         ),
@@ -305,7 +284,7 @@ pub(super) fn busy(settings: &Settings) -> Error {
         Diagnosis::new(
             "lock-wait",
             "Another process holds the connection's lock.",
-            format!(
+            &format!(
                 "A refresh elsewhere takes longer than {} ms, or a process was stopped while it held the lock.",
                 settings.policy.lock_wait
             ),

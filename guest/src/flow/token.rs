@@ -124,7 +124,7 @@ fn under_lock(
                     settings,
                     &presented,
                     matches!(need, Need::Replace(_)),
-                )?
+                )?;
             }
             step @ (Step::Wait { .. } | Step::Stop(_)) => {
                 return halt(host, locked, settings, need, now, halted(&step));
@@ -155,19 +155,21 @@ fn halt(
 ) -> Result<Obtained> {
     let error = error.unwrap_or_else(no_progress);
     let own = locked.session.belongs_to(settings);
-    if own && can_serve(&locked.session, now, need) {
-        if let Some(tokens) = locked.session.tokens.clone() {
-            return Ok(Obtained {
-                tokens,
-                refreshed: false,
-            });
-        }
+    if own
+        && can_serve(&locked.session, now, need)
+        && let Some(tokens) = locked.session.tokens.clone()
+    {
+        return Ok(Obtained {
+            tokens,
+            refreshed: false,
+        });
     }
-    if own && locked.saved().is_some() {
-        if let Some(alert) = incident::raise(&mut locked.session, &error.diagnosis, now) {
-            host.record(&alert);
-            locked.save()?;
-        }
+    if own
+        && locked.saved().is_some()
+        && let Some(alert) = incident::raise(&mut locked.session, &error.diagnosis, now)
+    {
+        host.record(&alert);
+        locked.save()?;
     }
     Err(error)
 }
@@ -293,8 +295,8 @@ fn refreshed_event(session: &Session) -> Event {
     match &session.tokens {
         None => event,
         Some(tokens) => event
-            .with("refresh-at", moment::text(tokens.times.refresh_at))
-            .with("expires-at", moment::text(tokens.times.expires_at))
+            .with("refresh-at", &moment::text(tokens.times.refresh_at))
+            .with("expires-at", &moment::text(tokens.times.expires_at))
             .with(
                 "refresh-token",
                 if tokens.refresh_token.is_some() {
@@ -314,7 +316,7 @@ fn fail(host: &dyn Capabilities, locked: &mut LockedSession<'_>, failure: &Failu
     };
     let diagnosis = if failure.sent {
         Diagnosis::new(
-            failure.code.clone(),
+            &failure.code,
             "The token endpoint did not answer.",
             "The server or the network between was too slow or broke off.",
             "Nothing to do at first: it is tried again.",
@@ -322,7 +324,7 @@ fn fail(host: &dyn Capabilities, locked: &mut LockedSession<'_>, failure: &Failu
     } else {
         retry::unreachable(&failure.code)
     };
-    let diagnosis = diagnosis.with_evidence([failure.message.clone()]);
+    let diagnosis = diagnosis.with_evidence(vec![failure.message.clone()]);
     warn(host, &diagnosis);
     let alert = refresh::fail(
         &mut locked.session,
@@ -361,15 +363,11 @@ fn fail_answered(
 }
 
 fn warn(host: &dyn Capabilities, diagnosis: &Diagnosis) {
-    let event = Event::new(
-        Severity::Warning,
-        "refresh-failed",
-        diagnosis.summary.clone(),
-    );
+    let event = Event::new(Severity::Warning, "refresh-failed", &diagnosis.summary);
     host.record(
         &event
-            .with("code", diagnosis.code.clone())
-            .with("evidence", diagnosis.evidence.join("; ")),
+            .with("code", &diagnosis.code)
+            .with("evidence", &diagnosis.evidence.join("; ")),
     );
 }
 
@@ -407,7 +405,9 @@ fn tell_and_save(
     locked: &mut LockedSession<'_>,
     alert: Option<Event>,
 ) -> Result<()> {
-    alert.iter().for_each(|event| host.record(event));
+    if let Some(event) = alert {
+        host.record(&event);
+    }
     locked.save()
 }
 
@@ -423,8 +423,8 @@ fn tell_of_interrupted(host: &dyn Capabilities, session: &Session) {
         let message = "An earlier refresh was interrupted before its reply was saved. It is tried once more with the same token.";
         host.record(
             &Event::new(Severity::Warning, "interrupted-refresh", message)
-                .with("at", moment::text(intent.at))
-                .with("by", intent.by.clone()),
+                .with("at", &moment::text(intent.at))
+                .with("by", &intent.by),
         );
     }
 }
@@ -457,7 +457,7 @@ fn refuse_spent(
         "",
         "Put the newest copy back; if there is none, run `procore-auth login`.",
     )
-    .with_evidence([format!("spent on {} by {}", moment::text(by.at), by.by)]);
+    .with_evidence(vec![format!("spent on {} by {}", moment::text(by.at), by.by)]);
     let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
     tell_and_save(host, locked, alert).map(|()| false)
 }
@@ -470,7 +470,7 @@ fn remember_spent(host: &dyn Capabilities, newly: Option<Spent>) {
         host.record(&Event::new(
             Severity::Warning,
             "spent-not-noted",
-            error.diagnosis.cause,
+            &error.diagnosis.cause,
         ));
     }
 }

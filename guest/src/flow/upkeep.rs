@@ -108,7 +108,7 @@ fn warn_of_dark_window(host: &dyn Capabilities, now: u64, wait: u64, times: Time
             moment::span(times.expires_at.saturating_sub(now))
         );
         host.record(
-            &Event::new(Severity::Warning, "visits-too-rare", message)
+            &Event::new(Severity::Warning, "visits-too-rare", &message)
                 .with("remedy", "Visit more often, or use `procore-auth run`."),
         );
     }

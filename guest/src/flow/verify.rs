@@ -1,8 +1,5 @@
 //! Asking Procore about a token: `token/info` on a login host, `/rest/v1.0/me` on an API host. Both spend nothing.
 
-use serde::Deserialize;
-use serde_json::Value;
-
 use super::{stored::LockedSession, token::obtain};
 use crate::{
     capabilities::Capabilities,
@@ -12,6 +9,7 @@ use crate::{
     event::{Event, Severity},
     explain::{Endpoint, Observation, explain},
     http::{Body, Header, Request, Response},
+    json::Fields,
     retry,
     secret::Secret,
     session::{Identity, Session},
@@ -22,11 +20,20 @@ use crate::{
 const ME: &str = "/rest/v1.0/me";
 
 /// What `token/info` says.
-#[derive(Debug, Deserialize)]
 pub(super) struct TokenInfo {
     /// Seconds left; two names are on record.
-    #[serde(alias = "expires_in_seconds")]
-    pub expires_in: Option<Value>,
+    pub expires_in: Option<f64>,
+}
+
+impl TokenInfo {
+    fn read(body: &[u8]) -> Option<Self> {
+        let fields = Fields::read(body)?;
+        Some(Self {
+            expires_in: fields
+                .number("expires_in")
+                .or_else(|| fields.number("expires_in_seconds")),
+        })
+    }
 }
 
 /// Asks a login host about a token. An error says what came instead.
@@ -42,11 +49,11 @@ pub(super) fn token_info(
         None,
         settings.policy.token_timeout,
     );
-    let response = host
-        .send(&request)
-        .map_err(|failure| retry::unreachable(&failure.code).with_evidence([failure.message]))?;
-    match serde_json::from_slice(&response.body) {
-        Ok(info) if response.status == 200 => Ok(info),
+    let response = host.send(&request).map_err(|failure| {
+        retry::unreachable(&failure.code).with_evidence(vec![failure.message])
+    })?;
+    match TokenInfo::read(&response.body) {
+        Some(info) if response.status == 200 => Ok(info),
         _ => Err(explain(&Observation {
             environment,
             endpoint: Endpoint::Refresh,
@@ -60,10 +67,10 @@ pub(super) fn token_info(
 
 fn get(url: String, token: &Secret, company_id: Option<u64>, timeout: u64) -> Request {
     let mut headers = vec![
-        Header::new("Authorization", format!("Bearer {}", token.expose())),
+        Header::new("Authorization", &format!("Bearer {}", token.expose())),
         Header::new("Accept", "application/json"),
     ];
-    headers.extend(company_id.map(|id| Header::new("Procore-Company-Id", id.to_string())));
+    headers.extend(company_id.map(|id| Header::new("Procore-Company-Id", &id.to_string())));
     Request {
         method: "GET".to_owned(),
         url,
@@ -120,13 +127,22 @@ pub(super) fn me(
         Error::new(
             ErrorKind::Unavailable,
             retry::unreachable(&failure.code)
-                .with_evidence([format!("{api_host}: {}", failure.message)]),
+                .with_evidence(vec![format!("{api_host}: {}", failure.message)]),
         )
     })?;
-    match serde_json::from_slice(&response.body) {
-        Ok(identity) if response.status == 200 => Ok(identity),
+    match read_identity(&response.body) {
+        Some(identity) if response.status == 200 => Ok(identity),
         _ => Err(refused(settings, &url, &response)),
     }
+}
+
+fn read_identity(body: &[u8]) -> Option<Identity> {
+    let fields = Fields::read(body)?;
+    Some(Identity {
+        id: fields.whole("id")?,
+        login: fields.text("login")?.to_owned(),
+        name: fields.text("name").unwrap_or_default().to_owned(),
+    })
 }
 
 fn refused(settings: &Settings, url: &str, response: &Response) -> Error {
@@ -147,7 +163,7 @@ fn refused(settings: &Settings, url: &str, response: &Response) -> Error {
                 "A gateway or a captive portal stands between, or the API host is another one.",
                 "Open the URL in a browser from this machine.",
             )
-            .with_evidence([format!("{url} answered {}", response.status)]),
+            .with_evidence(vec![format!("{url} answered {}", response.status)]),
         ),
         408 | 429 | 500..=599 => Error::new(ErrorKind::Unavailable, diagnosis),
         _ => Error::new(ErrorKind::Configuration, diagnosis),
@@ -175,7 +191,7 @@ fn keep_evidence(
         host.record(&Event::new(
             Severity::Info,
             "api-host-chosen",
-            format!("{api_host} answered and is used from now on."),
+            &format!("{api_host} answered and is used from now on."),
         ));
     }
     locked.save()
