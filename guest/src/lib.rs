@@ -1,4 +1,12 @@
 //! The token logic of procore-auth.
+//!
+//! Pure modules hold the rules; they take the time and data and return data. [`flow`] drives them through one trait,
+//! [`capabilities::Capabilities`]. The module `component`, which exists on wasm only, implements that trait over the contract in
+//! `wit/` and exports the flows; no other file sees the bindings. So everything but that file is compiled and tested natively.
+//!
+//! Where to begin: [`session`] is all that is known of a connection, [`decision`] says what to do next about it, [`refresh`] holds the
+//! steps of a rotation, and [`flow::access_token`] takes them, each saved before the next. `docs/design.md` shows them side by side with what
+//! a crash leaves.
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 pub mod backoff;
 pub mod capabilities;

@@ -4,6 +4,35 @@
 //! environment, client id and account need: [`HttpClient`], [`Clock`], [`Random`], [`Store`] and [`Journal`], each a trait
 //! that an embedder may implement. Every call runs in a fresh instance within [`Limits`]; a plugin that misbehaves costs its
 //! caller one [`Error`].
+//!
+//! ```no_run
+//! # async fn example(settings: procore_auth_host::Settings) -> Result<(), Box<dyn std::error::Error>> {
+//! use std::{path::Path, sync::Arc};
+//! use procore_auth_host::{ApiRequest, Connection, FileStore, HttpsClient, Plugin};
+//!
+//! let store = FileStore::open(Path::new("/var/lib/agent"), &settings.name)?;
+//! let connection = Connection::builder(&Plugin::bundled()?, settings)
+//!     .http(Arc::new(HttpsClient::builder().build()?))
+//!     .store(Arc::new(store))
+//!     .build()?;
+//! let token = connection.access_token().await?;
+//! let outcome = connection.send(ApiRequest::get("/rest/v1.0/me")).await?;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | to do this | use |
+//! |---|---|
+//! | sign a person in | [`Connection::begin_login`], [`Connection::finish_login`], [`Connection::verify`] |
+//! | call Procore | [`Connection::send`] |
+//! | call it with an HTTP client of one's own | [`Connection::access_token`], [`Connection::renew_rejected`], [`Connection::assess`] |
+//! | keep a connection alive | [`Connection::upkeep`], again at [`Visit::come_back_at`] |
+//! | know how it is | [`Connection::status`], [`Connection::diagnose`] |
+//! | be told | a [`Journal`]: an event of [`Severity::Alert`] is for a person |
+//!
+//! The feature `cli`, on by default, is for the `procore-auth` binary alone; an embedder sets `default-features = false`. What is
+//! bundled is `dist/procore-auth.wasm`, built by `cargo xtask build`, or the file that the environment variable
+//! `PROCORE_AUTH_COMPONENT` names at build time.
 
 mod advice;
 mod api;
