@@ -4,12 +4,15 @@ use crate::{
     diagnosis::{Diagnosis, Error, ErrorKind},
     grant::Presented,
     secret::Secret,
-    session::{About, Session},
+    session::{About, Session, Verdict},
     settings::{Grant, Settings},
 };
 
 /// For how long a token that replaced a rejected one is not replaced again, unless a call has succeeded with it.
 const FORCED_INTERVAL: u64 = 15 * 60_000;
+
+/// How often a service account that was refused is tried again: the cure may be a change in the developer portal.
+const RECHECK_INTERVAL: u64 = 15 * 60_000;
 
 /// What the token is wanted for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -56,7 +59,8 @@ pub fn next(session: Option<&Session>, settings: &Settings, now: u64, need: Need
     if let Some(error) = rejected_again(session, now, need) {
         return Step::Stop(error);
     }
-    if let Some(verdict) = session.standing_verdict(settings) {
+    let verdict = session.standing_verdict(settings);
+    if let Some(verdict) = verdict.filter(|verdict| !may_be_cured(verdict, settings, now)) {
         let kind = match verdict.about {
             About::RefreshToken(_) => ErrorKind::SignInRequired,
             About::Client(_) => ErrorKind::Configuration,
@@ -77,6 +81,13 @@ pub fn next(session: Option<&Session>, settings: &Settings, now: u64, need: Need
         }
     }
     present(session, settings)
+}
+
+/// Whether a change at Procore may have voided the verdict. Asking costs a service account nothing; a user's refresh token is
+/// not risked on it.
+fn may_be_cured(verdict: &Verdict, settings: &Settings, now: u64) -> bool {
+    settings.grant == Grant::ClientCredentials
+        && now.saturating_sub(verdict.since) >= RECHECK_INTERVAL
 }
 
 /// Whether the current tokens can be handed out for the need, though a refresh would be better.
@@ -184,7 +195,7 @@ pub(crate) mod tests {
     use crate::{
         environment::Environment,
         lifetime::{Lifetime, Times},
-        session::{Backoff, Tokens, Verdict},
+        session::{Backoff, Tokens},
         settings::Policy,
     };
 
@@ -310,6 +321,23 @@ pub(crate) mod tests {
             ..settings()
         };
         assert_eq!(next(Some(&session), &fixed, NOW, Need::Use), refresh());
+    }
+
+    #[test]
+    fn a_refused_service_account_is_tried_again_now_and_then() {
+        let service = Settings {
+            grant: Grant::ClientCredentials,
+            ..settings()
+        };
+        let mut session = Session::new(&service);
+        session.verdict = Some(Verdict {
+            about: About::Client(service.credentials()),
+            since: NOW - 15 * MINUTE + 1,
+            diagnosis: Diagnosis::new("unauthorized_client", "", "", ""),
+        });
+        let step = |now| next(Some(&session), &service, now, Need::Use);
+        assert!(matches!(step(NOW), Step::Stop(_)));
+        assert_eq!(step(NOW + 1), Step::Request(Presented::ClientCredentials));
     }
 
     #[test]

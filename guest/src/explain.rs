@@ -123,18 +123,23 @@ pub fn explain(seen: &Observation<'_>) -> Diagnosis {
     let error = OAuthError::read(seen.headers, seen.body);
     let diagnosis = match wrong_url(seen) {
         Some(diagnosis) if seen.status >= 400 => diagnosis,
-        _ if seen.status < 400 && error.code.is_empty() => {
-            return Diagnosis::new(
-                "ok",
-                "The server accepted the request.",
-                "Nothing is the matter.",
-                "Nothing to do.",
-            );
+        // The authorize page says what is wrong in HTML, and with 200.
+        _ if seen.status < 400 && error.code.is_empty() && seen.endpoint != Endpoint::Authorize => {
+            return accepted();
         }
         _ if seen.endpoint == Endpoint::Api => explain_api(seen),
         _ => explain_login(seen, &error),
     };
     diagnosis.with_evidence(facts(seen, &error))
+}
+
+fn accepted() -> Diagnosis {
+    Diagnosis::new(
+        "ok",
+        "The server accepted the request.",
+        "Nothing is the matter.",
+        "Nothing to do.",
+    )
 }
 
 fn facts(seen: &Observation<'_>, error: &OAuthError) -> Vec<String> {
@@ -222,7 +227,7 @@ fn explain_login(seen: &Observation<'_>, error: &OAuthError) -> Diagnosis {
             "The person chose not to allow the app, or an admin's rule forbids it.",
             "Sign in again and choose Allow; if that is not offered, ask the company's Procore admin.",
         ),
-        _ => explain_by_body(seen),
+        _ => explain_by_body(seen, &error.code),
     }
 }
 
@@ -253,7 +258,7 @@ fn explain_invalid_grant(endpoint: Endpoint, login_host: &str) -> Diagnosis {
 }
 
 /// Explains an answer that names no OAuth error.
-fn explain_by_body(seen: &Observation<'_>) -> Diagnosis {
+fn explain_by_body(seen: &Observation<'_>, code: &str) -> Diagnosis {
     let text =
         String::from_utf8_lossy(&seen.body[..seen.body.len().min(64 * 1024)]).to_ascii_lowercase();
     if seen.endpoint == Endpoint::Authorize {
@@ -270,6 +275,9 @@ fn explain_by_body(seen: &Observation<'_>) -> Diagnosis {
             );
         }
     }
+    if seen.endpoint == Endpoint::Authorize && seen.status < 400 {
+        return accepted();
+    }
     let what = seen.endpoint.name();
     if text.trim_start().starts_with('<') {
         return Diagnosis::new(
@@ -279,7 +287,14 @@ fn explain_by_body(seen: &Observation<'_>) -> Diagnosis {
             "Nothing to do at first: it is tried again. If it lasts, open the host in a browser from this machine, or ask whoever runs its network.",
         );
     }
-    transient(seen.status, what)
+    Diagnosis {
+        code: if code.is_empty() {
+            format!("http-{}", seen.status)
+        } else {
+            code.to_owned()
+        },
+        ..transient(seen.status, what)
+    }
 }
 
 fn transient(status: u16, what: &str) -> Diagnosis {
@@ -455,6 +470,19 @@ mod tests {
                 400,
                 "<p>The requested redirect uri is malformed or doesn't match client redirect URI.</p>",
                 "invalid_redirect_uri",
+            ),
+            (
+                Endpoint::Authorize,
+                200,
+                "<p>The requested redirect uri is malformed or doesn't match client redirect URI.</p>",
+                "invalid_redirect_uri",
+            ),
+            (Endpoint::Authorize, 200, "<form>Sign in</form>", "ok"),
+            (
+                Endpoint::Refresh,
+                500,
+                r#"{"error":"server_error"}"#,
+                "server_error",
             ),
             (
                 Endpoint::Authorize,

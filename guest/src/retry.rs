@@ -132,9 +132,9 @@ fn passing_unless_unsent(attempt: &Attempt<'_>, draw: u64, code: &str, sent: boo
         return Decision::GiveUp(refused_by_host(code));
     }
     if sent {
-        passing(attempt, draw, no_answer(code))
+        passing(attempt, draw, unanswered(code, true))
     } else {
-        retry_or(attempt, draw, Decision::GiveUp(unreachable(code)))
+        retry_or(attempt, draw, Decision::GiveUp(unanswered(code, false)))
     }
 }
 
@@ -164,9 +164,13 @@ fn wait_or(attempt: &Attempt<'_>, wait: u64, otherwise: Decision) -> Decision {
     }
 }
 
-/// Says that no connection came about.
-pub fn unreachable(code: &str) -> Diagnosis {
+/// Says why there is no answer.
+pub fn unanswered(code: &str, sent: bool) -> Diagnosis {
     let (cause, remedy) = match code {
+        _ if sent => (
+            "The server or the network between was too slow or broke off.",
+            "Nothing to do at first: what may be repeated is repeated. If it lasts, look at the network and at Procore's status page.",
+        ),
         "dns" => (
             "The host's name could not be resolved.",
             "Check this machine's DNS and whether it is online.",
@@ -184,21 +188,12 @@ pub fn unreachable(code: &str) -> Diagnosis {
             "Check whether this machine is online and may reach the host.",
         ),
     };
-    Diagnosis::new(
-        code,
-        "Procore could not be reached; nothing was sent.",
-        cause,
-        remedy,
-    )
-}
-
-fn no_answer(code: &str) -> Diagnosis {
-    Diagnosis::new(
-        code,
-        "No answer came to a request that was sent.",
-        "The server or the network between was too slow or broke off.",
-        "Nothing to do at first: what may be repeated is repeated. If it lasts, look at the network and at Procore's status page.",
-    )
+    let summary = if sent {
+        "No answer came to a request that was sent."
+    } else {
+        "Procore could not be reached; nothing was sent."
+    };
+    Diagnosis::new(code, summary, cause, remedy)
 }
 
 fn refused_by_host(code: &str) -> Diagnosis {

@@ -341,6 +341,7 @@ mod tests {
         });
         session.incident = Some(Incident {
             since: 6,
+            dark: true,
             diagnosis: diagnosis.clone(),
         });
         session.identity = Some(Identity {

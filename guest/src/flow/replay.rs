@@ -269,15 +269,7 @@ fn finish_replay(
         // A token that is rejected even when fresh stops the replay; the request itself is not at fault.
         Ok(answered) if answered.response.status == 401 => (before, answered.diagnosis),
         Ok(answered) => {
-            host.record(
-                &Event::new(
-                    Severity::Alert,
-                    "request-dead-letter",
-                    "Procore refused a parked request; a person must look at it.",
-                )
-                .with("id", id)
-                .with("status", &answered.response.status.to_string()),
-            );
+            parked.reason = format!("http-{}", answered.response.status);
             report.replayed.push(Replayed {
                 id: id.to_owned(),
                 status: answered.response.status,
@@ -332,6 +324,12 @@ fn set_state(
     revision: u64,
     state: State,
 ) -> Result<Option<u64>> {
+    if state != parked.state
+        && let Some((code, message)) = undecided(state)
+    {
+        let event = Event::new(Severity::Alert, code, message).with("id", id);
+        host.record(&event.with("reason", &parked.reason));
+    }
     parked.state = state;
     match host
         .put(id, &json::write(parked), Some(revision))
@@ -339,6 +337,21 @@ fn set_state(
     {
         Write::Stored(revision) => Ok(Some(revision)),
         Write::Conflict(_) => Ok(None),
+    }
+}
+
+/// What people are told of a request that they must decide about.
+fn undecided(state: State) -> Option<(&'static str, &'static str)> {
+    match state {
+        State::UnknownOutcome => Some((
+            "request-unknown-outcome",
+            "A parked request was sent and not answered: a person must look whether it took effect.",
+        )),
+        State::DeadLetter => Some((
+            "request-dead-letter",
+            "A parked request was refused, tried too often or too old: a person must look at it.",
+        )),
+        State::Queued | State::Sending { .. } => None,
     }
 }
 

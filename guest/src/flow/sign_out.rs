@@ -93,9 +93,12 @@ fn revoke_one(host: &dyn Capabilities, settings: &Settings, token: &Secret) -> R
         ]),
         timeout: settings.policy.token_timeout,
     };
-    let response = host
-        .send(&request)
-        .map_err(|failure| Error::new(ErrorKind::Unavailable, retry::unreachable(&failure.code)))?;
+    let response = host.send(&request).map_err(|failure| {
+        Error::new(
+            ErrorKind::Unavailable,
+            retry::unanswered(&failure.code, failure.sent),
+        )
+    })?;
     if response.status < 300 {
         return Ok(());
     }

@@ -347,17 +347,8 @@ fn fail(host: &dyn Capabilities, locked: &mut LockedSession<'_>, failure: &Failu
     } else {
         Outcome::NotSpent
     };
-    let diagnosis = if failure.sent {
-        Diagnosis::new(
-            &failure.code,
-            "The token endpoint did not answer.",
-            "The server or the network between was too slow or broke off.",
-            "Nothing to do at first: it is tried again.",
-        )
-    } else {
-        retry::unreachable(&failure.code)
-    };
-    let diagnosis = diagnosis.with_evidence(vec![failure.message.clone()]);
+    let diagnosis =
+        retry::unanswered(&failure.code, failure.sent).with_evidence(vec![failure.message.clone()]);
     warn(host, &diagnosis);
     let alert = refresh::fail(
         &mut locked.session,
@@ -463,11 +454,15 @@ fn tell_of_interrupted(host: &dyn Capabilities, session: &Session) {
 }
 
 fn spent_tokens(host: &dyn Capabilities) -> SpentTokens {
-    read(host, SPENT)
-        .ok()
-        .flatten()
-        .map(|(spent, _)| spent)
-        .unwrap_or_default()
+    match read(host, SPENT) {
+        Ok(found) => found.map(|(spent, _)| spent).unwrap_or_default(),
+        Err(error) => {
+            let message = "It cannot be told which refresh tokens were spent: a restored backup would not be noticed.";
+            let event = Event::new(Severity::Warning, "spent-not-read", message);
+            host.record(&event.with("why", &error.diagnosis.cause));
+            SpentTokens::default()
+        }
+    }
 }
 
 fn spent_before(presented: &Presented, spent: &SpentTokens) -> Option<Spent> {

@@ -50,7 +50,7 @@ pub(super) fn token_info(
         settings.policy.token_timeout,
     );
     let response = host.send(&request).map_err(|failure| {
-        retry::unreachable(&failure.code).with_evidence(vec![failure.message])
+        retry::unanswered(&failure.code, failure.sent).with_evidence(vec![failure.message])
     })?;
     match TokenInfo::read(&response.body) {
         Some(info) if response.status == 200 => Ok(info),
@@ -104,7 +104,12 @@ pub fn verify(host: &dyn Capabilities) -> Result<Identity> {
     Err(first_failure.unwrap_or_else(|| {
         Error::new(
             ErrorKind::Internal,
-            Diagnosis::new("no-api-host", "", "", ""),
+            Diagnosis::new(
+                "no-api-host",
+                "No API host is known.",
+                "This is a defect.",
+                "Report it.",
+            ),
         )
     }))
 }
@@ -126,7 +131,7 @@ pub(super) fn me(
     let response = host.send(&request).map_err(|failure| {
         Error::new(
             ErrorKind::Unavailable,
-            retry::unreachable(&failure.code)
+            retry::unanswered(&failure.code, failure.sent)
                 .with_evidence(vec![format!("{api_host}: {}", failure.message)]),
         )
     })?;

@@ -69,6 +69,11 @@ impl Row {
         self.refresh.as_ref().map(|token| token.value.as_str())
     }
 
+    /// Whether the access token has outlived its lifetime.
+    pub(crate) fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at_ms <= now_ms
+    }
+
     /// Returns the seconds that remain, rounded up.
     pub(crate) fn remaining_seconds(&self, now_ms: u64) -> u64 {
         self.expires_at_ms.saturating_sub(now_ms).div_ceil(1000)

@@ -12,7 +12,8 @@ use crate::world::{Handled, World};
 
 /// Revokes both tokens of a pair, named by either.
 ///
-/// Says 200 also for a token that it does not know. An *expired* access token cannot be revoked, and its refresh token then lives on.
+/// Says 200 also for a token that it does not know. A pair whose access token has *expired* cannot be revoked, whichever of the
+/// two is named: the refresh token lives on (as Doorkeeper 5.5 does).
 pub(crate) fn revoke(world: &mut World, environment: Environment, request: &Request) -> Handled {
     let form = request.form();
     let (id, secret) = (
@@ -36,6 +37,9 @@ pub(crate) fn revoke(world: &mut World, environment: Environment, request: &Requ
 }
 
 fn find(world: &World, environment: Environment, token: &str) -> Option<RowId> {
-    let live_access = world.ledger.accept(environment, token, world.now_ms()).ok();
-    live_access.or_else(|| world.ledger.find_live_refresh(environment, token))
+    let now = world.now_ms();
+    let live_access = world.ledger.accept(environment, token, now).ok();
+    let refresh = || world.ledger.find_live_refresh(environment, token);
+    let unexpired = |id: &RowId| !world.ledger.row(*id).is_expired(now);
+    live_access.or_else(|| refresh().filter(unexpired))
 }
