@@ -202,7 +202,7 @@ const REFUSED: [(&str, &str); 13] = [
         "http://[::1]:9876/callback",
         "http://localhost:9876/callback",
     ),
-    ("http://10.0.0.7", "http://localhost/"),
+    ("http://10.0.0.7", "http://localhost"),
     (
         "http://LOCALHOST:9876/callback",
         "http://localhost:9876/callback",

@@ -431,7 +431,7 @@ async fn access_tokens_die_of_age_revocation_and_a_reset_secret() -> Tested {
 }
 
 #[tokio::test]
-async fn a_revocation_kills_the_pair_but_an_expired_access_token_names_none() -> Tested {
+async fn a_revocation_kills_the_pair_unless_it_has_expired() -> Tested {
     let site = Site::start().await?;
     let revoke = |token: String| {
         let secret = Options::demo_client_secret(CredentialPair::Sandbox);
@@ -455,6 +455,17 @@ async fn a_revocation_kills_the_pair_but_an_expired_access_token_names_none() ->
         site.procore
             .refresh_token_is_live(SANDBOX, &pair.refresh_token)
     );
+    assert_eq!(
+        revoke(pair.refresh_token.clone()).await?.status(),
+        StatusCode::OK
+    );
+    assert!(
+        site.procore
+            .refresh_token_is_live(SANDBOX, &pair.refresh_token),
+        "an expired pair cannot be revoked, whichever token is named"
+    );
+
+    let pair = site.pair()?;
     assert_eq!(
         revoke(pair.refresh_token.clone()).await?.status(),
         StatusCode::OK
