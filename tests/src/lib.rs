@@ -7,6 +7,8 @@
 pub mod component;
 pub mod doorkeeper;
 pub mod rig;
+pub mod tool;
 
 pub use component::plugin;
 pub use rig::Rig;
+pub use tool::Tool;

@@ -35,7 +35,8 @@ async fn a_401_is_answered_with_one_refresh_and_one_resend() {
     let rig = Rig::start().await;
     let connection = rig.signed_in(Environment::Sandbox).await;
     let token = connection.access_token().await.expect("a token");
-    rig.procore.expire_access_token(fake(Environment::Sandbox), token.bearer().expose());
+    rig.procore
+        .expire_access_token(fake(Environment::Sandbox), token.bearer().expose());
     let outcome = connection
         .send(ApiRequest::get("/rest/v1.0/me"))
         .await
