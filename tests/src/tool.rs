@@ -30,7 +30,7 @@ use tokio::{
 use crate::{Rig, doorkeeper::Doorkeeper};
 
 /// For one step of a process; a busy machine is slow.
-const DEADLINE: Duration = Duration::from_secs(90);
+const DEADLINE: Duration = Duration::from_secs(60);
 
 /// The connection of the configurations written here.
 pub const CONNECTION: &str = "acme";
@@ -195,6 +195,9 @@ impl Tool {
     /// Signs the demo user in by handing over a pair that was issued `age` ago, as a script would have saved it.
     pub async fn signed_in(&self, procore: &FakeProcore, age: Duration) -> TokenPair {
         let pair = issue(procore);
+        if age.as_secs() > pair.expires_in {
+            procore.expire_access_token(Environment::Sandbox, &pair.access_token);
+        }
         let files = self.script_files(&pair, age);
         let import = [
             "import",

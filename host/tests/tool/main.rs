@@ -53,3 +53,9 @@ fn hold_next_refresh(procore: &FakeProcore, hold: fn(&Gate) -> Fault) -> Gate {
     procore.inject(Target::Token, hold(&gate));
     gate
 }
+
+/// Waits until a request has come to the gate.
+async fn arrived(gate: &Gate) {
+    let arrived = tokio::time::timeout(Duration::from_secs(60), gate.arrived(1));
+    arrived.await.expect("a request comes");
+}

@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use fake_procore::{Fault, Rotation};
 use procore_auth_tests::tool::wait_for_lock;
 
-use crate::{expired, hold_next_refresh};
+use crate::{arrived, expired, hold_next_refresh};
 
 /// Far less than what a lock with a timeout would take, far more than a process needs.
 const AT_ONCE: Duration = Duration::from_secs(15);
@@ -14,7 +14,7 @@ async fn refresh_together(processes: usize) {
     let (rig, tool, _) = expired().await;
     let gate = hold_next_refresh(&rig.procore, Fault::hold_after);
     let running: Vec<_> = (0..processes).map(|_| tool.start(&["token"])).collect();
-    gate.arrived(1).await;
+    arrived(&gate).await;
     wait_for_lock(&running, processes - 1).await;
     gate.open();
     let mut tokens = Vec::new();
@@ -41,7 +41,7 @@ async fn s9_a_killed_holder_of_the_lock_keeps_nobody_waiting() {
     let (rig, tool, _) = expired().await;
     let gate = hold_next_refresh(&rig.procore, Fault::hold_before);
     let holder = tool.start(&["token"]);
-    gate.arrived(1).await;
+    arrived(&gate).await;
     let next = [tool.start(&["token"])];
     wait_for_lock(&next, 1).await;
     holder.signal("KILL").await;
@@ -67,7 +67,7 @@ async fn s12_all_spellings_of_the_state_folder_share_one_lock() {
     ];
     let gate = hold_next_refresh(&rig.procore, Fault::hold_after);
     let mut running = vec![tool.start(&["token"])];
-    gate.arrived(1).await;
+    arrived(&gate).await;
     for (number, spelling) in spellings.iter().enumerate() {
         let state = format!("state = {spelling:?}");
         let path = tool.write(
@@ -92,7 +92,7 @@ async fn killed_after_the_rotation(
     rig.procore.set_policy(|policy| policy.rotation = rotation);
     let gate = hold_next_refresh(&rig.procore, Fault::hold_after);
     let holder = tool.start(&["token"]);
-    gate.arrived(1).await;
+    arrived(&gate).await;
     holder.signal("KILL").await;
     assert_eq!(holder.end().await.code, None);
     assert_eq!(rig.procore.rotations(), 1);
@@ -123,7 +123,7 @@ async fn s23_sigterm_during_a_refresh_waits_for_the_save() {
     let (rig, tool, _) = expired().await;
     let gate = hold_next_refresh(&rig.procore, Fault::hold_after);
     let mut keeper = tool.start(&["run"]);
-    gate.arrived(1).await;
+    arrived(&gate).await;
     keeper.signal("TERM").await;
     keeper.says("stopping").await;
     assert!(keeper.is_running());
@@ -138,7 +138,7 @@ async fn s23_sigterm_during_a_refresh_of_any_verb_waits_for_the_save() {
     let (rig, tool, _) = expired().await;
     let gate = hold_next_refresh(&rig.procore, Fault::hold_after);
     let mut process = tool.start(&["tick"]);
-    gate.arrived(1).await;
+    arrived(&gate).await;
     process.signal("TERM").await;
     process.says("stopping").await;
     gate.open();
@@ -152,7 +152,7 @@ async fn the_second_signal_ends_the_process_at_once() {
     let (rig, tool, _) = expired().await;
     let gate = hold_next_refresh(&rig.procore, Fault::hold_after);
     let mut keeper = tool.start(&["run"]);
-    gate.arrived(1).await;
+    arrived(&gate).await;
     keeper.signal("INT").await;
     keeper.says("stopping").await;
     keeper.signal("INT").await;
