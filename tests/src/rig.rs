@@ -28,7 +28,7 @@ const START: u64 = 1_795_392_000_000;
 /// The fake Procore, a clock, and what a connection needs.
 pub struct Rig {
     /// The server.
-    pub procore: FakeProcore,
+    pub procore: Arc<FakeProcore>,
     /// The time of both sides.
     pub clock: VirtualClock,
     /// What the plugin recorded.
@@ -54,7 +54,7 @@ impl Rig {
         let http = client(&procore);
         let journal = Arc::default();
         Self {
-            procore,
+            procore: Arc::new(procore),
             clock,
             journal,
             http,

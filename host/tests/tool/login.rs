@@ -1,0 +1,267 @@
+//! Signing in: through the callback server, by pasting, and without a terminal.
+
+use fake_procore::{Consent, OUT_OF_BAND};
+use procore_auth_tests::tool::{visit, visit_with};
+use procore_auth_tests::{Rig, Tool};
+use url::Url;
+
+use crate::{PROGRAM, arrived, fresh, rig};
+
+/// Signs the person in and returns the code that Procore shows.
+async fn code_shown(rig: &Rig, link: &str) -> String {
+    let page = rig.browse(link).await;
+    let (_, code) = page.split_once("code=").expect("a code");
+    code.to_owned()
+}
+
+/// The tool with a redirect URI that has Procore show the code.
+async fn out_of_band() -> (Rig, Tool) {
+    let rig = rig().await;
+    let tool = Tool::on_fake(PROGRAM, &rig);
+    let localhost = format!("http://localhost:{}/callback", tool.port());
+    tool.reconfigure(&localhost, OUT_OF_BAND);
+    (rig, tool)
+}
+
+fn with(url: &str, name: &str, value: &str) -> String {
+    let mut url = Url::parse(url).expect("a URL");
+    let pairs: Vec<(String, String)> = url.query_pairs().into_owned().collect();
+    let pairs = pairs.into_iter().map(|(key, old)| {
+        let new = if key == name { value.to_owned() } else { old };
+        (key, new)
+    });
+    let pairs: Vec<_> = pairs.collect();
+    url.query_pairs_mut().clear().extend_pairs(pairs);
+    url.into()
+}
+
+#[tokio::test]
+async fn a_browser_signs_in_and_sees_who_as() {
+    let (rig, tool) = fresh().await;
+    let mut login = tool.start(&["login", "--no-browser"]);
+    let callback = rig.browse(&login.link().await).await;
+    let (status, page) = visit(&callback).await;
+    assert_eq!(status, 200);
+    for text in ["Signed in to Procore", "acme", "sandbox", "Demo User"] {
+        assert!(page.contains(text), "{page}");
+    }
+    login
+        .end()
+        .await
+        .code_is(0)
+        .says("acme: signed in to sandbox as Demo User, demo@example.com");
+    tool.run(&["status"]).await.code_is(0).says("healthy");
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s52_only_the_answer_to_this_sign_in_ends_the_wait() {
+    let (rig, tool) = fresh().await;
+    let origin = format!("http://localhost:{}", tool.port());
+    let mut login = tool.start(&["login", "--no-browser"]);
+    let callback = rig.browse(&login.link().await).await;
+
+    assert_eq!(visit(&format!("{origin}/favicon.ico")).await.0, 404);
+    assert_eq!(visit(&format!("{origin}/callback")).await.0, 400);
+    let foreign = visit_with(&callback, &[("host", "evil.example")]).await;
+    assert_eq!(foreign.0, 421);
+    assert_eq!(
+        visit(&format!("{origin}/callback?code=x")).await.0,
+        400,
+        "no state"
+    );
+    let (status, page) = visit(&with(&callback, "state", "another")).await;
+    assert_eq!(status, 400);
+    assert!(page.contains("did not work"), "{page}");
+    let denied = format!("{origin}/callback?error=access_denied&state=another");
+    assert_eq!(
+        visit(&denied).await.0,
+        400,
+        "no page elsewhere can end a sign-in"
+    );
+    assert!(login.is_running());
+    assert_eq!(rig.procore.token_posts(), 0, "no code was tried");
+
+    assert_eq!(visit(&callback).await.0, 200);
+    login
+        .end()
+        .await
+        .code_is(0)
+        .says("Still waiting for the right answer.");
+}
+
+#[tokio::test]
+async fn s52_a_code_that_is_submitted_twice_is_exchanged_once() {
+    let (rig, tool) = fresh().await;
+    let gate = crate::hold_next_refresh(&rig.procore, fake_procore::Fault::hold_after);
+    let mut login = tool.start(&["login", "--no-browser"]);
+    let callback = rig.browse(&login.link().await).await;
+    let first = tokio::spawn({
+        let callback = callback.clone();
+        async move { visit(&callback).await }
+    });
+    arrived(&gate).await;
+    let (status, page) = visit(&callback).await;
+    assert_eq!(status, 200);
+    assert!(page.contains("Already received"), "{page}");
+    gate.open();
+    assert!(first.await.expect("shown").1.contains("Signed in"));
+    login.end().await.code_is(0);
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s52_the_answer_may_come_by_ipv6() {
+    if std::net::TcpListener::bind("[::1]:0").is_err() {
+        return;
+    }
+    let (rig, tool) = fresh().await;
+    let mut login = tool.start(&["login", "--no-browser"]);
+    let callback = rig.browse(&login.link().await).await;
+    let host = format!("localhost:{}", tool.port());
+    let callback = callback.replace("//localhost:", "//[::1]:");
+    let (status, _) = visit_with(&callback, &[("host", &host)]).await;
+    assert_eq!(status, 200);
+    login.end().await.code_is(0);
+}
+
+#[tokio::test]
+async fn s52_nobody_but_this_machine_reaches_the_callback_server() {
+    let (_rig, tool) = fresh().await;
+    let mut login = tool.start(&["login", "--no-browser"]);
+    login.link().await;
+    let listening = std::process::Command::new("cat")
+        .args(["/proc/net/tcp", "/proc/net/tcp6"])
+        .output()
+        .expect("Linux");
+    let port = format!(":{:04X} ", tool.port());
+    let all = ["00000000", "00000000000000000000000000000000"];
+    for line in String::from_utf8_lossy(&listening.stdout).lines() {
+        assert!(
+            all.iter()
+                .all(|any| !line.contains(&format!(" {any}{port}"))),
+            "{line}"
+        );
+    }
+    login.signal("INT").await;
+    login.end().await.code_is(130);
+}
+
+#[tokio::test]
+async fn s52_a_busy_port_is_named_with_the_way_around_it() {
+    let (_rig, tool) = fresh().await;
+    let _other = std::net::TcpListener::bind(("127.0.0.1", tool.port())).expect("free");
+    let refused = tool.run(&["login", "--no-browser"]).await;
+    refused
+        .code_is(1)
+        .says("callback-port-busy")
+        .says("--paste");
+    refused.says(&tool.port().to_string());
+}
+
+#[tokio::test]
+async fn s52_a_person_who_says_no_is_believed() {
+    let (rig, tool) = fresh().await;
+    rig.procore
+        .set_policy(|policy| policy.consent = Consent::Denied);
+    let mut login = tool.start(&["login", "--no-browser"]);
+    let callback = rig.browse(&login.link().await).await;
+    assert_eq!(visit(&callback).await.0, 400);
+    login.end().await.code_is(1).says("access_denied");
+}
+
+#[tokio::test]
+async fn s53_a_code_from_a_phone_is_pasted() {
+    let (rig, tool) = out_of_band().await;
+    let mut login = tool.start(&["login", "--paste"]);
+    login.says("within 10 min").await;
+    let code = code_shown(&rig, &login.link().await).await;
+    login.write(&format!("{code}\n")).await;
+    login.end().await.code_is(0).says("signed in to sandbox");
+
+    let mut again = tool.start(&["login", "--code-from", "-"]);
+    again.link().await;
+    again.write(&format!("{code}\n")).await;
+    again
+        .end()
+        .await
+        .code_is(1)
+        .says("This code was used already.");
+    tool.run(&["status"]).await.code_is(0);
+}
+
+#[tokio::test]
+async fn s53_the_address_that_the_browser_ended_on_is_pasted() {
+    let (rig, tool) = fresh().await;
+    let mut login = tool.start(&["login", "--paste"]);
+    let callback = rig.browse(&login.link().await).await;
+    login
+        .write("http://localhost/callback?code=x&state=another\n")
+        .await;
+    login.says("Still waiting").await;
+    login.write(&format!("{callback}\n")).await;
+    login.end().await.code_is(0);
+}
+
+#[tokio::test]
+async fn a_sign_in_is_begun_in_one_process_and_finished_in_another() {
+    let (rig, tool) = out_of_band().await;
+    let begun = tool.run(&["login", "--begin"]).await;
+    let link = begun.code_is(0).out.trim().to_owned();
+    begun.says("login --finish");
+    let code = code_shown(&rig, &link).await;
+    tool.run_with_input(&["login", "--finish"], &format!("{code}\n"))
+        .await
+        .code_is(0);
+    tool.run(&["token"]).await.code_is(0);
+}
+
+#[tokio::test]
+async fn nothing_waits_for_a_person_where_there_is_none() {
+    let (rig, tool) = fresh().await;
+    tool.run(&["login"])
+        .await
+        .code_is(4)
+        .says("no-terminal")
+        .says("--begin");
+    tool.run(&["login", "--paste"])
+        .await
+        .code_is(1)
+        .says("no-answer");
+    assert_eq!(rig.procore.token_posts(), 0);
+}
+
+#[tokio::test]
+async fn a_program_follows_a_sign_in_by_json() {
+    let (rig, tool) = fresh().await;
+    let mut login = tool.start(&["login", "--no-browser", "--json"]);
+    let callback = rig.browse(&login.link().await).await;
+    assert_eq!(visit(&callback).await.0, 200);
+    let document = login.end().await.code_is(0).json();
+    assert_eq!(document["event"], "signed-in");
+    assert_eq!(document["identity"]["login"], "demo@example.com");
+}
+
+#[tokio::test]
+async fn a_service_account_signs_in_by_itself() {
+    let (rig, tool) = fresh().await;
+    tool.use_service_account();
+    tool.run(&["login"])
+        .await
+        .code_is(0)
+        .says("signed in to sandbox");
+    tool.run(&["tick", "--next-visit", "120m"]).await.code_is(0);
+    assert_eq!(rig.procore.token_posts(), 2);
+}
+
+#[tokio::test]
+async fn an_unregistered_redirect_uri_shows_its_mistake_before_any_wait() {
+    let (_rig, tool) = fresh().await;
+    tool.reconfigure("http://localhost:", "http://127.0.0.1:");
+    let refused = tool.run(&["login", "--no-browser"]).await;
+    refused
+        .code_is(3)
+        .says("config.toml:")
+        .says("http://localhost:")
+        .says("^^^");
+}
