@@ -7,8 +7,10 @@
 pub mod component;
 pub mod doorkeeper;
 pub mod rig;
+#[cfg(unix)]
 pub mod tool;
 
 pub use component::plugin;
 pub use rig::Rig;
+#[cfg(unix)]
 pub use tool::Tool;

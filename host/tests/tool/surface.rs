@@ -219,3 +219,16 @@ async fn json_is_json_whatever_the_verb() {
         false
     );
 }
+
+#[tokio::test]
+#[ignore = "the component still counts on a token that the API has rejected"]
+async fn s40_a_rejected_token_without_a_way_to_renew_is_no_token() {
+    let (rig, tool, _) = signed_in().await;
+    rig.procore
+        .revoke_grant(Sandbox, "demo-client-sandbox", 101)
+        .expect("registered");
+    tool.run(&["call", "/rest/v1.0/me"]).await.code_is(4);
+    tool.run(&["token"]).await.code_is(4);
+    let status = tool.run(&["status"]).await;
+    status.code_is(4).says("sign-in required");
+}
