@@ -52,6 +52,9 @@ pub(crate) struct Cli {
     verb: Verb,
 }
 
+/// Keeps a verb's own options together in its help.
+const GLOBAL: &str = "Global options";
+
 /// What every verb takes.
 #[derive(Args)]
 pub(crate) struct Global {
@@ -60,19 +63,20 @@ pub(crate) struct Global {
     #[arg(
         long,
         global = true,
+        help_heading = GLOBAL,
         value_name = "FILE",
         env = "PROCORE_AUTH_CONFIG",
         hide_env_values = true
     )]
     config: Option<PathBuf>,
     /// The connection to use [default: `default_connection`, or the only one; `status`, `run` and `tick`: all]
-    #[arg(long, global = true, value_name = "NAME")]
+    #[arg(long, global = true, help_heading = GLOBAL, value_name = "NAME")]
     connection: Option<ConnectionName>,
     /// Print results and errors as JSON
-    #[arg(long, global = true)]
+    #[arg(long, global = true, help_heading = GLOBAL)]
     json: bool,
     /// Tell more on standard error; twice for still more (or set PROCORE_AUTH_LOG=debug)
-    #[arg(short, long, global = true, action = clap::ArgAction::Count)]
+    #[arg(short, long, global = true, help_heading = GLOBAL, action = clap::ArgAction::Count)]
     verbose: u8,
 }
 

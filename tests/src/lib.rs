@@ -10,10 +10,12 @@ pub mod recording_store;
 pub mod rig;
 pub mod stepped_clock;
 pub mod stored;
+#[cfg(unix)]
 pub mod tool;
 
 pub use component::plugin;
 pub use recording_store::RecordingStore;
 pub use rig::Rig;
 pub use stepped_clock::SteppedClock;
+#[cfg(unix)]
 pub use tool::Tool;

@@ -344,7 +344,7 @@ impl Running {
             }
         })
         .await;
-        found.unwrap_or_else(|_| panic!("{:?} is never said\n{self}", text))
+        found.unwrap_or_else(|_| panic!("{text:?} is never said\n{self}"))
     }
 
     /// Waits for the link to sign in with.

@@ -1,6 +1,6 @@
 //! What a verb works with.
 
-use procore_auth_host::ConnectionName;
+use procore_auth_host::{ConnectionName, Environment};
 
 use super::Global;
 use super::config::{self, Config};
@@ -57,11 +57,12 @@ impl<'a> Context<'a> {
     /// Opens every connection, or the one that is named. What cannot be opened stands in its place.
     pub(crate) async fn open_all(
         &self,
-    ) -> Result<Vec<(ConnectionName, Result<Open, Failure>)>, Failure> {
+    ) -> Result<Vec<(ConnectionName, Environment, Result<Open, Failure>)>, Failure> {
         let opener = Opener::new(self.config()?)?;
         let mut all = Vec::new();
-        for (name, _) in opener.config().select_all(self.named())? {
-            all.push((name.clone(), opener.open(name).await));
+        for (name, connection) in opener.config().select_all(self.named())? {
+            let open = opener.open(name).await;
+            all.push((name.clone(), connection.environment(), open));
         }
         Ok(all)
     }

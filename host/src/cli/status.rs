@@ -19,7 +19,7 @@ struct Document<'a> {
 #[derive(Serialize)]
 pub(super) struct ConnectionDocument<'a> {
     connection: &'a str,
-    environment: Option<Environment>,
+    environment: Environment,
     #[serde(flatten)]
     found: Found<'a>,
 }
@@ -61,8 +61,8 @@ struct IncidentDocument<'a> {
 pub(super) struct Known {
     /// Its name.
     pub(super) name: ConnectionName,
-    /// Its environment, where the connection could be opened.
-    pub(super) environment: Option<Environment>,
+    /// Its environment, as configured.
+    pub(super) environment: Environment,
     /// Its status, or why there is none.
     pub(super) status: Result<Status, Box<Explained>>,
 }
@@ -70,8 +70,7 @@ pub(super) struct Known {
 /// Prints the status of every connection, or of the one that is named.
 pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
     let mut all = Vec::new();
-    for (name, open) in context.open_all().await? {
-        let environment = open.as_ref().ok().map(|open| open.environment);
+    for (name, environment, open) in context.open_all().await? {
         let status = match open {
             Ok(open) => open.connection.status().await.map_err(Failure::from),
             Err(failure) => Err(failure),
@@ -169,9 +168,7 @@ fn table(all: &[Known], now: u64) -> String {
 fn row(known: &Known, now: u64) -> [String; 7] {
     let name = known.name.to_string();
     let none = || "-".to_owned();
-    let environment = known
-        .environment
-        .map_or_else(none, |e| environment(e).to_owned());
+    let environment = environment(known.environment).to_owned();
     let Ok(status) = &known.status else {
         return [
             name,
@@ -281,7 +278,7 @@ impl<'a> From<&'a Status> for StatusDocument<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Exit, Explained, Known, table};
+    use super::{Environment, Exit, Explained, Known, table};
 
     #[test]
     fn a_connection_that_cannot_be_opened_has_its_row_and_its_reason() {
@@ -293,7 +290,7 @@ mod tests {
         );
         let known = Known {
             name: "acme".parse().expect("valid"),
-            environment: None,
+            environment: Environment::Sandbox,
             status: Err(Box::new(explained)),
         };
         assert_eq!(known.exit(), Exit::Configuration);
@@ -304,7 +301,7 @@ mod tests {
             "{table}"
         );
         assert!(
-            lines[1].starts_with("acme        -            error"),
+            lines[1].starts_with("acme        sandbox      error"),
             "{table}"
         );
         assert!(table.contains("acme: It is wrong."), "{table}");

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use procore_auth_host::ConnectionName;
+use procore_auth_host::{ConnectionName, Environment};
 use tokio::task::JoinSet;
 
 use super::context::Context;
@@ -24,16 +24,20 @@ pub(super) struct Arguments {
 /// Visits every connection, or the one that is named, all at once: one that waits does not delay the others.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let mut visits = JoinSet::new();
-    for (name, open) in context.open_all().await? {
-        visits.spawn(visit(name, open, arguments.next_visit));
+    for (name, environment, open) in context.open_all().await? {
+        visits.spawn(visit(name, environment, open, arguments.next_visit));
     }
     let mut all: Vec<Known> = visits.join_all().await;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     status::print(context, &all)
 }
 
-async fn visit(name: ConnectionName, open: Result<Open, Failure>, next: Duration) -> Known {
-    let environment = open.as_ref().ok().map(|open| open.environment);
+async fn visit(
+    name: ConnectionName,
+    environment: Environment,
+    open: Result<Open, Failure>,
+    next: Duration,
+) -> Known {
     let status = match open {
         Ok(open) => match open.connection.upkeep(Some(next)).await {
             Ok(visit) => Ok(visit.status),

@@ -1,1 +1,120 @@
-//! To come.
+//! The files that the program writes, and whom it trusts to have left them alone.
+
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use fake_procore::Environment::Sandbox;
+use procore_auth_tests::{Tool, tool::set_mode};
+
+use crate::{PROGRAM, rig, signed_in};
+
+/// Lists a folder with everything below it.
+fn tree(path: &Path) -> Vec<PathBuf> {
+    let mut found = vec![path.to_owned()];
+    if path.is_dir() {
+        for entry in fs::read_dir(path).expect("readable") {
+            found.extend(tree(&entry.expect("an entry").path()));
+        }
+    }
+    found
+}
+
+/// Signs in, refreshes and parks, so that every kind of file is there.
+async fn used(program: &str) -> (procore_auth_tests::Rig, Tool) {
+    let rig = rig().await;
+    let tool = Tool::on_fake(program, &rig);
+    tool.log_in(&rig).await;
+    tool.run(&["tick", "--next-visit", "2h"]).await.code_is(0);
+    rig.procore
+        .revoke_grant(Sandbox, "demo-client-sandbox", 101)
+        .expect("registered");
+    let call = [
+        "call",
+        "/rest/v1.0/projects",
+        "-d",
+        r#"{"project":{"name":"x"}}"#,
+        "--park",
+    ];
+    tool.run(&call).await.code_is(10);
+    (rig, tool)
+}
+
+#[tokio::test]
+async fn s58_files_are_for_their_owner_alone_whatever_the_umask() {
+    let wrapper = tempfile::tempdir().expect("a folder");
+    let path = wrapper.path().join("open-handed");
+    fs::write(
+        &path,
+        format!("#!/bin/sh\numask 000\nexec '{PROGRAM}' \"$@\"\n"),
+    )
+    .expect("written");
+    set_mode(&path, 0o700);
+    let (_rig, tool) = used(path.to_str().expect("UTF-8")).await;
+    let all = tree(&tool.path("state"));
+    assert!(all.len() > 6, "{all:?}");
+    for path in all {
+        let metadata = fs::symlink_metadata(&path).expect("there");
+        let expected = if metadata.is_dir() { 0o700 } else { 0o600 };
+        assert_eq!(
+            metadata.permissions().mode() & 0o777,
+            expected,
+            "{}",
+            path.display()
+        );
+    }
+}
+
+#[tokio::test]
+async fn s57_no_file_but_the_store_has_a_secret() {
+    let (rig, tool) = used(PROGRAM).await;
+    let secrets = rig.procore.secrets_issued();
+    for path in tree(&tool.path("state"))
+        .into_iter()
+        .filter(|path| path.is_file())
+    {
+        let text = String::from_utf8_lossy(&fs::read(&path).expect("readable")).into_owned();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let found = secrets.iter().any(|secret| text.contains(secret));
+        let is_store = ["session", "login"]
+            .iter()
+            .any(|entry| name.trim_start_matches('.').starts_with(entry));
+        assert!(!found || is_store, "{name}");
+        let secret =
+            &fake_procore::Options::demo_client_secret(fake_procore::CredentialPair::Sandbox);
+        assert!(
+            !text.contains(secret),
+            "{name}: the client secret is kept nowhere"
+        );
+    }
+}
+
+#[tokio::test]
+async fn s58_a_store_that_others_can_read_is_refused() {
+    let (_rig, tool, _) = signed_in().await;
+    set_mode(&tool.path("state/acme"), 0o755);
+    tool.run(&["token"])
+        .await
+        .code_is(7)
+        .says("insecure-permissions")
+        .says("700");
+    tool.run(&["status"]).await.code_is(7);
+    set_mode(&tool.path("state/acme"), 0o700);
+    tool.run(&["token"]).await.code_is(0);
+}
+
+#[tokio::test]
+async fn s58_a_connection_that_is_a_link_is_refused() {
+    let (_rig, tool, _) = signed_in().await;
+    let folder = tool.path("state/acme");
+    fs::rename(&folder, tool.path("elsewhere")).expect("moved");
+    std::os::unix::fs::symlink(tool.path("elsewhere"), &folder).expect("linked");
+    tool.run(&["token"])
+        .await
+        .code_is(7)
+        .says("insecure-permissions");
+}

@@ -6,6 +6,16 @@ use std::path::{Path, PathBuf};
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Explained, Failure};
 
+/// What a newcomer can start from. The client secret goes to a file next to it.
+const EXAMPLE: &str = "
+    [connections.acme-sandbox]
+    environment = \"sandbox\"    # or production, monthly-sandbox, federal
+    client_id = \"…\"            # from the app's page in Procore's developer portal
+    client_secret = { file = \"acme-sandbox.secret\" }    # mode 600; or { env = \"NAME\" }
+    grant = \"authorization-code\"
+    redirect_uri = \"http://localhost:9876/callback\"    # exactly as registered there
+";
+
 const SYSTEM: &str = "/etc/procore-auth/config.toml";
 
 /// Returns the configuration file: the one that is named, or else the first that exists of the user's and the system's.
@@ -70,10 +80,26 @@ fn none_found(candidates: &[PathBuf]) -> Failure {
         Exit::Configuration,
         "config-missing",
         "There is no configuration file.",
-        "Name one with --config or PROCORE_AUTH_CONFIG, or take over an existing script's files with `procore-auth import --write`.",
+        "Write the one above to the first of these files, name another with --config or PROCORE_AUTH_CONFIG, or take over an \
+         existing script's files with `procore-auth import --write`. Then run `procore-auth login`.",
     );
+    explained.excerpt = Some(EXAMPLE.to_owned());
     for path in candidates {
         explained = explained.seen(format!("looked for {}", path.display()));
     }
     explained.into()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::Config;
+    use super::EXAMPLE;
+
+    #[test]
+    fn the_example_is_valid() {
+        let config = Config::parse(Path::new("/etc/c.toml"), EXAMPLE.to_owned()).expect("valid");
+        config.select(None).expect("its connection");
+    }
 }
