@@ -102,6 +102,11 @@ fn is_code(text: &str) -> bool {
     (1..=40).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
+/// Whether the text has the form of a UUID and can be no token.
+fn is_request_id(text: &str) -> bool {
+    (1..=36).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_hexdigit() || b == b'-')
+}
+
 /// Returns the beginning of a server's words, without what looks like a token: no word of a sentence is that long.
 fn shortened(text: &str) -> String {
     let mut short = String::new();
@@ -155,7 +160,7 @@ fn facts(seen: &Observation<'_>, error: &OAuthError) -> Vec<String> {
     if !error.description.is_empty() {
         facts.push(format!("the server's words: {}", error.description));
     }
-    if let Some(id) = find_header(seen.headers, "x-request-id").filter(|id| id.len() <= 64) {
+    if let Some(id) = find_header(seen.headers, "x-request-id").filter(|id| is_request_id(id)) {
         facts.push(format!("x-request-id: {id}"));
     }
     facts

@@ -144,7 +144,9 @@ fn holds_access_token(body: &[u8]) -> bool {
 
 fn unusable(headers: &[Header], body: &[u8]) -> Diagnosis {
     let kind = find_header(headers, "content-type").unwrap_or("none");
-    let kind: String = kind.chars().take(60).collect();
+    // No media type that is met here is longer; a token that a server echoed is.
+    let kind = kind.split(';').next().filter(|kind| kind.len() <= 32);
+    let kind = kind.unwrap_or("unusual");
     Diagnosis::new(
         "unusable-reply",
         "The token endpoint answered 200 without a token.",

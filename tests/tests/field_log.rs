@@ -376,7 +376,7 @@ impl Workload {
             }
             agent.access_token().await.expect("a token");
         }
-        if minute % 60 == 0 {
+        if minute.is_multiple_of(60) {
             self.process().upkeep(None).await.expect("the hourly tick");
         }
         if minute % (12 * 60) == 7 {
