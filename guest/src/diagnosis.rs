@@ -17,6 +17,9 @@ pub struct Diagnosis {
     pub evidence: Vec<String>,
 }
 
+/// What to do about trouble that passes by itself.
+pub const PATIENCE: &str = "Nothing to do at first: it is tried again. If it lasts, look at the network between and at Procore's status page.";
+
 impl Diagnosis {
     /// Makes a diagnosis without evidence.
     pub fn new(code: &str, summary: &str, cause: &str, remedy: &str) -> Self {

@@ -6,11 +6,14 @@
 use fluent_uri::Uri;
 
 use crate::{
-    diagnosis::Diagnosis,
+    diagnosis::{Diagnosis, PATIENCE},
     environment::Environment,
     http::{Header, find_header},
     json::Fields,
 };
+
+/// The code that says that the API does not accept an access token.
+pub const TOKEN_REJECTED: &str = "token-rejected";
 
 /// Where an answer came from.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -289,7 +292,7 @@ fn explain_by_body(seen: &Observation<'_>, code: &str) -> Diagnosis {
             "unexpected-html",
             &format!("A web page came back instead of {what}'s reply."),
             "A gateway, a firewall or a captive portal answered in the server's place.",
-            "Nothing to do at first: it is tried again. If it lasts, open the host in a browser from this machine, or ask whoever runs its network.",
+            PATIENCE,
         );
     }
     Diagnosis {
@@ -310,7 +313,7 @@ fn transient(status: u16, what: &str) -> Diagnosis {
             what = capitalized(what)
         ),
         "The server, or something in front of it, is in trouble.",
-        "Nothing to do at first: it is tried again. If it lasts, look at Procore's status page.",
+        PATIENCE,
     )
 }
 
@@ -387,7 +390,7 @@ fn rejected_token(seen: &Observation<'_>) -> Diagnosis {
         "The token is not one of this API host's environment, has expired or was revoked, or the app is not installed for the company."
     };
     Diagnosis::new(
-        "token-rejected",
+        TOKEN_REJECTED,
         "The API does not accept the access token.",
         cause,
         &format!(

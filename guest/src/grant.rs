@@ -1,7 +1,7 @@
 //! The token endpoint: the forms that go out, and what the replies amount to (RFC 6749, sections 4.1.3, 4.4.2, 5 and 6).
 
 use crate::{
-    diagnosis::Diagnosis,
+    diagnosis::{Diagnosis, PATIENCE},
     environment::Environment,
     explain::{Endpoint, OAuthError, Observation, explain},
     http::{FieldValue, Form, Header, Response, find_header},
@@ -151,9 +151,12 @@ fn unusable(headers: &[Header], body: &[u8]) -> Diagnosis {
         "unusable-reply",
         "The token endpoint answered 200 without a token.",
         "A gateway or a captive portal answered in the server's place, or the reply was cut off.",
-        "Nothing to do at first: it is tried again. If it lasts, look at what stands between this machine and Procore.",
+        PATIENCE,
     )
-    .with_evidence(vec![format!("content type: {kind}"), format!("{} bytes", body.len())])
+    .with_evidence(vec![
+        format!("content type: {kind}"),
+        format!("{} bytes", body.len()),
+    ])
 }
 
 /// Tokens as issued.

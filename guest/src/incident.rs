@@ -3,7 +3,9 @@
 use crate::{
     diagnosis::Diagnosis,
     event::{Event, Severity},
+    explain::TOKEN_REJECTED,
     moment,
+    secret::Secret,
     session::{Incident, Session},
 };
 
@@ -59,6 +61,34 @@ pub fn is_told(session: &Session, trouble: Trouble, diagnosis: &Diagnosis, now: 
         (trouble == Trouble::Passing || incident.diagnosis.code == diagnosis.code)
             && (incident.dark || session.live_tokens(now).is_some())
     })
+}
+
+/// Notes that the API accepts the token, if it is the current one. Returns the recovery notice where that ends a trouble.
+pub fn prove(session: &mut Session, token: &Secret, now: u64) -> Option<Option<Event>> {
+    let current = session.tokens.as_mut();
+    let tokens = current.filter(|tokens| tokens.access_token == *token)?;
+    tokens.unproven = false;
+    session.last_evidence = Some(now);
+    let ended = is_rejection(session);
+    Some(if ended { clear(session, now) } else { None })
+}
+
+/// Ends the incident where new tokens do. That the API rejects renewed tokens is not cured by one more: a call must succeed.
+pub fn clear_by_tokens(session: &mut Session, now: u64) -> Option<Event> {
+    let unproven = session
+        .tokens
+        .as_ref()
+        .is_some_and(|tokens| tokens.unproven);
+    if unproven && is_rejection(session) {
+        return None;
+    }
+    clear(session, now)
+}
+
+/// Whether the trouble is that the API rejects tokens.
+fn is_rejection(session: &Session) -> bool {
+    let incident = session.incident.as_ref();
+    incident.is_some_and(|incident| incident.diagnosis.code == TOKEN_REJECTED)
 }
 
 /// Ends the incident, if there is one. Returns the recovery notice.

@@ -153,6 +153,14 @@ fn is_out_of_band(redirect_uri: &str) -> bool {
     RedirectUri::parse(redirect_uri).is_ok_and(|uri| *uri.kind() == Kind::OutOfBand)
 }
 
+/// Returns the code in what came back, whatever sign-in it belongs to.
+pub fn code_of(callback: &str) -> Option<Secret> {
+    match Callback::read(callback) {
+        Callback::Code(code) => Some(code),
+        Callback::Answer { code, .. } => code,
+    }
+}
+
 /// What a person or a browser brought back.
 #[derive(Debug, PartialEq, Eq)]
 enum Callback {

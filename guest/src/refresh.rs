@@ -17,22 +17,13 @@ use crate::{
     settings::Settings,
 };
 
-/// Writes down what is about to be spent. Where a rejected access token is the reason (`forced`), nobody uses that one again.
-pub fn begin(
-    session: &mut Session,
-    settings: &Settings,
-    presented: &Presented,
-    forced: bool,
-    now: u64,
-) {
+/// Writes down what is about to be spent.
+pub fn begin(session: &mut Session, settings: &Settings, presented: &Presented, now: u64) {
     let spends = match presented {
         Presented::Code { code, .. } => Spends::Code(code.digest()),
         Presented::RefreshToken { token, .. } => Spends::RefreshToken(token.digest()),
         Presented::ClientCredentials => Spends::Nothing,
     };
-    if forced && let Some(tokens) = &mut session.tokens {
-        tokens.rejected = true;
-    }
     let earlier = session
         .intent
         .take()
@@ -43,7 +34,6 @@ pub fn begin(
         at: now,
         by: settings.actor.clone(),
         attempt,
-        forced,
     });
 }
 
@@ -71,6 +61,7 @@ pub fn adopt(
         intent.as_ref().map(|intent| &intent.spends),
         Some(Spends::Code(_))
     );
+    let replaces_rejected = !begins && old.as_ref().is_some_and(|tokens| tokens.rejected);
     let old_refresh_token = old.and_then(|tokens| tokens.refresh_token);
     let spent = old_refresh_token
         .as_ref()
@@ -106,7 +97,7 @@ pub fn adopt(
             policy.refresh_jitter,
             draw,
         ),
-        unproven: intent.is_some_and(|intent| intent.forced),
+        unproven: replaces_rejected,
         rejected: false,
         confirmed: true,
     });
@@ -246,7 +237,7 @@ fn at_risk(failure: &Diagnosis) -> Diagnosis {
         "refresh-outcome-unknown",
         "A refresh was sent and no answer came: the refresh token may be spent.",
         &failure.summary,
-        "Nothing to do yet: it is tried once more with the same token. If the server then refuses it, a new sign-in is needed: \
+        "Nothing to do yet: it is tried again with the same token. If the server then refuses it, a new sign-in is needed: \
          `procore-auth login`.",
     )
     .with_evidence(failure.evidence.clone())
@@ -274,7 +265,7 @@ mod tests {
             redirect_uri: "http://localhost".to_owned(),
             verifier: None,
         };
-        begin(&mut session, &settings(), &code, false, NOW);
+        begin(&mut session, &settings(), &code, NOW);
         assert_eq!(
             adopt(&mut session, &settings(), issued("a1", Some("r1")), NOW, 0),
             None
@@ -295,7 +286,6 @@ mod tests {
                 token,
                 redirect_uri: None,
             },
-            false,
             NOW,
         );
     }
@@ -330,7 +320,8 @@ mod tests {
             token,
             redirect_uri: None,
         };
-        begin(&mut session, &settings(), &presented, true, NOW);
+        session.tokens.as_mut().expect("tokens").rejected = true;
+        begin(&mut session, &settings(), &presented, NOW);
         let refused = Diagnosis::new("invalid_grant", "", "", "");
         let alert = refuse_grant(&mut session, refused, &SpentTokens::default(), NOW);
         assert!(session.live_tokens(NOW).is_none());
@@ -357,7 +348,7 @@ mod tests {
             redirect_uri: "http://localhost".to_owned(),
             verifier: None,
         };
-        begin(&mut session, &settings(), &code, false, NOW);
+        begin(&mut session, &settings(), &code, NOW);
         adopt(&mut session, &settings(), issued("a9", None), NOW, 0);
         assert_eq!((refresh_token(&session), session.refreshes), (None, 0));
     }

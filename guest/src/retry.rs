@@ -15,7 +15,7 @@
 
 use crate::{
     backoff,
-    diagnosis::Diagnosis,
+    diagnosis::{Diagnosis, PATIENCE},
     environment::Environment,
     explain::{Endpoint, Observation, explain},
     http::Header,
@@ -169,7 +169,7 @@ pub fn unanswered(code: &str, sent: bool) -> Diagnosis {
     let (cause, remedy) = match code {
         _ if sent => (
             "The server or the network between was too slow or broke off.",
-            "Nothing to do at first: what may be repeated is repeated. If it lasts, look at the network and at Procore's status page.",
+            PATIENCE,
         ),
         "dns" => (
             "The host's name could not be resolved.",

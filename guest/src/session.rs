@@ -21,7 +21,8 @@ use crate::{
 pub const FORMAT: u32 = 1;
 
 /// Everything that is known about a connection's sign-in.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(test, derive(Clone))]
 pub struct Session {
     /// [`FORMAT`].
     pub format: u32,
@@ -81,6 +82,12 @@ impl Session {
     pub fn belongs_to(&self, settings: &Settings) -> bool {
         (self.environment, self.grant) == (settings.environment, GrantKind::of(&settings.grant))
             && self.client_id == settings.client_id
+    }
+
+    /// Whether this is the current access token.
+    pub fn holds(&self, token: &Secret) -> bool {
+        let current = self.tokens.as_ref();
+        current.is_some_and(|tokens| tokens.access_token == *token)
     }
 
     /// Returns the tokens if their access token can be used at `now`.
@@ -154,8 +161,6 @@ pub struct Intent {
     pub by: String,
     /// How many requests with this token have an unknown outcome, this one included until it is answered.
     pub attempt: u32,
-    /// Whether a caller's rejected token asked for it.
-    pub forced: bool,
 }
 
 /// What a request to the token endpoint spends.
@@ -364,7 +369,6 @@ mod tests {
                     at: 8,
                     by: "b".to_owned(),
                     attempt: 9,
-                    forced: true,
                 });
                 session.verdict = Some(Verdict {
                     about,

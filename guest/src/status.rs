@@ -81,7 +81,8 @@ fn health(session: Option<&Session>, settings: &Settings, now: u64) -> Health {
         Some(About::Client(_)) => return Health::Misconfigured,
         None => {}
     }
-    if session.backoff.is_some() || session.intent.is_some() {
+    let signed_in = session.tokens.is_some() || settings.grant == Grant::ClientCredentials;
+    if signed_in && (session.backoff.is_some() || session.intent.is_some()) {
         return if live {
             Health::AtRisk
         } else {

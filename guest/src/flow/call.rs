@@ -314,21 +314,15 @@ fn note_verdict_on_token(
     };
     let now = host.now();
     let session = &mut locked.session;
-    let Some(current) = session
-        .tokens
-        .as_mut()
-        .filter(|current| current.access_token == tokens.access_token)
-    else {
-        return;
-    };
+    let token = &tokens.access_token;
     let event = match diagnosis.filter(|_| status == 401) {
-        Some(diagnosis) => incident::raise(session, Trouble::Lasting, &diagnosis, now),
-        None => {
-            current.unproven = false;
-            session.last_evidence = Some(now);
-            incident::clear(session, now)
-        }
+        Some(diagnosis) => session
+            .holds(token)
+            .then(|| incident::raise(session, Trouble::Lasting, &diagnosis, now)),
+        None => incident::prove(session, token, now),
     };
+    // Others may have come since.
+    let Some(event) = event else { return };
     event.iter().for_each(|event| host.record(event));
     // Not to have noted it costs one renewal or one alert more; the call itself is done.
     let _ = locked.save();

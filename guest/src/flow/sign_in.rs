@@ -1,7 +1,7 @@
 //! Signing in: begin, finish, or take over tokens from a script.
 
 use super::{
-    stored::{LockedSession, overwrite, read, storage},
+    stored::{LockedSession, overwrite, read},
     token, upkeep, verify,
 };
 use crate::{
@@ -12,9 +12,9 @@ use crate::{
     incident,
     json::Fields,
     lifetime::{Lifetime, Times},
-    login::{PendingLogin, code_used, no_pending},
+    login::{PendingLogin, code_of, code_used, no_pending},
     moment,
-    session::{Session, Tokens},
+    session::{Backoff, Incident, Intent, Session, Tokens, Verdict},
     settings::{Grant, Settings},
     status::Status,
 };
@@ -35,17 +35,23 @@ pub fn finish(host: &dyn Capabilities, callback: &str) -> Result<Status> {
     let Some((pending, revision)) = read::<PendingLogin>(host, LOGIN)?
         .filter(|(pending, _)| pending.is_current(&settings, host.now()))
     else {
-        let used = locked.session.code.is_some();
+        let used = code_of(callback).is_some_and(|code| Some(code.digest()) == locked.session.code);
         return Err(Error::new(
             ErrorKind::InvalidInput,
             if used { code_used() } else { no_pending() },
         ));
     };
     let presented = pending.accept(callback)?;
+    token::settle(host, &mut locked, &settings)?;
     exchange(host, &mut locked, &settings, &presented)?;
-    // The code is spent: the same answer again is told so.
-    host.delete(LOGIN, revision)
-        .map_err(|failure| storage(&failure))?;
+    // The sign-in is done; a leftover costs the next one nothing, since its code is known to be used.
+    if let Err(failure) = host.delete(LOGIN, revision) {
+        host.record(&Event::new(
+            Severity::Warning,
+            "login-not-deleted",
+            &failure.message,
+        ));
+    }
     drop(locked);
     upkeep::status(host)
 }
@@ -63,19 +69,45 @@ fn exchange(
     if is_used(&locked.session) {
         return Err(Error::new(ErrorKind::InvalidInput, code_used()));
     }
-    let before = locked.session.clone();
-    match token::request(host, locked, settings, presented, false) {
-        Ok(true) => Ok(()),
-        Ok(false) => {
-            let error = failed_exchange(&locked.session, settings);
-            // What the exchange met says nothing about the tokens of an earlier sign-in: they go on as they were.
-            if before.tokens.is_some() && before.belongs_to(settings) {
-                locked.session = before;
-                locked.save()?;
-            }
-            Err(error)
+    if locked.saved().is_some() && !locked.session.belongs_to(settings) {
+        locked.set_aside(settings)?;
+    }
+    let before = Standing::take(&mut locked.session);
+    let error = match token::request(host, locked, settings, presented) {
+        Ok(true) => return Ok(()),
+        Ok(false) => failed_exchange(&locked.session, settings),
+        Err(error) if error.kind == ErrorKind::InvalidInput => error,
+        Err(error) => return Err(error),
+    };
+    // What the exchange met says nothing about an earlier sign-in: it goes on as it was.
+    before.restore(&mut locked.session);
+    locked.save()?;
+    Err(error)
+}
+
+/// How the tokens of an earlier sign-in stand.
+struct Standing {
+    intent: Option<Intent>,
+    verdict: Option<Verdict>,
+    backoff: Option<Backoff>,
+    incident: Option<Incident>,
+}
+
+impl Standing {
+    fn take(session: &mut Session) -> Self {
+        Self {
+            intent: session.intent.take(),
+            verdict: session.verdict.take(),
+            backoff: session.backoff.take(),
+            incident: session.incident.take(),
         }
-        Err(error) => Err(error),
+    }
+
+    fn restore(self, session: &mut Session) {
+        session.intent = self.intent;
+        session.verdict = self.verdict;
+        session.backoff = self.backoff;
+        session.incident = self.incident;
     }
 }
 
@@ -106,6 +138,7 @@ pub fn adopt(host: &dyn Capabilities, reply: &[u8], replace: bool) -> Result<Sta
         return Err(invalid(
             "nothing-to-adopt",
             "A service account needs no tokens from elsewhere: it gets its own.",
+            "Ask for a token directly: `procore-auth token`.",
         ));
     }
     let mut locked = LockedSession::require(host, &settings)?;
@@ -117,8 +150,10 @@ pub fn adopt(host: &dyn Capabilities, reply: &[u8], replace: bool) -> Result<Sta
         return Err(invalid(
             "already-signed-in",
             "The connection has tokens already; they are replaced only where that is asked for.",
+            "Pass `--replace` where the new tokens shall take their place.",
         ));
     }
+    token::settle(host, &mut locked, &settings)?;
     let now = host.now();
     let info = verify::token_info(
         host,
@@ -236,15 +271,10 @@ fn unix_milliseconds(seconds: f64) -> Option<u64> {
         .then_some(milliseconds as u64)
 }
 
-fn invalid(code: &str, summary: &str) -> Error {
+fn invalid(code: &str, summary: &str, remedy: &str) -> Error {
     Error::new(
         ErrorKind::InvalidInput,
-        Diagnosis::new(
-            code,
-            summary,
-            "",
-            "Pass `--replace` where the new tokens shall take their place.",
-        ),
+        Diagnosis::new(code, summary, "", remedy),
     )
 }
 

@@ -21,6 +21,7 @@ use crate::{
 pub fn revoke(host: &dyn Capabilities) -> Result<()> {
     let settings = host.settings();
     let mut locked = LockedSession::require(host, &settings)?;
+    token::settle(host, &mut locked, &settings)?;
     renew_expired(host, &mut locked, &settings)?;
     if let Some(tokens) = locked
         .saved()
@@ -52,11 +53,15 @@ fn renew_expired(
     if locked.session.live_tokens(now).is_some() {
         return Ok(());
     }
-    match next(locked.saved(), settings, now, Need::Use) {
-        Step::Request(presented @ Presented::RefreshToken { .. }) => {
-            token::request(host, locked, settings, &presented, false)?;
-        }
-        _ => return Ok(()),
+    let Step::Request(presented @ Presented::RefreshToken { .. }) =
+        next(locked.saved(), settings, now, Need::Use)
+    else {
+        return Ok(());
+    };
+    if token::request(host, locked, settings, &presented)?
+        || locked.session.standing_verdict(settings).is_some()
+    {
+        return Ok(());
     }
     match &locked.session.backoff {
         None => Ok(()),

@@ -82,12 +82,12 @@ impl<'h> LockedSession<'h> {
         self.revision.map(|_| &self.session)
     }
 
-    /// Starts over for another configuration: what was stored is kept under a key of its own.
+    /// Starts over: what was stored is kept under a key of its own.
     pub(super) fn set_aside(&mut self, settings: &Settings) -> Result<()> {
-        let old = std::mem::replace(&mut self.session, Session::new(settings));
-        if old.tokens.is_some() {
-            keep_aside(self.host, "session-aside", &json::write(&old));
+        if self.session.tokens.is_some() || self.session.reply.is_some() {
+            keep_aside(self.host, "session-aside", &json::write(&self.session))?;
         }
+        self.session = Session::new(settings);
         Ok(())
     }
 
@@ -105,8 +105,13 @@ impl<'h> LockedSession<'h> {
                 self.revision = Some(revision);
                 Ok(())
             }
+            // An earlier try did write, and could not say so.
+            Write::Conflict(Some(entry)) if entry.value == bytes => {
+                self.revision = Some(entry.revision);
+                Ok(())
+            }
             Write::Conflict(_) => {
-                keep_aside(self.host, "session-conflict", &bytes);
+                keep_aside(self.host, "session-conflict", &bytes)?;
                 Err(conflict())
             }
         }
@@ -114,21 +119,29 @@ impl<'h> LockedSession<'h> {
 
     /// Saves what must not be lost, trying again for about a minute where the store fails. Tells people at the first failure.
     pub(super) fn save_persistently(&mut self) -> Result<()> {
+        let mut result = self.save();
         for pause in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000] {
-            match self.save() {
+            match &result {
                 Err(error) if error.diagnosis.code != "lost-race" => {
-                    let message = "New tokens were received and cannot be saved: they would be lost with this process. Trying again.";
-                    self.host.record(
-                        &Event::new(Severity::Alert, "tokens-not-saved", message)
-                            .with("why", &error.diagnosis.summary)
-                            .with("remedy", &error.diagnosis.remedy),
-                    );
+                    if pause == 500 {
+                        self.tell_not_saved(&error.diagnosis);
+                    }
                     self.host.sleep(pause);
+                    result = self.save();
                 }
-                result => return result,
+                _ => break,
             }
         }
-        self.save()
+        result
+    }
+
+    fn tell_not_saved(&self, why: &Diagnosis) {
+        let message = "New tokens were received and cannot be saved: they would be lost with this process. Trying again.";
+        self.host.record(
+            &Event::new(Severity::Alert, "tokens-not-saved", message)
+                .with("why", &why.cause)
+                .with("remedy", &why.remedy),
+        );
     }
 
     /// Deletes the session.
@@ -171,29 +184,16 @@ impl Drop for LockedSession<'_> {
 }
 
 /// Keeps bytes that may hold the only copy of a token, under a key that they name themselves.
-pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) {
+pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) -> Result<()> {
     let name = Secret::new(String::from_utf8_lossy(bytes)).digest();
-    let name: String = name
-        .short()
-        .chars()
-        .filter(char::is_ascii_alphanumeric)
-        .collect::<String>()
-        .to_ascii_lowercase();
-    let key = format!("{label}-{name}");
-    let event = match host.put(&key, bytes, None) {
-        Ok(_) => Event::new(
-            Severity::Alert,
-            "kept-aside",
-            &format!("Something that may hold tokens was kept aside as `{key}`."),
-        ),
-        Err(failure) => Event::new(
-            Severity::Alert,
-            "not-kept-aside",
-            "Something that may hold tokens could not be kept.",
-        )
-        .with("why", &failure.message),
-    };
-    host.record(&event);
+    let mut key = format!("{label}-{}", name.short());
+    key.make_ascii_lowercase();
+    key.retain(|character| character != '_');
+    host.put(&key, bytes, None)
+        .map_err(|failure| storage(&failure))?;
+    let message = format!("Something that may hold tokens was kept aside as `{key}`.");
+    host.record(&Event::new(Severity::Alert, "kept-aside", &message));
+    Ok(())
 }
 
 /// Reads a JSON entry; `None` where there is none.

@@ -1,6 +1,6 @@
 //! Getting a token: serve the stored one, or rotate under the lock.
 
-use super::stored::{LockedSession, busy, keep_aside, overwrite, read, read_session};
+use super::stored::{LockedSession, keep_aside, overwrite, read, read_session};
 use crate::{
     backoff,
     capabilities::Capabilities,
@@ -53,21 +53,19 @@ pub(super) fn obtain(
             refreshed: false,
         });
     }
-    match LockedSession::acquire(host, settings)? {
-        Some(mut locked) => under_lock(host, &mut locked, settings, need),
-        None => {
-            let session = session
-                .as_ref()
-                .filter(|session| session.belongs_to(settings));
-            let live = session
-                .filter(|session| can_serve(session, now, need))
-                .and_then(|session| session.tokens.clone());
-            live.map(|tokens| Obtained {
+    let result = LockedSession::require(host, settings)
+        .and_then(|mut locked| under_lock(host, &mut locked, settings, need));
+    match result {
+        Err(error) if matches!(error.kind, ErrorKind::Busy | ErrorKind::Storage) => {
+            let own = session.filter(|session| session.belongs_to(settings));
+            let live = own.filter(|session| can_serve(session, host.now(), need));
+            let tokens = live.and_then(|session| session.tokens).ok_or(error)?;
+            Ok(Obtained {
                 tokens,
                 refreshed: false,
             })
-            .ok_or_else(|| busy(settings))
         }
+        result => result,
     }
 }
 
@@ -140,13 +138,8 @@ fn under_lock(
             Step::Serve => break,
             Step::Settle => refreshed = settle(host, locked, settings)?,
             Step::Request(presented) => {
-                refreshed = request(
-                    host,
-                    locked,
-                    settings,
-                    &presented,
-                    matches!(need, Need::Replace(_)),
-                )?;
+                note_rejection(&mut locked.session, need);
+                refreshed = request(host, locked, settings, &presented)?;
             }
             step @ (Step::Wait { .. } | Step::Stop(_)) => {
                 return halt(host, locked, settings, need, now, halted(&step));
@@ -199,12 +192,32 @@ fn note_trouble(
     error: &Error,
     now: u64,
 ) -> Result<()> {
-    let rejected = rejects_current(&locked.session, need);
-    if let Some(tokens) = locked.session.tokens.as_mut().filter(|_| rejected) {
-        tokens.rejected = true;
-    }
+    note_rejection(&mut locked.session, need);
     let alert = incident::raise(&mut locked.session, trouble(error), &error.diagnosis, now);
     tell_and_save(host, locked, alert)
+}
+
+/// Sees to it that nobody uses the current token again where the need tells that it is not accepted.
+fn note_rejection(session: &mut Session, need: Need<'_>) {
+    let rejected = rejects_current(session, need);
+    if let Some(tokens) = session.tokens.as_mut().filter(|_| rejected) {
+        tokens.rejected = true;
+    }
+}
+
+/// Tells people of an error that a visit met, where no token's own state could.
+pub(super) fn tell_of(host: &dyn Capabilities, settings: &Settings, error: &Error) -> Result<()> {
+    let mut locked = LockedSession::require(host, settings)?;
+    let now = host.now();
+    // The tokens of another configuration say nothing about this one.
+    let mut blank = Session::new(settings);
+    blank.incident = locked.session.incident.take();
+    let alert = incident::raise(&mut blank, trouble(error), &error.diagnosis, now);
+    locked.session.incident = blank.incident;
+    match alert {
+        None => Ok(()),
+        alert => tell_and_save(host, &mut locked, alert),
+    }
 }
 
 fn no_progress() -> Error {
@@ -223,7 +236,6 @@ pub(super) fn request(
     locked: &mut LockedSession<'_>,
     settings: &Settings,
     presented: &Presented,
-    forced: bool,
 ) -> Result<bool> {
     if locked.saved().is_some() && !locked.session.belongs_to(settings) {
         locked.set_aside(settings)?;
@@ -233,7 +245,7 @@ pub(super) fn request(
         return refuse_spent(host, locked, &spent, &by);
     }
     tell_of_interrupted(host, &locked.session);
-    refresh::begin(&mut locked.session, settings, presented, forced, host.now());
+    refresh::begin(&mut locked.session, settings, presented, host.now());
     locked.save()?;
     let requested_at = host.now();
     let sent = host.send(&token_request(settings, presented));
@@ -245,10 +257,10 @@ pub(super) fn request(
                 locked.save_persistently()?;
                 settle(host, locked, settings)
             }
-            Answer::GrantRefused(diagnosis) => {
+            Answer::GrantRefused(diagnosis) if *presented != Presented::ClientCredentials => {
                 refuse_grant(host, locked, presented, diagnosis, &spent).map(|()| false)
             }
-            Answer::ClientRefused(diagnosis) => {
+            Answer::GrantRefused(diagnosis) | Answer::ClientRefused(diagnosis) => {
                 let alert =
                     refresh::refuse_client(&mut locked.session, settings, diagnosis, host.now());
                 tell_and_save(host, locked, alert).map(|()| false)
@@ -271,7 +283,7 @@ fn token_request(settings: &Settings, presented: &Presented) -> Request {
 }
 
 /// Turns a saved reply into tokens. A reply that cannot be read is kept aside, and its request counts as unanswered.
-fn settle(
+pub(super) fn settle(
     host: &dyn Capabilities,
     locked: &mut LockedSession<'_>,
     settings: &Settings,
@@ -296,7 +308,7 @@ fn settle(
                 reply.requested_at,
                 host.draw(),
             );
-            let recovered = incident::clear(&mut locked.session, now);
+            let recovered = incident::clear_by_tokens(&mut locked.session, now);
             locked.save_persistently()?;
             remember_spent(host, spent);
             host.record(&refreshed_event(&locked.session));
@@ -304,7 +316,7 @@ fn settle(
             Ok(true)
         }
         Err(diagnosis) => {
-            keep_aside(host, "unread-reply", reply.body.expose().as_bytes());
+            keep_aside(host, "unread-reply", reply.body.expose().as_bytes())?;
             locked.session.reply = None;
             let alert = refresh::fail(
                 &mut locked.session,
@@ -329,15 +341,7 @@ fn refreshed_event(session: &Session) -> Event {
         None => event,
         Some(tokens) => event
             .with("refresh-at", &moment::text(tokens.times.refresh_at))
-            .with("expires-at", &moment::text(tokens.times.expires_at))
-            .with(
-                "refresh-token",
-                if tokens.refresh_token.is_some() {
-                    "present"
-                } else {
-                    "none"
-                },
-            ),
+            .with("expires-at", &moment::text(tokens.times.expires_at)),
     }
 }
 
@@ -403,6 +407,9 @@ fn refuse_grant(
     diagnosis: Diagnosis,
     spent: &SpentTokens,
 ) -> Result<()> {
+    if matches!(presented, Presented::Code { .. }) {
+        return Err(Error::new(ErrorKind::InvalidInput, diagnosis));
+    }
     if locked.reread()? {
         host.record(&Event::new(
             Severity::Warning,
@@ -411,17 +418,8 @@ fn refuse_grant(
         ));
         return Ok(());
     }
-    match presented {
-        Presented::RefreshToken { .. } => {
-            let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
-            tell_and_save(host, locked, alert)
-        }
-        Presented::Code { .. } | Presented::ClientCredentials => {
-            locked.session.intent = None;
-            locked.save()?;
-            Err(Error::new(ErrorKind::InvalidInput, diagnosis))
-        }
-    }
+    let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
+    tell_and_save(host, locked, alert)
 }
 
 fn tell_and_save(

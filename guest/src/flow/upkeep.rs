@@ -3,7 +3,7 @@
 use super::{
     replay,
     stored::read_session,
-    token::{Obtained, obtain},
+    token::{Obtained, obtain, tell_of},
 };
 use crate::{
     capabilities::Capabilities,
@@ -67,7 +67,10 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
                 u32::try_from(replayed).unwrap_or(u32::MAX),
             )
         }
-        Err(error) if is_of_the_connection(&error) => (false, None, error.retry_at, 0),
+        Err(error) if is_of_the_connection(&error) => {
+            tell_of(host, &settings, &error)?;
+            (false, None, error.retry_at, 0)
+        }
         Err(error) => return Err(error),
     };
     let now = host.now();

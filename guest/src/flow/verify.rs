@@ -9,6 +9,7 @@ use crate::{
     event::{Event, Severity},
     explain::{Endpoint, Observation, explain},
     http::{Body, Header, Request, Response},
+    incident,
     json::Fields,
     retry,
     secret::Secret,
@@ -95,7 +96,7 @@ pub fn verify(host: &dyn Capabilities) -> Result<Identity> {
     for api_host in settings.environment.api_hosts() {
         match me(host, &settings, api_host, &token) {
             Ok(identity) => {
-                keep_evidence(host, &settings, &identity, api_host)?;
+                keep_evidence(host, &settings, &token, &identity, api_host)?;
                 return Ok(identity);
             }
             Err(error) => first_failure = first_failure.or(Some(error)),
@@ -178,20 +179,20 @@ fn refused(settings: &Settings, url: &str, response: &Response) -> Error {
 fn keep_evidence(
     host: &dyn Capabilities,
     settings: &Settings,
+    token: &Secret,
     identity: &Identity,
     api_host: &str,
 ) -> Result<()> {
     let mut locked = LockedSession::require(host, settings)?;
+    let now = host.now();
     let session = &mut locked.session;
-    if !session.belongs_to(settings) {
+    // What was learnt is about this token: others may have come since.
+    let Some(recovered) = incident::prove(session, token, now) else {
         return Ok(());
-    }
+    };
     session.identity = Some(identity.clone());
-    session.last_evidence = Some(host.now());
     session.api_host = Some(api_host.to_owned());
-    if let Some(tokens) = &mut session.tokens {
-        tokens.unproven = false;
-    }
+    recovered.iter().for_each(|event| host.record(event));
     if api_host != settings.environment.api_host() {
         host.record(&Event::new(
             Severity::Info,
