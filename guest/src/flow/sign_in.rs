@@ -14,7 +14,7 @@ use crate::{
     lifetime::{Lifetime, Times},
     login::{PendingLogin, code_of, code_used, no_pending},
     moment,
-    session::{Backoff, Incident, Intent, Session, Tokens, Verdict},
+    session::{Backoff, Intent, Session, Tokens, Verdict},
     settings::{Grant, Settings},
     status::Status,
 };
@@ -90,7 +90,6 @@ struct Standing {
     intent: Option<Intent>,
     verdict: Option<Verdict>,
     backoff: Option<Backoff>,
-    incident: Option<Incident>,
 }
 
 impl Standing {
@@ -99,7 +98,6 @@ impl Standing {
             intent: session.intent.take(),
             verdict: session.verdict.take(),
             backoff: session.backoff.take(),
-            incident: session.incident.take(),
         }
     }
 
@@ -107,7 +105,6 @@ impl Standing {
         session.intent = self.intent;
         session.verdict = self.verdict;
         session.backoff = self.backoff;
-        session.incident = self.incident;
     }
 }
 
