@@ -22,6 +22,7 @@ struct State {
     accesses: AtomicUsize,
     locks: watch::Sender<usize>,
     lockless: AtomicBool,
+    room: AtomicUsize,
     full: AtomicUsize,
 }
 
@@ -32,6 +33,7 @@ impl RecordingStore {
             accesses: AtomicUsize::new(0),
             locks: watch::Sender::new(0),
             lockless: AtomicBool::new(false),
+            room: AtomicUsize::new(0),
             full: AtomicUsize::new(0),
         };
         Self {
@@ -49,6 +51,12 @@ impl RecordingStore {
 
     /// Fails the next writes as a full disk does.
     pub fn fail_writes(&self, count: usize) {
+        self.fail_writes_after(0, count);
+    }
+
+    /// Lets some writes through, then fails `count` as a full disk does.
+    pub fn fail_writes_after(&self, room: usize, count: usize) {
+        self.state.room.store(room, Ordering::SeqCst);
         self.state.full.store(count, Ordering::SeqCst);
     }
 
@@ -69,10 +77,12 @@ impl RecordingStore {
     }
 
     fn is_full(&self) -> bool {
-        let one_less = |left: usize| left.checked_sub(1);
-        let full = &self.state.full;
-        full.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
-            .is_ok()
+        let take = |from: &AtomicUsize| {
+            let one_less = |left: usize| left.checked_sub(1);
+            from.fetch_update(Ordering::SeqCst, Ordering::SeqCst, one_less)
+                .is_ok()
+        };
+        !take(&self.state.room) && take(&self.state.full)
     }
 }
 
