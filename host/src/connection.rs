@@ -14,6 +14,7 @@ use crate::{
     egress::Egress,
     flight::{Flights, Pilot, Wanted},
     lent::{self, Lent},
+    limits::least_host_calls,
     time::millis,
     token_cache::TokenCache,
 };
@@ -463,7 +464,8 @@ impl ConnectionBuilder {
     }
 }
 
-/// Lengthens deadlines that leave no room for what the policy allows: the wait for the lock, and two requests for a token.
+/// Raises limits that leave no room for what the policy allows: the wait for the lock and two requests for a token within the
+/// deadlines, and a replay of all that may be parked within the host calls.
 fn make_room(limits: &mut Limits, policy: &Policy) {
     let least = policy
         .token_timeout
@@ -471,6 +473,7 @@ fn make_room(limits: &mut Limits, policy: &Policy) {
         .saturating_add(policy.lock_wait);
     limits.deadline = limits.deadline.max(least);
     limits.replay_deadline = limits.replay_deadline.max(least);
+    limits.host_calls = limits.host_calls.max(least_host_calls(policy.parked_count));
 }
 
 fn default_actor() -> String {
