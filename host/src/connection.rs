@@ -334,7 +334,13 @@ impl Connection {
         let seat = self.0.flights.board(&wanted, |pilot| {
             tokio::spawn(Arc::clone(&self.0).fetch_token(call, wanted.clone(), pilot));
         });
-        patience.wait(seat.outcome()).await
+        patience
+            .wait(async {
+                seat.outcome()
+                    .await
+                    .unwrap_or_else(|| Err(patience.host_panicked()))
+            })
+            .await
     }
 }
 
@@ -353,11 +359,24 @@ impl Shared {
             })
             .await;
         let result = flat(ended.result).map(AccessToken::from);
-        if let Ok(token) = &result {
-            let clock = &*self.lent.clock;
-            self.cache.fill(token.clone(), wanted.generation, clock);
-        }
+        self.keep(&result, &wanted);
         self.flights.land(&wanted, &pilot, result);
+    }
+
+    /// Puts a call's token into the cache. What it was to replace leaves it: a call that began before may have put it there.
+    fn keep(&self, result: &Result<AccessToken, Error>, wanted: &Wanted) {
+        match (result, &wanted.instead_of) {
+            (Ok(token), rejected) => {
+                if let Some(rejected) = rejected {
+                    self.cache.clear_where(|kept| kept.bearer() == rejected);
+                }
+                let clock = &*self.lent.clock;
+                self.cache.fill(token.clone(), wanted.generation, clock);
+            }
+            // Calls that still run may have read the rejected token.
+            (Err(_), Some(_)) => self.cache.clear(),
+            (Err(_), None) => {}
+        }
     }
 }
 

@@ -14,8 +14,8 @@ use std::{
 use async_trait::async_trait;
 use procore_auth_host::{
     Clock, Connection, ConnectionBuilder, Entry, Environment, Event, Grant, HttpClient,
-    HttpFailure, Journal, Key, Limits, LoadError, LockGuard, Plugin, Policy, RequestLimits, Secret,
-    Settings, Severity, Store, StoreFailure, SystemClock, Write,
+    HttpFailure, Journal, Key, Limits, LoadError, LockGuard, Plugin, Policy, Random, RequestLimits,
+    Secret, Settings, Severity, Store, StoreFailure, SystemClock, Write,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{
@@ -442,6 +442,63 @@ async fn a_rejected_token_is_not_handed_out_again() {
     );
     one.and(two).expect("a token");
     assert_eq!(world.slept.load(Ordering::SeqCst), 1, "one call for both");
+}
+
+/// A fetch of a token and a renewal that take so many milliseconds, both begun on an empty cache; `renewed` ends the
+/// renewal. Returns whether the plugin is asked for the next token.
+async fn asks_anew_after(fetch: u32, renewal: u32, renewed: &str) -> bool {
+    let fetched = format!("(call $clock.sleep (i64.const {fetch})) {TOKEN}");
+    let renewed = format!("(call $clock.sleep (i64.const {renewal})) {renewed}");
+    let plugin = plugin(&[
+        ("auth.access-token", &fetched),
+        ("auth.renew-rejected", &renewed),
+    ]);
+    let (connection, world) = connect(&plugin, quick());
+    let rejected = Secret::new("");
+    let (fetched, _) = tokio::join!(
+        connection.access_token(),
+        connection.renew_rejected(&rejected)
+    );
+    assert_eq!(fetched.expect("a token").bearer(), &rejected);
+    let before = world.slept.load(Ordering::SeqCst);
+    connection.access_token().await.expect("a token");
+    world.slept.load(Ordering::SeqCst) > before
+}
+
+#[tokio::test]
+async fn a_rejected_token_that_another_call_read_is_not_kept() {
+    let other = format!("(i32.store (i32.const 1036) (i32.const 1)) {TOKEN}");
+    assert!(asks_anew_after(20, 200, &other).await);
+    // The renewal's token is kept, and what was read before it is not.
+    assert!(!asks_anew_after(200, 20, &other).await);
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_keeps_no_rejected_token_either() {
+    assert!(asks_anew_after(20, 200, "unreachable").await);
+    assert!(asks_anew_after(200, 20, "unreachable").await);
+}
+
+struct Panicking;
+
+impl Random for Panicking {
+    fn fill(&self, _: &mut [u8]) {
+        panic!("no randomness");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_while_a_token_is_fetched_is_an_alert() {
+    let body = "(call $random.bytes (i32.const 8) (i32.const 0)) unreachable";
+    let plugin = plugin(&[("auth.access-token", body)]);
+    let (builder, world) = builder(&plugin, quick(), Policy::default());
+    let connection = builder.random(Arc::new(Panicking)).build();
+    let connection = connection.expect("complete");
+    let error = connection.access_token().await.expect_err("panicked");
+    assert_eq!(error.code(), "host-panicked");
+    let journal = world.journal.lock().expect("unpoisoned");
+    let events: Vec<_> = journal.iter().map(|e| (e.severity, &*e.code)).collect();
+    assert_eq!(events, [(Severity::Alert, "host-panicked")]);
 }
 
 #[tokio::test]
