@@ -124,7 +124,7 @@ impl Connection {
     /// Signs out: revokes the tokens at the server, then deletes them from the store. Where the server cannot be reached the
     /// tokens stay, so that it can be tried again.
     ///
-    /// Errors: `Unavailable`.
+    /// Errors: `Unavailable`; `Configuration` where the server does not know the client, or the secret is wrong.
     pub async fn revoke(&self) -> Result<(), Error> {
         self.change(self.call("revoke"), |plugin, store| {
             Box::pin(plugin.procore_auth_auth().call_revoke(store))
@@ -169,7 +169,9 @@ impl Connection {
     /// Does what is due: refreshes, replays parked requests, raises and clears the incident. `next_visit` is how long it takes
     /// until the keeper comes by again; `None` where it comes back at the moment that it is told.
     ///
-    /// A visit that meets trouble is no error: the trouble stands in the status.
+    /// A visit that meets trouble at the server is no error: the trouble stands in the status.
+    ///
+    /// Errors: `Storage` and `Busy`, where there is no status to put the trouble into.
     pub async fn upkeep(&self, next_visit: Option<Duration>) -> Result<Visit, Error> {
         let next_visit = next_visit.map(millis);
         self.run(self.replaying("upkeep"), move |plugin, store| {
