@@ -81,7 +81,6 @@ pub use clock::{Clock, SystemClock};
 pub use connect_to::{ConnectTo, InvalidConnectTo, Target};
 pub use connection::{Connection, ConnectionBuilder, IncompleteConnection};
 pub use diagnosis::Diagnosis;
-pub use egress::{Destination, Egress, InvalidOrigin, Origin, Permit, Refusal};
 pub use error::{Error, ErrorKind};
 pub use file_store::FileStore;
 pub use http::{HttpClient, HttpFailure, RequestLimits};
