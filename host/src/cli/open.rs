@@ -5,13 +5,13 @@ use std::sync::Arc;
 use procore_auth_host::{
     Advice, ConnectTo, Connection, ConnectionName, Environment, Fanout, FileStore, HttpClient,
     HttpsClient, Journal, JsonLinesJournal, LoadError, Plugin, Redirect, Settings, StoreFailure,
-    TracingJournal,
+    TracingJournal, internals,
 };
 
 use super::config::{Config, ConnectionConfig, Network};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::{private_folder, report};
+use super::report;
 
 /// What all connections of a configuration share.
 #[derive(Clone)]
@@ -167,7 +167,8 @@ fn https(network: &Network) -> Result<Arc<dyn HttpClient>, Failure> {
 fn journal(config: &Config) -> Result<Arc<dyn Journal>, Failure> {
     let path = &config.journal;
     if let Some(folder) = path.parent() {
-        private_folder::create(folder).map_err(|error| Failure::file("create", folder, &error))?;
+        internals::create_folder(folder)
+            .map_err(|error| Failure::file("create", folder, &error))?;
     }
     let file = JsonLinesJournal::open(path)
         .map_err(|error| Failure::file("open the journal", path, &error))?;

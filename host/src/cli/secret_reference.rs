@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use procore_auth_host::Secret;
+use procore_auth_host::{Secret, internals};
 
 /// The most bytes of a secret file that are read: a larger one is not a client secret.
 const LARGEST: u64 = 64 * 1024;
@@ -112,10 +112,10 @@ fn read_private(path: &Path) -> Result<String, Unreadable> {
 fn refuse_shared(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Unreadable> {
     use std::os::unix::fs::PermissionsExt as _;
 
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if !internals::lets_others_in(metadata) {
         return Ok(());
     }
+    let mode = metadata.permissions().mode() & 0o777;
     let shown = path.display();
     Err(Unreadable {
         message: format!("others can read the secret file {shown} (mode {mode:o})"),
