@@ -136,6 +136,7 @@ pub struct EndpointSet {
 /// How the answer to a sign-in reaches us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum RedirectKind {
     /// `http://localhost`: a callback server on this machine.
     Localhost,
@@ -162,6 +163,7 @@ pub struct Redirect {
 /// What was called when a server said something.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Endpoint {
     /// The authorize page, in the browser.
     Authorize,

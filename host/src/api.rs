@@ -110,6 +110,7 @@ impl fmt::Debug for ApiResponse {
 
 /// What became of a request.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Outcome {
     /// The server answered.
     Answered(ApiResponse),
@@ -136,6 +137,7 @@ pub struct Attempt {
 
 /// What came back from one attempt.
 #[derive(Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum Reply {
     /// The server answered.
     Answered {
@@ -181,6 +183,7 @@ impl fmt::Debug for Reply {
 /// What to do after an attempt.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
 pub enum Decision {
     /// Give the reply to the caller, with what it means where it is a refusal.
     Deliver(Option<Diagnosis>),

@@ -150,11 +150,8 @@ impl Patience {
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
         let task = tokio::spawn(work);
-        self.wait(async {
-            task.await
-                .unwrap_or_else(|_| Err(self.fault(host_panicked())))
-        })
-        .await
+        self.wait(async { task.await.unwrap_or_else(|_| Err(self.host_panicked())) })
+            .await
     }
 
     /// Waits for a call that runs elsewhere.
@@ -165,6 +162,11 @@ impl Patience {
         tokio::time::timeout(self.span, outcome)
             .await
             .unwrap_or_else(|_| Err(self.fault(out_of_time())))
+    }
+
+    /// Notes that a call's task died, and makes the error that its caller gets.
+    pub(crate) fn host_panicked(&self) -> Error {
+        self.fault(host_panicked())
     }
 
     fn fault(&self, error: Error) -> Error {
@@ -182,7 +184,7 @@ fn out_of_time() -> Error {
     )
 }
 
-pub(crate) fn host_panicked() -> Error {
+fn host_panicked() -> Error {
     Error::internal(
         "host-panicked",
         "the host panicked while the plugin ran".to_owned(),

@@ -18,6 +18,7 @@ use crate::{
     egress::Egress,
     epoch::{ComputeMeter, Pause},
     lent::Lent,
+    limits::host_calls_for_saving,
     stopped::{MemoryLimit, Stopped},
 };
 
@@ -63,6 +64,11 @@ impl CallState {
             .checked_sub(1)
             .ok_or(Stopped::TooManyHostCalls)?;
         Ok(self.meter.pause())
+    }
+
+    /// Whether so few calls of the host are left that all are needed for saving.
+    fn must_save(&self) -> bool {
+        self.host_calls_left < host_calls_for_saving(self.lent.settings.policy.parked_count)
     }
 
     fn time_left(&self) -> Duration {

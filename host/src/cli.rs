@@ -18,7 +18,6 @@ mod login;
 mod logout;
 mod open;
 mod parked;
-mod private_folder;
 mod report;
 mod run;
 mod secret_reference;

@@ -14,6 +14,7 @@ use crate::{
     egress::Egress,
     flight::{Flights, Pilot, Wanted},
     lent::{self, Lent},
+    limits::least_host_calls,
     time::millis,
     token_cache::TokenCache,
 };
@@ -123,7 +124,7 @@ impl Connection {
     /// Signs out: revokes the tokens at the server, then deletes them from the store. Where the server cannot be reached the
     /// tokens stay, so that it can be tried again.
     ///
-    /// Errors: `Unavailable`.
+    /// Errors: `Unavailable`; `Configuration` where the server does not know the client, or the secret is wrong.
     pub async fn revoke(&self) -> Result<(), Error> {
         self.change(self.call("revoke"), |plugin, store| {
             Box::pin(plugin.procore_auth_auth().call_revoke(store))
@@ -168,7 +169,9 @@ impl Connection {
     /// Does what is due: refreshes, replays parked requests, raises and clears the incident. `next_visit` is how long it takes
     /// until the keeper comes by again; `None` where it comes back at the moment that it is told.
     ///
-    /// A visit that meets trouble is no error: the trouble stands in the status.
+    /// A visit that meets trouble at the server is no error: the trouble stands in the status.
+    ///
+    /// Errors: `Storage` and `Busy`, where there is no status to put the trouble into.
     pub async fn upkeep(&self, next_visit: Option<Duration>) -> Result<Visit, Error> {
         let next_visit = next_visit.map(millis);
         self.run(self.replaying("upkeep"), move |plugin, store| {
@@ -333,7 +336,13 @@ impl Connection {
         let seat = self.0.flights.board(&wanted, |pilot| {
             tokio::spawn(Arc::clone(&self.0).fetch_token(call, wanted.clone(), pilot));
         });
-        patience.wait(seat.outcome()).await
+        patience
+            .wait(async {
+                seat.outcome()
+                    .await
+                    .unwrap_or_else(|| Err(patience.host_panicked()))
+            })
+            .await
     }
 }
 
@@ -352,11 +361,24 @@ impl Shared {
             })
             .await;
         let result = flat(ended.result).map(AccessToken::from);
-        if let Ok(token) = &result {
-            let clock = &*self.lent.clock;
-            self.cache.fill(token.clone(), wanted.generation, clock);
-        }
+        self.keep(&result, &wanted);
         self.flights.land(&wanted, &pilot, result);
+    }
+
+    /// Puts a call's token into the cache. What it was to replace leaves it: a call that began before may have put it there.
+    fn keep(&self, result: &Result<AccessToken, Error>, wanted: &Wanted) {
+        match (result, &wanted.instead_of) {
+            (Ok(token), rejected) => {
+                if let Some(rejected) = rejected {
+                    self.cache.clear_where(|kept| kept.bearer() == rejected);
+                }
+                let clock = &*self.lent.clock;
+                self.cache.fill(token.clone(), wanted.generation, clock);
+            }
+            // Calls that still run may have read the rejected token.
+            (Err(_), Some(_)) => self.cache.clear(),
+            (Err(_), None) => {}
+        }
     }
 }
 
@@ -463,7 +485,8 @@ impl ConnectionBuilder {
     }
 }
 
-/// Lengthens deadlines that leave no room for what the policy allows: the wait for the lock, and two requests for a token.
+/// Raises limits that leave no room for what the policy allows: the wait for the lock and two requests for a token within the
+/// deadlines, and a replay of all that may be parked within the host calls.
 fn make_room(limits: &mut Limits, policy: &Policy) {
     let least = policy
         .token_timeout
@@ -471,6 +494,7 @@ fn make_room(limits: &mut Limits, policy: &Policy) {
         .saturating_add(policy.lock_wait);
     limits.deadline = limits.deadline.max(least);
     limits.replay_deadline = limits.replay_deadline.max(least);
+    limits.host_calls = limits.host_calls.max(least_host_calls(policy.parked_count));
 }
 
 fn default_actor() -> String {

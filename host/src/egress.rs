@@ -29,8 +29,6 @@
 //! A refusal happens before a socket is opened, and names its reason without repeating what was refused: that text may hold a
 //! token.
 
-use std::{fmt, str::FromStr};
-
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Uri, header};
 use url::Url;
 
@@ -47,10 +45,9 @@ const ENVIRONMENTS: [Environment; 4] = [
 ];
 
 /// An origin (RFC 6454, section 4) with the scheme `https`: a host name in lower case, and a port.
-///
-/// Parsed once, from a URL without a path such as `https://api.procore.com`. Equality is the policy.
+/// Equality is the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub struct Origin {
+pub(crate) struct Origin {
     host: String,
     port: u16,
 }
@@ -72,54 +69,11 @@ impl Origin {
             _ => None,
         }
     }
-
-    /// Returns the host name, in lower case.
-    pub fn host(&self) -> &str {
-        &self.host
-    }
-
-    /// Returns the port.
-    pub fn port(&self) -> u16 {
-        self.port
-    }
 }
-
-impl FromStr for Origin {
-    type Err = InvalidOrigin;
-
-    fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let text = text.to_ascii_lowercase();
-        let authority = text.strip_prefix("https://").ok_or(InvalidOrigin)?;
-        if !authority.bytes().all(is_plain_in_authority) {
-            return Err(InvalidOrigin);
-        }
-        let url = Url::parse(&text).map_err(|_| InvalidOrigin)?;
-        let origin = Self::of(&url).ok_or(InvalidOrigin)?;
-        // What a parser repaired is not the origin that was written.
-        if origin.host.ends_with('.') || text != origin.to_string() {
-            return Err(InvalidOrigin);
-        }
-        Ok(origin)
-    }
-}
-
-impl fmt::Display for Origin {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.port {
-            443 => write!(f, "https://{}", self.host),
-            port => write!(f, "https://{}:{port}", self.host),
-        }
-    }
-}
-
-/// A text is no origin.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[error("an origin is https:// and a host name, without a path, such as https://api.procore.com")]
-pub struct InvalidOrigin;
 
 /// Where a permitted request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Destination {
+pub(crate) enum Destination {
     /// The environment's login origin.
     Login,
     /// One of the environment's API origins.
@@ -130,18 +84,18 @@ pub enum Destination {
 
 /// A request line that the policy permits. Send this, not the text it was made from: what was checked is what is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Permit {
+pub(crate) struct Permit {
     /// The method.
-    pub method: Method,
+    pub(crate) method: Method,
     /// The absolute URI, in its normal form.
-    pub uri: Uri,
+    pub(crate) uri: Uri,
     /// Whose it is.
-    pub destination: Destination,
+    pub(crate) destination: Destination,
 }
 
 /// The policy of one connection, as the tables of this module tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Egress {
+pub(crate) struct Egress {
     login: Origin,
     api: Vec<Origin>,
     token_info_probes: bool,
@@ -149,7 +103,7 @@ pub struct Egress {
 
 impl Egress {
     /// Makes the policy of an environment.
-    pub fn for_environment(environment: Environment) -> Self {
+    pub(crate) fn for_environment(environment: Environment) -> Self {
         let (login, api): (_, &[_]) = hosts(environment);
         Self {
             login: Origin::named(login),
@@ -161,25 +115,20 @@ impl Egress {
     /// Permits to ask every environment's login origin what a token is. For `advice.diagnose` only: the token in question
     /// is shown to a login host that did not issue it.
     #[must_use]
-    pub fn with_token_info_probes(self) -> Self {
+    pub(crate) fn with_token_info_probes(self) -> Self {
         Self {
             token_info_probes: true,
             ..self
         }
     }
 
-    /// Returns the origin that may be sent the client secret.
-    pub fn login(&self) -> &Origin {
-        &self.login
-    }
-
-    /// Returns the API origins; the first is the environment's usual one.
-    pub fn api(&self) -> &[Origin] {
-        &self.api
-    }
-
     /// Checks a request line. `uses_secret` tells whether the body is to hold the client secret.
-    pub fn permit(&self, method: &str, url: &str, uses_secret: bool) -> Result<Permit, Refusal> {
+    pub(crate) fn permit(
+        &self,
+        method: &str,
+        url: &str,
+        uses_secret: bool,
+    ) -> Result<Permit, Refusal> {
         let method = permitted_method(method)?;
         let url = plain_url(url)?;
         let destination = self.destination(&method, &url)?;
@@ -212,7 +161,7 @@ impl Egress {
     }
 
     /// Checks the headers that the plugin asks for. `authorization` comes back marked as sensitive.
-    pub fn permit_headers<'a>(
+    pub(crate) fn permit_headers<'a>(
         &self,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<HeaderMap, Refusal> {
@@ -353,8 +302,7 @@ fn permitted_value(value: &str) -> Result<HeaderValue, Refusal> {
 
 /// Why a request is not permitted. Repeats nothing of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-#[non_exhaustive]
-pub enum Refusal {
+pub(crate) enum Refusal {
     /// The origin is neither the connection's login origin nor one of its API origins.
     #[error("the URL's origin is neither the connection's login origin nor its API origin")]
     OtherOrigin,
@@ -404,7 +352,7 @@ pub enum Refusal {
 
 impl Refusal {
     /// Returns the code that the contract lists at `http.failure`.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         match self {
             Self::OtherOrigin
             | Self::Scheme
@@ -439,7 +387,7 @@ impl From<Refusal> for crate::HttpFailure {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Destination, ENVIRONMENTS, Egress, Origin, Refusal, hosts};
+    use super::{Destination, ENVIRONMENTS, Egress, Refusal, hosts};
     use crate::Environment;
 
     fn production() -> Egress {
@@ -696,25 +644,6 @@ mod tests {
             production().permit_headers(headers),
             Err(Refusal::TooManyHeaders)
         );
-    }
-
-    #[test]
-    fn an_origin_is_parsed_once() {
-        let origin: Origin = "https://API.procore.com".parse().expect("valid");
-        assert_eq!(origin, *production().api().first().expect("one"));
-        assert_eq!(origin.to_string(), "https://api.procore.com");
-        for bad in [
-            "api.procore.com",
-            "http://api.procore.com",
-            "https://api.procore.com/",
-            "https://api.procore.com.",
-            "https://a@api.procore.com",
-            "https://127.0.0.1",
-            "https://\u{e4}A",
-            "https://%C3%A4A",
-        ] {
-            assert!(bad.parse::<Origin>().is_err(), "{bad}");
-        }
     }
 
     proptest! {

@@ -45,7 +45,7 @@
 
 use std::{
     collections::BTreeSet,
-    fs::{self, Permissions},
+    fs,
     io::{self, Read, Write as _},
     path::{Path, PathBuf},
     sync::Arc,
@@ -89,11 +89,11 @@ impl FileStore {
     /// `locks-unsupported` where the file system has no working locks; `read-only`, `permission-denied`, `full` or `io`
     /// where it cannot be created or read.
     pub fn open(root: &Path, name: &ConnectionName) -> Result<Self, StoreFailure> {
-        private_file::create_folder(root)?;
+        create_folder(root)?;
         let root = root.canonicalize().map_err(|error| failure(&error, root))?;
         let path = root.join(name.as_str());
         // A link would pass for a folder here, and is refused by the check.
-        private_file::create_folder(&path)?;
+        create_folder(&path)?;
         private_file::check_folder(&path)?;
         let folder = Folder { path };
         file_lock::check_support(&folder.guard_path())?;
@@ -304,12 +304,11 @@ impl Folder {
     fn write_aside(&self, key: &Key, bytes: &[u8]) -> Result<NamedTempFile, StoreFailure> {
         let at = |error: io::Error| failure(&error, &self.current_path(key));
         let prefix = unfinished_prefix(key);
-        let mut builder = tempfile::Builder::new();
-        builder.prefix(&prefix);
-        if let Some(permissions) = private() {
-            builder.permissions(permissions);
-        }
-        let mut file = builder.tempfile_in(&self.path).map_err(at)?;
+        // Born with mode 600.
+        let mut file = tempfile::Builder::new()
+            .prefix(&prefix)
+            .tempfile_in(&self.path)
+            .map_err(at)?;
         file.write_all(bytes).map_err(at)?;
         file.as_file().sync_all().map_err(at)?;
         Ok(file)
@@ -406,15 +405,8 @@ fn remove(path: &Path) -> Result<(), StoreFailure> {
     }
 }
 
-#[cfg(unix)]
-fn private() -> Option<Permissions> {
-    use std::os::unix::fs::PermissionsExt;
-    Some(Permissions::from_mode(0o600))
-}
-
-#[cfg(not(unix))]
-fn private() -> Option<Permissions> {
-    None
+fn create_folder(path: &Path) -> Result<(), StoreFailure> {
+    private_file::create_folder(path).map_err(|error| failure(&error, path))
 }
 
 #[cfg(test)]

@@ -73,6 +73,16 @@ mod time;
 mod token;
 mod token_cache;
 
+#[doc(hidden)]
+pub mod internals {
+    //! What the `procore-auth` binary shares with this library. No part of its API: it may change with any version.
+
+    pub use crate::{
+        private_file::{create_folder, create_new, lets_others_in},
+        time::rfc3339,
+    };
+}
+
 pub use advice::{
     Advice, Endpoint, EndpointSet, EndpointUrls, Observation, Redirect, RedirectKind,
 };
@@ -81,7 +91,6 @@ pub use clock::{Clock, SystemClock};
 pub use connect_to::{ConnectTo, InvalidConnectTo, Target};
 pub use connection::{Connection, ConnectionBuilder, IncompleteConnection};
 pub use diagnosis::Diagnosis;
-pub use egress::{Destination, Egress, InvalidOrigin, Origin, Permit, Refusal};
 pub use error::{Error, ErrorKind};
 pub use file_store::FileStore;
 pub use http::{HttpClient, HttpFailure, RequestLimits};

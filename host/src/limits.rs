@@ -30,10 +30,23 @@ pub struct Limits {
     /// The most bytes of one reply's body. Exceeding it is the HTTP failure `reply-too-large`, which the plugin deals with.
     /// Default: 8 MiB.
     pub reply_size: usize,
-    /// How often one call may call the host. Default: 10 000, enough for every parked request to be looked at several times.
+    /// How often one call may call the host. Less than 1000, and 40 more for every request that
+    /// [`crate::Policy::parked_count`] lets be parked, has no effect. Default: 10 000; with the default policy, 41 000.
     ///
-    /// Exceeding it is the error `too-many-host-calls`.
+    /// Exceeding it is the error `too-many-host-calls`. Shortly before, with 200 calls left and 4 for every request that may
+    /// be parked, HTTP requests begin to fail with that code, unsent: what is left is for saving what came of those before.
     pub host_calls: u32,
+}
+
+/// What of [`Limits::host_calls`] a policy needs at least. Replaying one request takes about 13 calls.
+pub(crate) fn least_host_calls(parked_count: u32) -> u32 {
+    parked_count.saturating_mul(40).saturating_add(1000)
+}
+
+/// How many calls of the host are kept for the time after the last HTTP request: to save what it brought, and to list what
+/// is parked, which takes one call for each.
+pub(crate) fn host_calls_for_saving(parked_count: u32) -> u32 {
+    parked_count.saturating_mul(4).saturating_add(200)
 }
 
 impl Default for Limits {

@@ -14,8 +14,8 @@ use std::{
 
 use crate::StoreFailure;
 
-/// Creates a folder and its missing parents.
-pub(crate) fn create_folder(path: &Path) -> Result<(), StoreFailure> {
+/// Creates a folder and its missing parents. One that exists is left as it is.
+pub fn create_folder(path: &Path) -> io::Result<()> {
     if path.is_dir() {
         return Ok(());
     }
@@ -26,7 +26,6 @@ pub(crate) fn create_folder(path: &Path) -> Result<(), StoreFailure> {
     builder
         .create(path)
         .and_then(|()| path.parent().map_or(Ok(()), sync_folder))
-        .map_err(|error| failure(&error, path))
 }
 
 /// Checks that a folder is for this account only.
@@ -69,6 +68,24 @@ pub(crate) fn open_for_appending(path: &Path) -> io::Result<File> {
     } else {
         Err(io::Error::new(ErrorKind::InvalidInput, "not a file"))
     }
+}
+
+/// Creates a file for writing. Fails where there is one.
+pub fn create_new(path: &Path) -> io::Result<File> {
+    open_itself(OpenOptions::new().write(true).create_new(true), path)
+}
+
+/// Tells whether the mode lets group or others in.
+#[cfg(unix)]
+pub fn lets_others_in(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.permissions().mode() & 0o077 != 0
+}
+
+/// Says no: there are no modes here.
+#[cfg(not(unix))]
+pub fn lets_others_in(_: &fs::Metadata) -> bool {
+    false
 }
 
 /// Makes the names in a folder durable.
@@ -193,8 +210,8 @@ fn check_access(metadata: &fs::Metadata, path: &Path) -> Result<(), StoreFailure
         let what = format!("belongs to the account with id {owner}, not to this one ({us})");
         return Err(insecure(path, &what));
     }
-    let mode = metadata.mode() & 0o777;
-    if mode & 0o077 != 0 {
+    if lets_others_in(metadata) {
+        let mode = metadata.mode() & 0o777;
         let wanted = if metadata.is_dir() { "700" } else { "600" };
         let what = format!("lets others in (mode {mode:03o}); run: chmod {wanted} {path:?}");
         return Err(insecure(path, &what));

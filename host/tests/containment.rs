@@ -13,9 +13,9 @@ use std::{
 
 use async_trait::async_trait;
 use procore_auth_host::{
-    Clock, Connection, Entry, Environment, Event, Grant, HttpClient, HttpFailure, Journal, Key,
-    Limits, LoadError, LockGuard, Plugin, Policy, RequestLimits, Secret, Settings, Severity, Store,
-    StoreFailure, SystemClock, Write,
+    Clock, Connection, ConnectionBuilder, Entry, Environment, Event, Grant, HttpClient,
+    HttpFailure, Journal, Key, Limits, LoadError, LockGuard, Plugin, Policy, Random, RequestLimits,
+    Secret, Settings, Severity, Store, StoreFailure, SystemClock, Write,
 };
 use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
 use wit_parser::{
@@ -199,6 +199,21 @@ fn plugin(bodies: &[(&str, &str)]) -> Plugin {
 }
 
 fn connect(plugin: &Plugin, limits: Limits) -> (Connection, Arc<World>) {
+    let policy = Policy {
+        token_timeout: Duration::ZERO,
+        lock_wait: Duration::ZERO,
+        parked_count: 0,
+        ..Policy::default()
+    };
+    connect_with(plugin, limits, policy)
+}
+
+fn connect_with(plugin: &Plugin, limits: Limits, policy: Policy) -> (Connection, Arc<World>) {
+    let (builder, world) = builder(plugin, limits, policy);
+    (builder.build().expect("complete"), world)
+}
+
+fn builder(plugin: &Plugin, limits: Limits, policy: Policy) -> (ConnectionBuilder, Arc<World>) {
     let world = Arc::new(World::default());
     let settings = Settings {
         name: "acme".parse().expect("a name"),
@@ -207,21 +222,15 @@ fn connect(plugin: &Plugin, limits: Limits) -> (Connection, Arc<World>) {
         client_secret: Secret::new("hunter2"),
         grant: Grant::ClientCredentials,
         company_id: None,
-        policy: Policy {
-            token_timeout: Duration::ZERO,
-            lock_wait: Duration::ZERO,
-            ..Policy::default()
-        },
+        policy,
     };
-    let connection = Connection::builder(plugin, settings)
+    let builder = Connection::builder(plugin, settings)
         .http(world.clone())
         .store(world.clone())
         .clock(world.clone())
         .journal(world.clone())
-        .limits(limits)
-        .build()
-        .expect("complete");
-    (connection, world)
+        .limits(limits);
+    (builder, world)
 }
 
 fn quick() -> Limits {
@@ -286,6 +295,56 @@ async fn s63_a_flood_of_host_calls_is_stopped() {
         "too-many-host-calls",
     )
     .await;
+}
+
+/// Sends an empty request, expects it to fail with a code of this length, unsent, and goes on.
+fn sends_in_vain(code: &str) -> String {
+    let zeros = "(i32.const 0) ".repeat(9);
+    let length = code.len();
+    format!(
+        "(call $http.send {zeros} (i64.const 1000) (i32.const 2048))
+        (if (i32.ne (i32.load (i32.const 2056)) (i32.const {length})) (then unreachable))
+        (if (i32.load8_u (i32.const 2068)) (then unreachable))"
+    )
+}
+
+/// Calls the host so many times.
+fn host_calls(count: u32) -> String {
+    format!(
+        "(i32.store (i32.const 4096) (i32.const {count}))
+        (loop
+            (drop (call $clock.now))
+            (i32.store (i32.const 4096) (i32.sub (i32.load (i32.const 4096)) (i32.const 1)))
+            (br_if 0 (i32.load (i32.const 4096))))"
+    )
+}
+
+#[tokio::test]
+async fn what_is_sent_leaves_enough_host_calls_to_save_what_came_of_it() {
+    let body = [
+        host_calls(700),
+        sends_in_vain("invalid-request"),
+        host_calls(200),
+        sends_in_vain("too-many-host-calls"),
+        host_calls(90),
+        OK.to_owned(),
+    ]
+    .concat();
+    let plugin = plugin(&[("auth.status", &body)]);
+    let (connection, _) = connect(&plugin, quick());
+    connection.status().await.expect("enough calls are left");
+}
+
+#[tokio::test]
+async fn every_parked_request_has_its_host_calls() {
+    let body = host_calls(30_000) + OK;
+    let plugin = plugin(&[("auth.status", &body)]);
+    let policy = Policy {
+        parked_count: 1000,
+        ..Policy::default()
+    };
+    let (connection, _) = connect_with(&plugin, quick(), policy);
+    connection.status().await.expect("enough calls");
 }
 
 #[tokio::test]
@@ -383,6 +442,63 @@ async fn a_rejected_token_is_not_handed_out_again() {
     );
     one.and(two).expect("a token");
     assert_eq!(world.slept.load(Ordering::SeqCst), 1, "one call for both");
+}
+
+/// A fetch of a token and a renewal that take so many milliseconds, both begun on an empty cache; `renewed` ends the
+/// renewal. Returns whether the plugin is asked for the next token.
+async fn asks_anew_after(fetch: u32, renewal: u32, renewed: &str) -> bool {
+    let fetched = format!("(call $clock.sleep (i64.const {fetch})) {TOKEN}");
+    let renewed = format!("(call $clock.sleep (i64.const {renewal})) {renewed}");
+    let plugin = plugin(&[
+        ("auth.access-token", &fetched),
+        ("auth.renew-rejected", &renewed),
+    ]);
+    let (connection, world) = connect(&plugin, quick());
+    let rejected = Secret::new("");
+    let (fetched, _) = tokio::join!(
+        connection.access_token(),
+        connection.renew_rejected(&rejected)
+    );
+    assert_eq!(fetched.expect("a token").bearer(), &rejected);
+    let before = world.slept.load(Ordering::SeqCst);
+    connection.access_token().await.expect("a token");
+    world.slept.load(Ordering::SeqCst) > before
+}
+
+#[tokio::test]
+async fn a_rejected_token_that_another_call_read_is_not_kept() {
+    let other = format!("(i32.store (i32.const 1036) (i32.const 1)) {TOKEN}");
+    assert!(asks_anew_after(20, 200, &other).await);
+    // The renewal's token is kept, and what was read before it is not.
+    assert!(!asks_anew_after(200, 20, &other).await);
+}
+
+#[tokio::test]
+async fn a_renewal_that_fails_keeps_no_rejected_token_either() {
+    assert!(asks_anew_after(20, 200, "unreachable").await);
+    assert!(asks_anew_after(200, 20, "unreachable").await);
+}
+
+struct Panicking;
+
+impl Random for Panicking {
+    fn fill(&self, _: &mut [u8]) {
+        panic!("no randomness");
+    }
+}
+
+#[tokio::test]
+async fn a_panic_of_the_host_while_a_token_is_fetched_is_an_alert() {
+    let body = "(call $random.bytes (i32.const 8) (i32.const 0)) unreachable";
+    let plugin = plugin(&[("auth.access-token", body)]);
+    let (builder, world) = builder(&plugin, quick(), Policy::default());
+    let connection = builder.random(Arc::new(Panicking)).build();
+    let connection = connection.expect("complete");
+    let error = connection.access_token().await.expect_err("panicked");
+    assert_eq!(error.code(), "host-panicked");
+    let journal = world.journal.lock().expect("unpoisoned");
+    let events: Vec<_> = journal.iter().map(|e| (e.severity, &*e.code)).collect();
+    assert_eq!(events, [(Severity::Alert, "host-panicked")]);
 }
 
 #[tokio::test]

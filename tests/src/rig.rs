@@ -192,7 +192,7 @@ fn client(procore: &FakeProcore) -> HttpsClient {
 pub fn answered(outcome: Result<Outcome, Error>) -> ApiResponse {
     match outcome.expect("an outcome") {
         Outcome::Answered(response) => response,
-        Outcome::Parked(parked) => panic!("parked: {parked:?}"),
+        other => panic!("not answered: {other:?}"),
     }
 }
 
@@ -200,7 +200,7 @@ pub fn answered(outcome: Result<Outcome, Error>) -> ApiResponse {
 pub fn parked(outcome: Result<Outcome, Error>) -> ParkedRequest {
     match outcome.expect("an outcome") {
         Outcome::Parked(parked) => parked,
-        Outcome::Answered(response) => panic!("answered: {response:?}"),
+        other => panic!("not parked: {other:?}"),
     }
 }
 

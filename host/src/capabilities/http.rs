@@ -25,7 +25,11 @@ impl Host for CallState {
     async fn send(&mut self, request: Request) -> wasmtime::Result<Result<Response, Failure>> {
         let _pause = self.enter()?;
         let timeout = from_millis(request.timeout).min(self.time_left());
+        let must_save = self.must_save();
         let sent = async {
+            if must_save {
+                return Err(too_many_host_calls());
+            }
             let request = self.prepared(request)?;
             exchange(&self.lent, request, timeout).await
         };
@@ -137,6 +141,14 @@ fn to_contract(reply: ::http::Response<Vec<u8>>) -> Response {
         headers: headers.collect(),
         body,
     }
+}
+
+fn too_many_host_calls() -> HttpFailure {
+    failure(
+        "too-many-host-calls",
+        "the call is near the end of its host calls, and what is left is for saving",
+        false,
+    )
 }
 
 fn invalid(message: &str) -> HttpFailure {

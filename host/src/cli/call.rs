@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::Exit;
-use super::failure::Failure;
+use super::failure::{Explained, Failure};
 use super::typed::Input;
 use super::{report, time};
 
@@ -76,7 +76,19 @@ pub(super) async fn run(context: &Context<'_>, arguments: Arguments) -> Result<E
     match open.connection.send(request).await? {
         Outcome::Answered(response) => answered(context, &response, include),
         Outcome::Parked(request) => parked(context, &request),
+        _ => Err(unknown_outcome()),
     }
+}
+
+/// For an outcome that a later version of the library has.
+fn unknown_outcome() -> Failure {
+    Explained::new(
+        Exit::UnknownOutcome,
+        "unknown-outcome",
+        "The request came to an end that this tool does not know.",
+        "Look in Procore whether it took effect before you send it again.",
+    )
+    .into()
 }
 
 impl Arguments {

@@ -3,12 +3,11 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use procore_auth_host::{Grant, Secret, Settings};
+use procore_auth_host::{Grant, Secret, Settings, internals};
 
 use super::config::Config;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::private_folder;
 use super::status;
 
 /// A connection that the configuration does not have yet.
@@ -41,7 +40,7 @@ impl NewConnection {
         let text = joined(config.text(), &self.toml);
         Config::parse(path, text.clone())?;
         if let Some(folder) = path.parent() {
-            private_folder::create(folder)
+            internals::create_folder(folder)
                 .map_err(|error| Failure::file("create", folder, &error))?;
         }
         self.write_secret()?;
@@ -51,7 +50,7 @@ impl NewConnection {
     /// An existing file is left alone: it may hold another secret.
     fn write_secret(&self) -> Result<(), Failure> {
         let path = &self.secret_file;
-        let mut file = match private().create_new(true).open(path) {
+        let mut file = match internals::create_new(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
                 return Err(secret_file_exists(path));
@@ -124,33 +123,10 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     Ok(())
 }
 
-#[cfg(unix)]
-fn private() -> std::fs::OpenOptions {
-    use std::os::unix::fs::OpenOptionsExt as _;
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true).mode(0o600);
-    options
-}
-
-#[cfg(not(unix))]
-fn private() -> std::fs::OpenOptions {
-    let mut options = std::fs::OpenOptions::new();
-    options.write(true);
-    options
-}
-
 /// Whether others than the owner can read the file.
-#[cfg(unix)]
 pub(super) fn is_shared(path: &Path) -> bool {
-    use std::os::unix::fs::PermissionsExt as _;
     path.metadata()
-        .is_ok_and(|metadata| metadata.permissions().mode() & 0o077 != 0)
-}
-
-/// Whether others than the owner can read the file.
-#[cfg(not(unix))]
-pub(super) fn is_shared(_: &Path) -> bool {
-    false
+        .is_ok_and(|metadata| internals::lets_others_in(&metadata))
 }
 
 #[cfg(test)]

@@ -5,13 +5,13 @@ use std::sync::Arc;
 use procore_auth_host::{
     Advice, ConnectTo, Connection, ConnectionName, Environment, Fanout, FileStore, HttpClient,
     HttpsClient, Journal, JsonLinesJournal, LoadError, Plugin, Redirect, Settings, StoreFailure,
-    TracingJournal,
+    TracingJournal, internals,
 };
 
 use super::config::{Config, ConnectionConfig, Network};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::{private_folder, report};
+use super::report;
 
 /// What all connections of a configuration share.
 #[derive(Clone)]
@@ -167,7 +167,8 @@ fn https(network: &Network) -> Result<Arc<dyn HttpClient>, Failure> {
 fn journal(config: &Config) -> Result<Arc<dyn Journal>, Failure> {
     let path = &config.journal;
     if let Some(folder) = path.parent() {
-        private_folder::create(folder).map_err(|error| Failure::file("create", folder, &error))?;
+        internals::create_folder(folder)
+            .map_err(|error| Failure::file("create", folder, &error))?;
     }
     let file = JsonLinesJournal::open(path)
         .map_err(|error| Failure::file("open the journal", path, &error))?;
@@ -186,9 +187,26 @@ fn unusable_store(config: &Config, error: &StoreFailure) -> Failure {
             config.state.display(),
             error.message
         ),
-        "Make `state` a folder on a local disk that belongs to this user alone (mode 700).",
+        store_remedy(error.code),
     )
     .into()
+}
+
+fn store_remedy(code: &str) -> &'static str {
+    match code {
+        "insecure-permissions" => {
+            "Make `state` a folder that belongs to this user alone (folders mode 700, files mode 600), not a link."
+        }
+        "locks-unsupported" => "Make `state` a folder on a local disk.",
+        "permission-denied" => {
+            "Run as the user that owns the store, or make `state` a folder of this user."
+        }
+        "read-only" => "Mount the file system writable, or make `state` a folder on another one.",
+        "full" => "Make room on the disk, or raise this user's quota.",
+        _ => {
+            "Check that `state` names a folder, and look for errors of the disk in the system's log."
+        }
+    }
 }
 
 fn internal(code: &str, error: &dyn std::error::Error) -> Failure {
@@ -199,4 +217,23 @@ fn internal(code: &str, error: &dyn std::error::Error) -> Failure {
         "Report this as a defect.",
     )
     .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::store_remedy;
+
+    #[test]
+    fn the_remedy_fits_the_failure() {
+        for (code, word) in [
+            ("insecure-permissions", "mode 700"),
+            ("locks-unsupported", "local disk"),
+            ("permission-denied", "user"),
+            ("read-only", "writable"),
+            ("full", "room"),
+            ("io", "log"),
+        ] {
+            assert!(store_remedy(code).contains(word), "{code}");
+        }
+    }
 }

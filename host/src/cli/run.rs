@@ -4,6 +4,8 @@
 //! looked at anew at least once a minute, because a machine may sleep and clocks are set; a glance at the status between visits
 //! notices what others did (a sign-in, a refresh by another program). A connection in trouble never stops the others.
 
+mod trouble;
+
 use std::time::Duration;
 
 use procore_auth_host::{ConnectionName, Event, Health, Severity, Status, Visit};
@@ -16,6 +18,7 @@ use super::failure::{Explained, Failure};
 use super::open::{Open, Opener};
 use super::shutdown::Shutdown;
 use super::{status, time};
+use trouble::Trouble;
 
 /// The longest sleep between two looks at the wall clock.
 const LOOK: Duration = Duration::from_secs(60);
@@ -62,7 +65,7 @@ async fn keep(
     let open = match open {
         Ok(open) => Some(open),
         Err(failure) => {
-            journal(&opener, &name, &failure.explained());
+            alert(&opener, &name, &failure.explained());
             open_at_last(&opener, &name, &shutdown).await
         }
     };
@@ -91,10 +94,14 @@ async fn open_at_last(opener: &Opener, name: &ConnectionName, shutdown: &Shutdow
 /// Visits one connection again and again.
 async fn keep_alive(opener: Opener, mut open: Open, shutdown: Shutdown) {
     let mut pause = PAUSES.0;
+    let mut trouble = Trouble::default();
     while !shutdown.is_requested() {
         match open.connection.upkeep(None).await {
             Ok(visit) => {
                 pause = PAUSES.0;
+                if let Some(code) = trouble.end() {
+                    tell_of_recovery(&opener, &open.name, code);
+                }
                 log(&open.name, &visit);
                 wait(&open, &visit, &shutdown).await;
                 if visit.status.health == Health::Misconfigured {
@@ -103,7 +110,11 @@ async fn keep_alive(opener: Opener, mut open: Open, shutdown: Shutdown) {
             }
             Err(error) => {
                 let explained = Failure::from(error).explained();
-                journal(&opener, &open.name, &explained);
+                if trouble.is_news(&explained.code) {
+                    alert(&opener, &open.name, &explained);
+                } else {
+                    tracing::debug!(connection = %open.name, code = explained.code, "still failing");
+                }
                 let until = deadline(pause, explained.retry_at);
                 sleep_until(until, &shutdown).await;
                 pause = (pause * 2).min(PAUSES.1);
@@ -117,7 +128,7 @@ async fn reopen(opener: &Opener, old: Open) -> Open {
     match open_anew(opener, &old.name).await {
         Ok(open) => open,
         Err(failure) => {
-            journal(opener, &old.name, &failure.explained());
+            alert(opener, &old.name, &failure.explained());
             old
         }
     }
@@ -178,7 +189,7 @@ fn log(name: &ConnectionName, visit: &Visit) {
     );
 }
 
-fn journal(opener: &Opener, name: &ConnectionName, explained: &Explained) {
+fn alert(opener: &Opener, name: &ConnectionName, explained: &Explained) {
     let event = Event {
         at: time::now(),
         severity: Severity::Alert,
@@ -188,6 +199,18 @@ fn journal(opener: &Opener, name: &ConnectionName, explained: &Explained) {
             ("cause".to_owned(), explained.cause.clone()),
             ("remedy".to_owned(), explained.remedy.clone()),
         ],
+    };
+    opener.journal().record(name.as_str(), &event);
+}
+
+/// Takes back the alert with the code `was`.
+fn tell_of_recovery(opener: &Opener, name: &ConnectionName, was: String) {
+    let event = Event {
+        at: time::now(),
+        severity: Severity::Info,
+        code: "visits-recovered".to_owned(),
+        message: "Visits work again.".to_owned(),
+        fields: vec![("was".to_owned(), was)],
     };
     opener.journal().record(name.as_str(), &event);
 }

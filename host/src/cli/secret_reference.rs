@@ -3,7 +3,7 @@
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use procore_auth_host::Secret;
+use procore_auth_host::{Secret, internals};
 
 /// The most bytes of a secret file that are read: a larger one is not a client secret.
 const LARGEST: u64 = 64 * 1024;
@@ -13,7 +13,7 @@ const LARGEST: u64 = 64 * 1024;
 pub(crate) enum SecretReference {
     /// In an environment variable of this process.
     Env(VariableName),
-    /// In a file that only its owner can read.
+    /// In a file that only its owner can read: this account, or root.
     File(PathBuf),
 }
 
@@ -79,7 +79,7 @@ impl VariableName {
     }
 }
 
-/// Reads a file that nobody but its owner may read.
+/// Reads a file that nobody but this account or root may read.
 fn read_private(path: &Path) -> Result<String, Unreadable> {
     let shown = path.display();
     let unreadable = |error: &std::io::Error| Unreadable {
@@ -97,6 +97,7 @@ fn read_private(path: &Path) -> Result<String, Unreadable> {
             cure: "refer to a file that holds the secret alone".to_owned(),
         });
     }
+    refuse_foreign(path, &metadata)?;
     refuse_shared(path, &metadata)?;
     let mut text = String::new();
     file.take(LARGEST)
@@ -108,14 +109,38 @@ fn read_private(path: &Path) -> Result<String, Unreadable> {
     })
 }
 
+/// Refuses a file that another account than ours or root's owns: it can change the file at any time.
+#[cfg(unix)]
+fn refuse_foreign(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Unreadable> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    const ROOT: u32 = 0;
+    let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
+    if owner == us || owner == ROOT {
+        return Ok(());
+    }
+    let shown = path.display();
+    Err(Unreadable {
+        message: format!(
+            "the secret file {shown} belongs to the account with id {owner}, not to this one ({us}) or root"
+        ),
+        cure: format!("run: chown {us} {shown}"),
+    })
+}
+
+#[cfg(not(unix))]
+fn refuse_foreign(_: &Path, _: &std::fs::Metadata) -> Result<(), Unreadable> {
+    Ok(())
+}
+
 #[cfg(unix)]
 fn refuse_shared(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Unreadable> {
     use std::os::unix::fs::PermissionsExt as _;
 
-    let mode = metadata.permissions().mode() & 0o777;
-    if mode & 0o077 == 0 {
+    if !internals::lets_others_in(metadata) {
         return Ok(());
     }
+    let mode = metadata.permissions().mode() & 0o777;
     let shown = path.display();
     Err(Unreadable {
         message: format!("others can read the secret file {shown} (mode {mode:o})"),
@@ -191,6 +216,21 @@ mod tests {
                 .read()
                 .is_err()
         );
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_file_of_another_account_is_refused_with_the_cure() {
+        let folder = tempfile::tempdir().expect("folder");
+        let reference = write(folder.path(), "hunter2", 0o600);
+        let path = folder.path().join("secret");
+        if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
+            // Only root can give a file away.
+            return;
+        }
+        let refused = reference.read().expect_err("another's");
+        assert!(refused.message.contains("65534"), "{refused:?}");
+        assert!(refused.cure.starts_with("run: chown "), "{refused:?}");
     }
 
     #[test]
