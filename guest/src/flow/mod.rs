@@ -1,5 +1,6 @@
 //! What the exported functions do: the pure modules, driven through the host's capabilities.
 
+mod attempt;
 mod call;
 mod diagnose;
 mod replay;
@@ -10,7 +11,8 @@ mod token;
 mod upkeep;
 mod verify;
 
-pub use call::{Answered, CallRequest, Outcome, send};
+pub use attempt::{Answered, CallRequest};
+pub use call::{Outcome, send};
 pub use diagnose::diagnose;
 pub use replay::{Parked, ReplayReport, Replayed, discard, list as parked, replay};
 pub use sign_in::{adopt, begin as begin_login, finish as finish_login};

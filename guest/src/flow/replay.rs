@@ -1,7 +1,7 @@
 //! Parked requests in the store: kept, listed, replayed in order, discarded.
 
 use super::{
-    call::{CallRequest, attempt_until_done},
+    attempt::{CallRequest, attempt_until_done},
     stored::{read, storage},
 };
 use crate::{
@@ -10,7 +10,6 @@ use crate::{
     event::{Event, Severity},
     json,
     parking::{MOST_REPLAYS, PREFIX, ParkedRequest, State, Ticket, admit},
-    retry::is_idempotent,
     settings::Settings,
 };
 
@@ -277,17 +276,7 @@ fn finish_replay(
             (State::DeadLetter, None)
         }
         Err(unanswered) if unanswered.error.kind == ErrorKind::UnknownOutcome => {
-            let safe = parked
-                .idempotent
-                .unwrap_or_else(|| is_idempotent(&parked.method));
-            (
-                if safe {
-                    State::Queued
-                } else {
-                    State::UnknownOutcome
-                },
-                Some(unanswered.error.diagnosis),
-            )
+            (State::UnknownOutcome, Some(unanswered.error.diagnosis))
         }
         Err(unanswered)
             if matches!(
