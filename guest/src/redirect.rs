@@ -138,8 +138,8 @@ fn check_plain_host(authority: &Authority<'_>) -> Result<(), String> {
 
 /// Returns the port, if there is one.
 fn port(authority: &Authority<'_>) -> Result<Option<u16>, String> {
-    let port = authority.port_to_u16();
-    port.map_err(|_| "its port is no number up to 65535".to_owned())
+    let port = authority.port_to_u16().ok().filter(|port| *port != Some(0));
+    port.ok_or_else(|| "its port is no number from 1 to 65535".to_owned())
 }
 
 fn extra_part(uri: &Uri<&str>) -> Option<&'static str> {
@@ -170,7 +170,7 @@ fn registrable(uri: &Uri<&str>) -> String {
             "https" => authority.host(),
             _ => return None,
         };
-        let port = authority.port_to_u16().ok().flatten();
+        let port = port(&authority).ok().flatten();
         let port = port.map_or_else(String::new, |port| format!(":{port}"));
         let near = format!("{scheme}://{host}{port}{}", normal.path()).replace('*', "");
         // Taking out a wildcard can leave a path that is not in its normal form, or no host.
@@ -348,6 +348,11 @@ mod tests {
             ("http://localhost:9876/*", "http://localhost:9876/"),
             ("myapp://callback", OUT_OF_BAND),
             ("urn:ietf:wg:oauth:2.0:oob:auto", OUT_OF_BAND),
+            ("http://localhost:0/callback", "http://localhost/callback"),
+            (
+                "http://localhost:70000/callback",
+                "http://localhost/callback",
+            ),
             ("localhost:9876/callback", OUT_OF_BAND),
             ("", OUT_OF_BAND),
         ] {

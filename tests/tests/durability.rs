@@ -302,11 +302,23 @@ async fn s20_a_damaged_file_is_kept_aside_and_the_previous_generation_used() {
         let rig = Rig::start().await;
         let disk = damaged(&rig, damage).await;
         let restarted = rig.on_store(disk.open());
+        for _ in 0..2 {
+            let status = restarted.status().await.expect("a status");
+            assert_ne!(
+                status.health,
+                Health::Healthy,
+                "no evidence for an older version"
+            );
+        }
         restarted.access_token().await.expect("a token");
         rig.advance_to_expiry();
         restarted.access_token().await.expect("a new token");
-        let codes = rig.journal.codes();
-        assert!(codes.contains(&"store-recovered".to_owned()), "{codes:?}");
+        let alerts = rig.journal.alerts().into_iter().map(|alert| alert.code);
+        assert_eq!(
+            alerts.collect::<Vec<_>>(),
+            ["store-recovered"],
+            "told once, at the first look"
+        );
         let aside = fs::read(disk.file("session.damaged-1")).expect("kept aside");
         assert!(damage == b"torn" || aside == damage);
         assert_eq!(rig.procore.token_posts(), 1);

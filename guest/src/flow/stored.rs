@@ -14,9 +14,14 @@ use crate::{
 
 const SESSION: &str = "session";
 
-/// Reads the session without the lock.
+/// Reads the session without the lock, unless it was recovered from an older version: that is told and mended under the lock.
 pub(super) fn read_session(host: &dyn Capabilities) -> Result<Option<Session>> {
-    let entry = host.get(SESSION).map_err(|failure| storage(&failure))?;
+    let read = || host.get(SESSION).map_err(|failure| storage(&failure));
+    let mut entry = read()?;
+    if entry.as_ref().is_some_and(|entry| entry.recovered) {
+        drop(LockedSession::acquire(host, &host.settings())?);
+        entry = read()?;
+    }
     entry.map(|entry| parse_session(&entry)).transpose()
 }
 
@@ -58,18 +63,24 @@ impl<'h> LockedSession<'h> {
             revision: None,
         };
         if let Some(entry) = host.get(SESSION).map_err(|failure| storage(&failure))? {
-            if entry.recovered {
-                host.record(&Event::new(
-                    Severity::Alert,
-                    "store-recovered",
-                    "The newest version of the stored tokens could not be read; the one before is used. If its refresh token was spent since, a new \
-                     sign-in will be needed.",
-                ));
-            }
             locked.session = parse_session(&entry)?;
             locked.revision = Some(entry.revision);
+            if entry.recovered {
+                locked.tell_recovered();
+            }
         }
         Ok(Some(locked))
+    }
+
+    /// Says that an older version is in use, which may hold a spent token, and makes it the newest one, so that it is said once.
+    fn tell_recovered(&mut self) {
+        let message = "The newest version of the stored tokens could not be read; the one before is used. If its refresh token was spent since, a new \
+                       sign-in will be needed.";
+        self.host
+            .record(&Event::new(Severity::Alert, "store-recovered", message));
+        self.session.last_evidence = None;
+        // Where that fails, the next to read it says it again.
+        let _ = self.save();
     }
 
     /// As [`acquire`](Self::acquire), where going on without the lock is an error.
