@@ -122,8 +122,7 @@ fn rejected_again(session: &Session, now: u64, need: Need<'_>) -> Option<Error> 
             Diagnosis::new(
                 "token-rejected",
                 "The API rejects a token that was renewed just now.",
-                "The login host accepts the credentials and the API does not: the app is not installed for the company, or the API host is \
-                 not the one of the token's environment.",
+                "The login host accepts the credentials and the API does not: most likely the app is not installed for the company.",
                 &format!(
                     "Check that the app is installed in the company and that calls go to {}; `procore-auth status` shows the connection.",
                     environment.api_base()

@@ -253,7 +253,7 @@ fn explain_invalid_grant(endpoint: Endpoint, login_host: &str) -> Diagnosis {
         Endpoint::Exchange => Diagnosis::new(
             "invalid_grant",
             "The authorization code was not accepted.",
-            "The code was used before, is older than 10 minutes, belongs to another app or environment, or was issued for another redirect URI.",
+            "The code was used before, is older than 10 minutes, or is of another app, environment or redirect URI.",
             "Run `procore-auth login` again and finish within 10 minutes.",
         ),
         _ => Diagnosis::new(
@@ -349,7 +349,7 @@ fn explain_api(seen: &Observation<'_>) -> Diagnosis {
             "forbidden",
             "The account may not do this.",
             "The user or service account lacks the permission, or the project is not permitted for the app. The token is fine.",
-            "Ask the company's Procore admin for the permission; for a service account, check its permitted projects (again after each reinstall).",
+            "Ask the company's Procore admin; for a service account, check its permitted projects (again after each reinstall).",
         ),
         404 => Diagnosis::new(
             "not-found",
@@ -385,7 +385,7 @@ fn rejected_token(seen: &Observation<'_>) -> Diagnosis {
     let cause = if description.contains("expired") {
         "The access token has expired at the server: this machine's clock may be wrong, or the token was kept for too long."
     } else if description.contains("revoked") {
-        "The access token was revoked: by a sign-out, by the user (My Connected Apps), by a reset of the client secret, or by a refresh elsewhere."
+        "The access token was revoked: by a sign-out, the user (My Connected Apps), a reset of the secret, or a refresh elsewhere."
     } else {
         "The token is not one of this API host's environment, has expired or was revoked, or the app is not installed for the company."
     };

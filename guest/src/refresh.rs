@@ -125,16 +125,14 @@ pub fn refuse_grant(
             by.by
         );
     } else if let Some(lost) = session.intent.as_ref().filter(|intent| intent.attempt > 1) {
-        diagnosis.cause = "An earlier refresh with this token had no known outcome: the server had most likely accepted it, and its reply \
-                           was lost on the way or with the process that waited for it."
+        diagnosis.cause = "An earlier refresh with this token had no known outcome: the server had most likely accepted it, and its reply was lost."
             .to_owned();
         diagnosis.evidence.push(format!(
             "{} requests with this token, the last one by {}",
             lost.attempt, lost.by
         ));
     } else if !tokens.confirmed {
-        diagnosis.cause = "This token was taken over from elsewhere and never worked here: it may be of another environment or app, which the \
-                           server reports in the same words; or another program spent it."
+        diagnosis.cause = "This token was taken over from elsewhere and never worked here: it may be of another environment or app, or another program spent it."
             .to_owned();
     }
     diagnosis.evidence.push(format!(
@@ -237,8 +235,7 @@ fn at_risk(failure: &Diagnosis) -> Diagnosis {
         "refresh-outcome-unknown",
         "A refresh was sent and no answer came: the refresh token may be spent.",
         &failure.summary,
-        "Nothing to do yet: it is tried again with the same token. If the server then refuses it, a new sign-in is needed: \
-         `procore-auth login`.",
+        "Nothing to do yet: it is tried again with the same token. If that is refused: `procore-auth login`.",
     )
     .with_evidence(failure.evidence.clone())
 }

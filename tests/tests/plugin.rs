@@ -7,11 +7,19 @@ use wit_component::DecodedWasm;
 use wit_parser::{Resolve, WorldItem, WorldKey};
 
 /// Returns the component as it was built from the present sources.
-fn decoded() -> DecodedWasm {
+fn component() -> Vec<u8> {
     plugin();
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../dist/procore-auth.wasm");
-    let component = fs::read(file).expect("the component was built");
-    wit_component::decode(&component).expect("a component")
+    fs::read(file).expect("the component was built")
+}
+
+fn decoded() -> DecodedWasm {
+    wit_component::decode(&component()).expect("a component")
+}
+
+#[test]
+fn the_component_keeps_within_its_budget() {
+    assert!(component().len() <= 300_000, "{} bytes", component().len());
 }
 
 fn names<'a>(

@@ -89,6 +89,7 @@ impl Compiler {
         command.args(["build", "--target", TARGET]);
         if let Self::Debian { linker } = self {
             command.arg("-Zbuild-std=std,panic_abort");
+            command.arg("-Zbuild-std-features=optimize_for_size");
             // The option is unstable, and so is much that the standard library's source uses.
             command.env("RUSTC_BOOTSTRAP", "1");
             command.env("RUSTC", DEBIAN_RUSTC);

@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail, ensure};
+use anyhow::{Context as _, bail};
 use wasm_encoder::RawSection;
 use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
@@ -16,7 +16,7 @@ use crate::step;
 
 /// The plugin's package.
 pub(crate) const PACKAGE: &str = "procore-auth-guest";
-/// What the component may weigh, in bytes.
+/// What the component may weigh, in bytes. Compilers differ: more is a warning here, and a failed test with the one in use there.
 const BUDGET: usize = 300_000;
 /// Apart from the host's folder: another compiler may serve here, and neither waits for the other's lock.
 pub(crate) const TARGET_FOLDER: &str = "target/guest";
@@ -24,7 +24,8 @@ pub(crate) const TARGET_FOLDER: &str = "target/guest";
 /// Builds the component, unless it is up to date, and prints its size and digest.
 pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
     let inputs = Inputs::now(root)?;
-    if inputs.clone().differences(root)?.is_empty() {
+    // A compiler that is asked for by name is also to be used.
+    if matches!(choice, Choice::Auto) && inputs.clone().differences(root)?.is_empty() {
         return report(root, "up to date");
     }
     let compiler = Compiler::find(choice)?;
@@ -130,13 +131,8 @@ fn without_names(component: &[u8]) -> anyhow::Result<Vec<u8>> {
     Ok(kept.finish())
 }
 
-/// Refuses a component that is too big, or in which the name of a private folder stands.
+/// Refuses a component in which the name of a private folder stands.
 fn inspect(component: &[u8], folders: &[PathBuf]) -> anyhow::Result<()> {
-    let size = component.len();
-    ensure!(
-        size <= BUDGET,
-        "the component has {size} bytes; its budget is {BUDGET}"
-    );
     for folder in folders {
         let name = folder.as_os_str().as_encoded_bytes();
         if component.windows(name.len()).any(|window| window == name) {
@@ -166,6 +162,9 @@ fn report(root: &Path, state: &str) -> anyhow::Result<()> {
     let size = component.len();
     let digest = inputs::digest(&component);
     eprintln!("{COMPONENT} ({state}): {size} bytes of at most {BUDGET}, sha256 {digest}");
+    if size > BUDGET {
+        eprintln!("warning: the component is over its budget");
+    }
     Ok(())
 }
 
@@ -174,12 +173,6 @@ mod tests {
     #![allow(clippy::unwrap_used)]
 
     use super::*;
-
-    #[test]
-    fn a_component_over_its_budget_is_refused() {
-        assert!(inspect(&vec![0; BUDGET], &[]).is_ok());
-        assert!(inspect(&vec![0; BUDGET + 1], &[]).is_err());
-    }
 
     #[test]
     fn a_component_that_names_a_private_folder_is_refused() {

@@ -74,8 +74,7 @@ impl<'h> LockedSession<'h> {
 
     /// Says that an older version is in use, which may hold a spent token, and makes it the newest one, so that it is said once.
     fn tell_recovered(&mut self) {
-        let message = "The newest version of the stored tokens could not be read; the one before is used. If its refresh token was spent since, a new \
-                       sign-in will be needed.";
+        let message = "The newest version of the stored tokens could not be read; the one before is used. If its refresh token was spent since, sign in again.";
         self.host
             .record(&Event::new(Severity::Alert, "store-recovered", message));
         self.session.last_evidence = None;
