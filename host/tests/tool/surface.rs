@@ -175,7 +175,7 @@ async fn a_lock_that_is_kept_too_long_is_told_as_busy() {
     lock.lock().expect("free");
     tool.reconfigure(
         "[connections.acme]\n",
-        "[connections.acme.policy]\ntoken_timeout = \"1s\"\nlock_wait = \"2s\"\n\n[connections.acme]\n",
+        "[connections.acme.policy]\ntoken_timeout = \"5s\"\nlock_wait = \"6s\"\n\n[connections.acme]\n",
     );
     tool.run(&["token"]).await.code_is(6);
     lock.unlock().expect("held");
