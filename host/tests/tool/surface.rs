@@ -157,6 +157,12 @@ async fn each_class_of_failure_has_its_exit_code() {
         true
     );
     tool.run(&["token"]).await.code_is(4);
+    for logout in [&["logout"][..], &["logout", "--local"]] {
+        let again = tool.run(logout).await;
+        again.code_is(0).says("nobody was signed in");
+    }
+    let again = tool.run(&["logout", "--json"]).await;
+    assert_eq!(again.code_is(0).json()["revoked"], false);
 }
 
 #[tokio::test]
