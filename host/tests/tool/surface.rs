@@ -237,3 +237,15 @@ async fn s40_a_rejected_token_without_a_way_to_renew_is_no_token() {
     let status = tool.run(&["status"]).await;
     status.code_is(4).says("sign-in required");
 }
+
+#[tokio::test]
+async fn status_tells_how_to_learn_why_a_changed_connection_needs_a_sign_in() {
+    let (_rig, tool, _) = signed_in().await;
+    tool.reconfigure("environment = \"sandbox\"", "environment = \"production\"");
+    let status = tool.run(&["status"]).await;
+    status
+        .code_is(4)
+        .says("`procore-auth token --connection acme` tells why");
+    let token = tool.run(&["token", "--connection", "acme"]).await;
+    token.code_is(4).says("connection-changed");
+}
