@@ -99,7 +99,7 @@ fn check_minimums(source: &Source, table: &PolicyTable) -> Result<(), Failure> {
     )
 }
 
-fn at_least<T: Ord + std::fmt::Display>(
+fn at_least<T: Copy + Ord + std::fmt::Display>(
     source: &Source,
     key: &str,
     written: Option<&Spanned<T>>,
