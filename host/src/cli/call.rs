@@ -2,6 +2,7 @@
 //!
 //! The body goes to standard output as it is; what is known beside it goes to standard error.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -23,7 +24,7 @@ pub(super) struct Arguments {
     #[arg(value_parser = path)]
     path: String,
     /// The method [default: GET; with a body: POST]
-    #[arg(short = 'X', long = "request", value_name = "METHOD")]
+    #[arg(short = 'X', long = "request", value_name = "METHOD", value_parser = method)]
     method: Option<String>,
     /// A header; may be given several times
     #[arg(short = 'H', long = "header", value_name = "NAME: VALUE", value_parser = header)]
@@ -237,6 +238,14 @@ fn path(text: &str) -> Result<String, String> {
     )
 }
 
+/// Methods are told apart by case. A standard one in lower case is a slip; any other is left as it is.
+fn method(text: &str) -> Result<String, Infallible> {
+    const STANDARD: [&str; 7] = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+    let upper = text.to_ascii_uppercase();
+    let standard = STANDARD.contains(&upper.as_str());
+    Ok(if standard { upper } else { text.to_owned() })
+}
+
 fn header(text: &str) -> Result<(String, String), String> {
     let (name, value) = text.split_once(':').ok_or("write it as 'Name: value'")?;
     Ok((name.trim().to_owned(), value.trim().to_owned()))
@@ -283,6 +292,13 @@ mod tests {
             text.headers,
             [("content-type".to_owned(), "text/plain".to_owned())]
         );
+    }
+
+    #[test]
+    fn a_standard_method_may_be_typed_in_lower_case() {
+        for (typed, sent) in [("get", "GET"), ("Patch", "PATCH"), ("purge", "purge")] {
+            assert_eq!(request(&["/x", "-X", typed]).method, sent);
+        }
     }
 
     #[test]

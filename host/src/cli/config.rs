@@ -1,6 +1,7 @@
 //! The configuration file: one TOML file, read once, every mistake shown with its place and its cure.
 
 mod locate;
+mod policy;
 mod shape;
 mod source;
 
@@ -17,7 +18,7 @@ use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::secret_reference::{SecretReference, VariableName};
 pub(crate) use locate::{find, for_writing};
-use shape::{ConnectionTable, File, GrantName, NetworkTable, PolicyTable, Written};
+use shape::{ConnectionTable, File, GrantName, NetworkTable, Written};
 use source::{Mistake, Source};
 
 /// A configuration whose shape is right. Secrets are not read yet.
@@ -353,7 +354,7 @@ fn connection(
         grant: grant(source, &table.grant, table.redirect_uri)?,
         redirect_span,
         company_id: table.company_id,
-        policy: policy(source, &table.policy)?,
+        policy: policy::read(source, &table.policy)?,
         source: Arc::clone(source),
     })
 }
@@ -436,69 +437,6 @@ fn grant(
             Err(source.refuse(uri.span(), mistake))
         }
     }
-}
-
-fn policy(source: &Source, table: &PolicyTable) -> Result<Policy, Failure> {
-    let standard = Policy::default();
-    let policy = Policy {
-        refresh_percent: table
-            .refresh_percent
-            .as_ref()
-            .map_or(standard.refresh_percent, |p| *p.get_ref()),
-        refresh_jitter: table
-            .refresh_jitter
-            .map_or(standard.refresh_jitter, |d| d.0),
-        token_timeout: table.token_timeout.map_or(standard.token_timeout, |d| d.0),
-        lock_wait: table
-            .lock_wait
-            .as_ref()
-            .map_or(standard.lock_wait, |d| d.get_ref().0),
-        call_timeout: table.call_timeout.map_or(standard.call_timeout, |d| d.0),
-        parked_count: table.parked_count.unwrap_or(standard.parked_count),
-        parked_bytes: table.parked_bytes.unwrap_or(standard.parked_bytes),
-        parked_age: table.parked_age.map_or(standard.parked_age, |d| d.0),
-        pkce: table.pkce.unwrap_or(standard.pkce),
-    };
-    check_percent(source, table)?;
-    check_lock_wait(source, table, &policy)?;
-    Ok(policy)
-}
-
-fn check_percent(source: &Source, table: &PolicyTable) -> Result<(), Failure> {
-    match &table.refresh_percent {
-        Some(percent) if !(1..=99).contains(percent.get_ref()) => {
-            let mistake = Mistake {
-                message: "refresh_percent is a number from 1 to 99".to_owned(),
-                cure: "80 is the default: refresh when 80 % of the token's lifetime is over"
-                    .to_owned(),
-            };
-            Err(source.refuse(percent.span(), mistake))
-        }
-        _ => Ok(()),
-    }
-}
-
-/// A waiter must outlast the holder's request to the token endpoint, or it gives up on a refresh that is about to succeed.
-fn check_lock_wait(source: &Source, table: &PolicyTable, policy: &Policy) -> Result<(), Failure> {
-    if policy.lock_wait > policy.token_timeout {
-        return Ok(());
-    }
-    let mistake = Mistake {
-        message: format!(
-            "lock_wait ({:?}) must be longer than token_timeout ({:?})",
-            policy.lock_wait, policy.token_timeout
-        ),
-        cure: format!(
-            "set lock_wait = \"{}s\" or more",
-            policy.token_timeout.as_secs() + 15
-        ),
-    };
-    let span = table
-        .lock_wait
-        .as_ref()
-        .map(Spanned::span)
-        .unwrap_or_default();
-    Err(source.refuse(span, mistake))
 }
 
 #[cfg(test)]

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use procore_auth_host::{
-    ConnectionName, Diagnosis, Environment, Grant, Identity, Policy, Redirect, Secret, Settings,
-    Status,
+    ConnectionName, Diagnosis, Environment, Grant, Health, Identity, Policy, Redirect, Secret,
+    Settings, Status,
 };
 use serde::Serialize;
 
 use super::config::Config;
 use super::context::Context;
-use super::env_file::{self, EnvFile};
+use super::env_file::{self, EnvFile, Unknown};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::import_config::{self, NewConnection};
@@ -63,22 +63,24 @@ struct Document<'a> {
 /// Adopts the tokens, checks them, and says what belongs into the configuration.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let token = read(&arguments.token)?;
-    let env = EnvFile::parse(&String::from_utf8_lossy(&read(&arguments.env)?));
+    let env = EnvFile::parse(&String::from_utf8_lossy(&read(&arguments.env)?))
+        .map_err(|unknown| unknown_value(arguments, &unknown))?;
     let opener = Opener::new(context.config_for_writing()?)?;
     let name = name(context)?;
     let found = find(&opener, &name, arguments, env).await?;
     refuse_other(opener.config(), &name, &found.settings)?;
     let addition = addition(opener.config(), &name, &found.settings);
+    let to_write = addition.as_ref().filter(|_| arguments.write);
+    if let Some(addition) = to_write {
+        addition.check(opener.config())?;
+    }
     let open = opener.open_with(found.settings, found.redirect)?;
-    let adopted = open.connection.adopt(token, arguments.replace).await?;
+    let adopted = adopt(&open, token, arguments.replace).await?;
     let identity = verify_unspent(context, &open, &adopted).await;
-    let written = match &addition {
-        Some(addition) if arguments.write => {
-            addition.write(opener.config())?;
-            true
-        }
-        _ => false,
-    };
+    if let Some(addition) = to_write {
+        addition.write(opener.config())?;
+    }
+    let written = to_write.is_some();
     tell(
         context,
         opener.config(),
@@ -91,6 +93,34 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     warn(context, arguments);
     Ok(status::exit_of(&open.connection.status().await?))
 }
+
+/// Takes the tokens over, unless these very ones were taken over before: an import may be run again with `--write`.
+async fn adopt(open: &Open, token: Vec<u8>, replace: bool) -> Result<Status, Failure> {
+    if !replace && let Some(status) = taken_over(open, &token).await {
+        return Ok(status);
+    }
+    Ok(open.connection.adopt(token, replace).await?)
+}
+
+/// Returns the status where the connection has this very token. A token that is due is not asked for: that would spend it.
+async fn taken_over(open: &Open, token: &[u8]) -> Option<Status> {
+    let status = open.connection.status().await.ok()?;
+    if !rests(&status) {
+        return None;
+    }
+    let saved: serde_json::Value = serde_json::from_slice(token).ok()?;
+    let stored = open.connection.access_token().await.ok()?;
+    (saved.get("access_token")?.as_str()? == stored.bearer().expose()).then_some(status)
+}
+
+/// Whether the token is good for a while, so that asking for it sends nothing.
+fn rests(status: &Status) -> bool {
+    let soon = time::now().saturating_add(A_WHILE);
+    status.health == Health::Healthy && status.token.is_some_and(|token| token.refresh_at > soon)
+}
+
+/// Longer than it takes to ask for a token, in milliseconds.
+const A_WHILE: u64 = 60_000;
 
 /// The tokens' connection is the one that is named, or `default`.
 fn name(context: &Context<'_>) -> Result<ConnectionName, Failure> {
@@ -169,6 +199,9 @@ async fn agreed_environment(
 ) -> Result<Environment, Failure> {
     let said = arguments.environment.or(env.environment);
     if env.url_names.is_empty() {
+        if let (None, Some(unknown)) = (said, &env.unknown_environment) {
+            return Err(unknown_value(arguments, unknown));
+        }
         return said.ok_or_else(|| {
             missing(
                 arguments,
@@ -270,8 +303,14 @@ fn tell(
     ))?;
     let path = config.path().display();
     if let Some(to_add) = to_add {
+        // What cannot be compared must be replaced by itself.
+        let options = if rests(adopted) {
+            "--write"
+        } else {
+            "--write --replace"
+        };
         context.terminal.line(format_args!(
-            "Add this to {path}, or run the same with --write:\n\n{to_add}"
+            "Add this to {path}, or run the same with {options}:\n\n{to_add}"
         ))?;
     } else if written {
         context
@@ -302,8 +341,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Failure> {
 }
 
 fn environment(name: &str) -> Result<Environment, String> {
-    env_file::environment(name)
-        .ok_or_else(|| "production, sandbox, monthly-sandbox or federal".to_owned())
+    env_file::environment(name).ok_or_else(|| env_file::ENVIRONMENTS.to_owned())
 }
 
 fn missing(arguments: &Arguments, what: &str, remedy: &str) -> Failure {
@@ -312,6 +350,25 @@ fn missing(arguments: &Arguments, what: &str, remedy: &str) -> Failure {
         "import-incomplete",
         format!("{} does not say {what}.", arguments.env.display()),
         remedy,
+    )
+    .into()
+}
+
+fn unknown_value(arguments: &Arguments, unknown: &Unknown) -> Failure {
+    let Unknown {
+        line,
+        name,
+        value,
+        expected,
+    } = unknown;
+    Explained::new(
+        Exit::Refused,
+        "import-invalid",
+        format!(
+            "{}:{line}: {name} is {value:?}, and not {expected}.",
+            arguments.env.display()
+        ),
+        format!("Write {expected} there, or remove the line."),
     )
     .into()
 }

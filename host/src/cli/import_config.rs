@@ -34,6 +34,26 @@ impl NewConnection {
         &self.toml
     }
 
+    /// Checks what can be checked before tokens are taken over: the result is valid, and both files can be written.
+    pub(super) fn check(&self, config: &Config) -> Result<(), Failure> {
+        let path = config.path();
+        Config::parse(path, joined(config.text(), &self.toml))?;
+        if self.secret_file.exists() {
+            return Err(secret_file_exists(&self.secret_file));
+        }
+        if let Some(folder) = path.parent() {
+            internals::create_folder(folder)
+                .map_err(|error| Failure::file("create", folder, &error))?;
+        }
+        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        for file in [&self.secret_file, &target] {
+            let folder = file.parent().unwrap_or(Path::new("."));
+            tempfile::NamedTempFile::new_in(folder)
+                .map_err(|error| Failure::file("write", file, &error))?;
+        }
+        Ok(())
+    }
+
     /// Writes both files. The configuration changes last, whole or not at all, and only if the result is valid.
     pub(super) fn write(&self, config: &Config) -> Result<(), Failure> {
         let path = config.path();

@@ -90,8 +90,10 @@ enum Told<'a> {
 
 /// Signs in, verifies, and says who and where.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
+    check_code_from(arguments)?;
     let open = context.open_one().await?;
     let identity = match &open.redirect {
+        None if arguments.begin => return Err(nothing_to_begin(&open)),
         None => service_account(&open).await?,
         Some(_) if arguments.begin => return begin(context, &open).await,
         Some(_) if arguments.finish => finish(context, &open, arguments).await?,
@@ -99,6 +101,20 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     };
     tell_signed_in(context, &open, &identity)?;
     Ok(Exit::Done)
+}
+
+/// Finds out before anybody signs in whether the answer's file can be read. A pipe is left alone: opening it takes its writer.
+fn check_code_from(arguments: &Arguments) -> Result<(), Failure> {
+    let Some(Input::File(path)) = arguments.code_from.as_deref().map(Input::from_argument) else {
+        return Ok(());
+    };
+    let checked = std::fs::metadata(&path).and_then(|metadata| {
+        if metadata.is_file() {
+            std::fs::File::open(&path)?;
+        }
+        Ok(())
+    });
+    checked.map_err(|error| Failure::file("read", &path, &error))
 }
 
 /// A service account needs no sign-in: it gets a token, and asks who it is.
@@ -420,6 +436,22 @@ pub(super) fn who(identity: &Identity) -> String {
 
 fn millis(span: Duration) -> u64 {
     u64::try_from(span.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn nothing_to_begin(open: &Open) -> Failure {
+    Explained::new(
+        Exit::Refused,
+        "nothing-to-begin",
+        format!(
+            "{} is a service account: nobody signs in, so there is nothing to begin.",
+            open.name
+        ),
+        format!(
+            "Run `procore-auth login --connection {}` without --begin, or ask for a token directly: `procore-auth token`.",
+            open.name
+        ),
+    )
+    .into()
 }
 
 fn unattended() -> Failure {

@@ -221,11 +221,21 @@ fn trouble(known: &Known, now: u64) -> String {
                 let since = time::relative(incident.since, now);
                 format!("since {since}: {}", report::diagnosis(&incident.diagnosis))
             }
-            None => return String::new(),
+            None => match advice(status.health, &known.name) {
+                Some(advice) => advice,
+                None => return String::new(),
+            },
         },
         Err(explained) => report::text(explained),
     };
     format!("\n{}: {text}\n", known.name)
+}
+
+/// Returns what to do where somebody must act and no incident says why.
+fn advice(health: Health, name: &ConnectionName) -> Option<String> {
+    let acts = matches!(health, Health::SignInRequired | Health::Misconfigured);
+    let word = word(health);
+    acts.then(|| format!("{word}: `procore-auth token --connection {name}` tells why"))
 }
 
 /// Returns the environment's name in the configuration.
@@ -278,7 +288,18 @@ impl<'a> From<&'a Status> for StatusDocument<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Environment, Exit, Explained, Known, table};
+    use super::{Environment, Exit, Explained, Health, Known, advice, table};
+
+    #[test]
+    fn where_somebody_must_act_and_nothing_says_why_the_way_to_know_is_told() {
+        let name = "acme".parse().expect("valid");
+        for health in [Health::SignInRequired, Health::Misconfigured] {
+            let advice = advice(health, &name).expect("advice");
+            assert!(advice.contains("token --connection acme"), "{advice}");
+        }
+        assert_eq!(advice(Health::Healthy, &name), None);
+        assert_eq!(advice(Health::Unverified, &name), None);
+    }
 
     #[test]
     fn a_connection_that_cannot_be_opened_has_its_row_and_its_reason() {

@@ -133,3 +133,63 @@ async fn tokens_that_are_there_are_replaced_only_when_told() {
     tool.run(&import).await.code_is(0);
     assert_eq!(tool.token().await, newer.access_token);
 }
+
+#[tokio::test]
+async fn the_advice_to_run_the_same_with_write_works() {
+    for (age, options) in [(0, &["--write"][..]), (5000, &["--write", "--replace"])] {
+        let (rig, tool) = fresh().await;
+        without_connection(&tool);
+        let pair = issue(&rig.procore);
+        let (token, env) = tool.script_files(&pair, Duration::from_secs(age));
+        if age > 0 {
+            rig.procore.expire_access_token(Sandbox, &pair.access_token);
+        }
+        let mut import = vec!["import", "--token", &token, "--env", &env];
+        let first = tool.run(&import).await;
+        first.says(&format!("run the same with {}:", options.join(" ")));
+        import.extend(options);
+        tool.run(&import).await.says("has the connection now");
+        assert_eq!(rig.procore.token_posts(), 0, "nothing is spent");
+        tool.run(&["token"]).await.code_is(0);
+    }
+}
+
+#[tokio::test]
+async fn what_cannot_be_written_is_said_before_anything_is_taken_over() {
+    let (rig, tool) = fresh().await;
+    without_connection(&tool);
+    let (token, env) = tool.script_files(&issue(&rig.procore), Duration::ZERO);
+    let secret = tool.write("default.secret", "another");
+    let import = ["import", "--token", &token, "--env", &env, "--write"];
+    tool.run(&import)
+        .await
+        .code_is(1)
+        .says("secret-file-exists");
+    assert!(rig.procore.requests().is_empty(), "nothing was taken over");
+    std::fs::remove_file(secret).expect("there");
+    tool.run(&import).await.code_is(0);
+}
+
+#[tokio::test]
+async fn a_value_that_is_not_what_its_name_says_is_named() {
+    let (rig, tool) = fresh().await;
+    without_connection(&tool);
+    let (token, env) = tool.script_files(&issue(&rig.procore), Duration::ZERO);
+    let text = std::fs::read_to_string(&env).expect("written");
+    let import = ["import", "--token", &token, "--env", &env];
+    std::fs::write(&env, text.replace("COMPANY_ID=", "COMPANY_ID=no")).expect("written");
+    let refused = tool.run(&import).await;
+    refused.code_is(1).says("PROCORE_COMPANY_ID").says(":4:");
+    let bare: String = text
+        .lines()
+        .take(3)
+        .map(|line| format!("{line}\n"))
+        .collect();
+    std::fs::write(&env, bare + "PROCORE_ENVIRONMENT=staging\n").expect("written");
+    let refused = tool.run(&import).await;
+    refused
+        .code_is(1)
+        .says("\"staging\"")
+        .says("production, sandbox, monthly-sandbox or federal");
+    assert!(rig.procore.requests().is_empty());
+}

@@ -265,3 +265,22 @@ async fn an_unregistered_redirect_uri_shows_its_mistake_before_any_wait() {
         .says("http://localhost:")
         .says("^^^");
 }
+
+#[tokio::test]
+async fn a_service_account_has_nothing_to_begin() {
+    let (rig, tool) = fresh().await;
+    tool.use_service_account();
+    let refused = tool.run(&["login", "--begin"]).await;
+    refused.code_is(1).says("nothing-to-begin");
+    assert_eq!(rig.procore.token_posts(), 0);
+}
+
+#[tokio::test]
+async fn a_file_without_an_answer_is_named_before_any_link() {
+    let (_rig, tool) = fresh().await;
+    for finish in [&[][..], &["--finish"]] {
+        let login = [&["login", "--code-from", "/nonexistent"][..], finish].concat();
+        let refused = tool.run(&login).await;
+        refused.code_is(1).says("Cannot read /nonexistent");
+    }
+}

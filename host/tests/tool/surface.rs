@@ -157,6 +157,12 @@ async fn each_class_of_failure_has_its_exit_code() {
         true
     );
     tool.run(&["token"]).await.code_is(4);
+    for logout in [&["logout"][..], &["logout", "--local"]] {
+        let again = tool.run(logout).await;
+        again.code_is(0).says("nobody was signed in");
+    }
+    let again = tool.run(&["logout", "--json"]).await;
+    assert_eq!(again.code_is(0).json()["revoked"], false);
 }
 
 #[tokio::test]
@@ -175,7 +181,7 @@ async fn a_lock_that_is_kept_too_long_is_told_as_busy() {
     lock.lock().expect("free");
     tool.reconfigure(
         "[connections.acme]\n",
-        "[connections.acme.policy]\ntoken_timeout = \"1s\"\nlock_wait = \"2s\"\n\n[connections.acme]\n",
+        "[connections.acme.policy]\ntoken_timeout = \"5s\"\nlock_wait = \"6s\"\n\n[connections.acme]\n",
     );
     tool.run(&["token"]).await.code_is(6);
     lock.unlock().expect("held");
@@ -230,4 +236,16 @@ async fn s40_a_rejected_token_without_a_way_to_renew_is_no_token() {
     tool.run(&["token"]).await.code_is(4);
     let status = tool.run(&["status"]).await;
     status.code_is(4).says("sign-in required");
+}
+
+#[tokio::test]
+async fn status_tells_how_to_learn_why_a_changed_connection_needs_a_sign_in() {
+    let (_rig, tool, _) = signed_in().await;
+    tool.reconfigure("environment = \"sandbox\"", "environment = \"production\"");
+    let status = tool.run(&["status"]).await;
+    status
+        .code_is(4)
+        .says("`procore-auth token --connection acme` tells why");
+    let token = tool.run(&["token", "--connection", "acme"]).await;
+    token.code_is(4).says("connection-changed");
 }

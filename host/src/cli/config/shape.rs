@@ -61,12 +61,12 @@ pub(super) enum GrantName {
 pub(super) struct PolicyTable {
     pub(super) refresh_percent: Option<Spanned<u8>>,
     pub(super) refresh_jitter: Option<Span>,
-    pub(super) token_timeout: Option<Span>,
+    pub(super) token_timeout: Option<Spanned<Span>>,
     pub(super) lock_wait: Option<Spanned<Span>>,
-    pub(super) call_timeout: Option<Span>,
-    pub(super) parked_count: Option<u32>,
-    pub(super) parked_bytes: Option<u64>,
-    pub(super) parked_age: Option<Span>,
+    pub(super) call_timeout: Option<Spanned<Span>>,
+    pub(super) parked_count: Option<Spanned<u32>>,
+    pub(super) parked_bytes: Option<Spanned<u64>>,
+    pub(super) parked_age: Option<Spanned<Span>>,
     pub(super) pkce: Option<bool>,
 }
 

@@ -232,6 +232,52 @@ fn policy_numbers_are_checked() {
 }
 
 #[test]
+fn policy_numbers_have_minimums_that_are_named_at_their_line() {
+    let table = "[connections.acme.policy]\nrefresh_percent = 70\ntoken_timeout = \"20s\"";
+    for (key, small, least) in [
+        ("token_timeout", "\"1ms\"", "\"5s\""),
+        ("token_timeout", "\"0s\"", "\"5s\""),
+        ("call_timeout", "\"0s\"", "\"1s\""),
+        ("parked_count", "0", "1"),
+        ("parked_bytes", "1023", "1024"),
+        ("parked_age", "\"0s\"", "\"1m\""),
+    ] {
+        let whole = WHOLE.replacen("parked_age = \"3d\"\n", "", 1);
+        let table_with = |value: &str| {
+            let line = format!("[connections.acme.policy]\n{key} = {value}");
+            parse(&whole.replacen(table, &line, 1))
+        };
+        let refused = table_with(small).expect_err("too small");
+        let summary = &refused.summary;
+        assert!(
+            summary.contains(&format!(":18:{}: {key} is at least {least}", key.len() + 4)),
+            "{summary}"
+        );
+        table_with(least).expect("the minimum itself is accepted");
+    }
+    for percent in ["0", "100"] {
+        let refused = with(
+            "refresh_percent = 70",
+            &format!("refresh_percent = {percent}"),
+        );
+        assert!(refused.summary.contains(":18:19:"), "{}", refused.summary);
+    }
+}
+
+#[test]
+fn a_long_token_timeout_without_a_lock_wait_is_shown_at_its_line() {
+    let refused = with(
+        "token_timeout = \"20s\"\nlock_wait = \"1m\"",
+        "token_timeout = \"2m\"",
+    );
+    assert!(
+        refused.summary.contains(":19:17: lock_wait"),
+        "{}",
+        refused.summary
+    );
+}
+
+#[test]
 fn names_are_checked() {
     assert!(
         with("[connections.robot]", "[connections.\"../robot\"]")
