@@ -15,7 +15,7 @@ use toml::Spanned;
 
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::secret_reference::{SecretReference, VariableName};
+use super::secret_reference::{SecretFile, SecretReference, VariableName};
 pub(crate) use locate::{find, for_writing};
 use shape::{ConnectionTable, File, GrantName, NetworkTable, PolicyTable, Written};
 use source::{Mistake, Source};
@@ -405,7 +405,10 @@ fn client_secret(
         Written::Env(name) => SecretReference::Env(
             VariableName::parse(name).map_err(|e| source.refuse(span.clone(), Mistake::from(e)))?,
         ),
-        Written::File(path) => SecretReference::File(locate::resolve(folder, Path::new(&path))),
+        Written::File(written) => {
+            let path = locate::resolve(folder, Path::new(&written));
+            SecretReference::File(SecretFile::new(path, &written))
+        }
     };
     Ok(Spanned::new(span, reference))
 }
