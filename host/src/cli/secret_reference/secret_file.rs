@@ -157,6 +157,20 @@ fn has_token(written: &str) -> bool {
         .any(|run| run.len() >= SHORTEST)
 }
 
+/// Opens what the path or a link there names. `NONBLOCK`: opening a pipe must not wait for its other end.
+#[cfg(unix)]
+fn open(path: &Path) -> io::Result<File> {
+    use rustix::fs::OFlags;
+    use std::os::unix::fs::OpenOptionsExt as _;
+
+    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
+    File::options()
+        .read(true)
+        .custom_flags(flags.bits().cast_signed())
+        .open(path)
+}
+
+#[cfg(not(unix))]
 fn open(path: &Path) -> io::Result<File> {
     File::open(path)
 }
@@ -169,6 +183,29 @@ mod tests {
 
     fn at(path: &Path) -> SecretFile {
         SecretFile::new(path.to_owned(), &path.to_string_lossy())
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_pipe_is_refused_and_not_waited_for() {
+        use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+        let folder = tempfile::tempdir().expect("folder");
+        let (pipe, link) = (folder.path().join("pipe"), folder.path().join("link"));
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("made");
+        std::os::unix::fs::symlink(&pipe, &link).expect("linked");
+        for path in [pipe, link] {
+            let (sender, receiver) = std::sync::mpsc::channel();
+            std::thread::spawn(move || sender.send(at(&path).read()));
+            let read = receiver
+                .recv_timeout(std::time::Duration::from_secs(10))
+                .expect("no waiting");
+            let refused = read.expect_err("a pipe");
+            assert!(
+                refused.message.contains("is not a regular file"),
+                "{refused:?}"
+            );
+        }
     }
 
     #[cfg(unix)]
