@@ -1,6 +1,8 @@
 //! The configuration file: one TOML file, read once, every mistake shown with its place and its cure.
 
+mod excerpt;
 mod locate;
+mod message;
 mod shape;
 mod source;
 
@@ -11,6 +13,7 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use procore_auth_host::{ConnectionName, Environment, Grant, Policy, Secret, Settings};
+use serde::Deserialize as _;
 use toml::Spanned;
 
 use super::exit::Exit;
@@ -84,7 +87,8 @@ impl Config {
     /// Parses the text of the file at `path`.
     pub(crate) fn parse(path: &Path, text: String) -> Result<Self, Failure> {
         let source = Arc::new(Source::new(path, text));
-        let file: File = toml::from_str(source.text()).map_err(|error| source.syntax(&error))?;
+        let parsed = toml::Deserializer::parse(source.text()).map_err(|e| source.syntax(&e))?;
+        let file = File::deserialize(parsed).map_err(|e| source.shape(&e))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let state = match file.state {
             Some(state) => locate::resolve(folder, &state),
