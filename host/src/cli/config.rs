@@ -91,7 +91,7 @@ impl Config {
         let file = File::deserialize(parsed).map_err(|e| source.shape(&e))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let state = match file.state {
-            Some(state) => locate::resolve(folder, &state),
+            Some(written) => state(&source, folder, &written)?,
             None => locate::default_state()?,
         };
         let connections = connections(&source, folder, file.connections)?;
@@ -286,6 +286,19 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
         "Check the path (--config, PROCORE_AUTH_CONFIG) and the file's owner and mode.",
     )
     .into()
+}
+
+fn state(source: &Source, folder: &Path, written: &Spanned<PathBuf>) -> Result<PathBuf, Failure> {
+    let path = written.get_ref();
+    if !path.to_string_lossy().trim().is_empty() {
+        return Ok(locate::resolve(folder, path));
+    }
+    let mistake = Mistake {
+        message: "the path of the state folder is empty".to_owned(),
+        cure: "set state = \"/var/lib/procore-auth\", or remove the line for the default"
+            .to_owned(),
+    };
+    Err(source.refuse(written.span(), mistake))
 }
 
 fn network(source: &Arc<Source>, folder: &Path, table: NetworkTable) -> Network {

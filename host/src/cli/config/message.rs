@@ -26,10 +26,11 @@ fn without_content(message: String) -> String {
             return without_name(kind, rest);
         }
     }
-    for kind in ["invalid type", "invalid value"] {
-        if message.starts_with(kind) {
-            return without_value(kind, &message);
-        }
+    if message.starts_with("invalid value: integer") {
+        return "this number is out of range".to_owned();
+    }
+    if message.starts_with("invalid type") || message.starts_with("invalid value") {
+        return without_value(&message);
     }
     message
 }
@@ -46,9 +47,15 @@ fn without_name(kind: &str, rest: &str) -> String {
     }
 }
 
-fn without_value(kind: &str, message: &str) -> String {
-    match message.rsplit_once(", expected ") {
-        Some((_, expected)) => format!("{kind}, expected {expected}"),
-        None => kind.to_owned(),
-    }
+/// Tells what is expected in place of a value, in the words of the file's author.
+fn without_value(message: &str) -> String {
+    let expected = match message.rsplit_once(", expected ").unwrap_or_default().1 {
+        "u8" | "u32" | "u64" => "a whole number, without quotes,",
+        "a boolean" => "true or false, without quotes,",
+        "a string" | "path string" => "a text in quotes",
+        "" => "another value",
+        other if other.starts_with("struct ") => "a table",
+        other => other,
+    };
+    format!("{expected} is expected here")
 }

@@ -338,3 +338,63 @@ fn an_unknown_key_is_named_where_it_can_be_no_secret() {
     );
     assert_eq!(refused.remedy, "correct the key, or remove it");
 }
+
+#[test]
+fn a_value_of_another_type_is_told_in_plain_words() {
+    for (line, written, expected) in [
+        (
+            "company_id = 123",
+            "company_id = \"12\"",
+            "a whole number, without quotes, is expected here",
+        ),
+        (
+            "company_id = 123",
+            "company_id = 1.5",
+            "a whole number, without quotes, is expected here",
+        ),
+        (
+            "company_id = 123",
+            "company_id = -1",
+            "this number is out of range",
+        ),
+        (
+            "refresh_percent = 70",
+            "refresh_percent = 700",
+            "this number is out of range",
+        ),
+        (
+            "refresh_percent = 70",
+            "pkce = \"true\"",
+            "true or false, without quotes, is expected here",
+        ),
+        (
+            "lock_wait = \"1m\"",
+            "lock_wait = 60",
+            "a text in quotes is expected here",
+        ),
+        (
+            "state = \"/var/lib/procore-auth\"",
+            "state = 1",
+            "a text in quotes is expected here",
+        ),
+    ] {
+        let refused = with(line, written);
+        assert!(
+            refused.summary.ends_with(&format!(": {expected}")),
+            "{written}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_state_folder_is_refused() {
+    for written in ["state = \"\"", "state = \" \""] {
+        let refused = with("state = \"/var/lib/procore-auth\"", written);
+        assert!(
+            refused
+                .summary
+                .contains(":2:9: the path of the state folder is empty"),
+            "{refused:?}"
+        );
+    }
+}
