@@ -1,6 +1,8 @@
 //! The configuration file: one TOML file, read once, every mistake shown with its place and its cure.
 
+mod excerpt;
 mod locate;
+mod message;
 mod policy;
 mod shape;
 mod source;
@@ -12,11 +14,12 @@ use std::str::FromStr as _;
 use std::sync::Arc;
 
 use procore_auth_host::{ConnectionName, Environment, Grant, Policy, Secret, Settings};
+use serde::Deserialize as _;
 use toml::Spanned;
 
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::secret_reference::{SecretReference, VariableName};
+use super::secret_reference::{SecretFile, SecretReference, VariableName};
 pub(crate) use locate::{find, for_writing};
 use shape::{ConnectionTable, File, GrantName, NetworkTable, Written};
 use source::{Mistake, Source};
@@ -85,10 +88,11 @@ impl Config {
     /// Parses the text of the file at `path`.
     pub(crate) fn parse(path: &Path, text: String) -> Result<Self, Failure> {
         let source = Arc::new(Source::new(path, text));
-        let file: File = toml::from_str(source.text()).map_err(|error| source.syntax(&error))?;
+        let parsed = toml::Deserializer::parse(source.text()).map_err(|e| source.syntax(&e))?;
+        let file = File::deserialize(parsed).map_err(|e| source.shape(&e))?;
         let folder = path.parent().unwrap_or(Path::new(""));
         let state = match file.state {
-            Some(state) => locate::resolve(folder, &state),
+            Some(written) => state(&source, folder, &written)?,
             None => locate::default_state()?,
         };
         let connections = connections(&source, folder, file.connections)?;
@@ -285,6 +289,19 @@ fn unreadable(path: &Path, error: &std::io::Error) -> Failure {
     .into()
 }
 
+fn state(source: &Source, folder: &Path, written: &Spanned<PathBuf>) -> Result<PathBuf, Failure> {
+    let path = written.get_ref();
+    if !path.to_string_lossy().trim().is_empty() {
+        return Ok(locate::resolve(folder, path));
+    }
+    let mistake = Mistake {
+        message: "the path of the state folder is empty".to_owned(),
+        cure: "set state = \"/var/lib/procore-auth\", or remove the line for the default"
+            .to_owned(),
+    };
+    Err(source.refuse(written.span(), mistake))
+}
+
 fn network(source: &Arc<Source>, folder: &Path, table: NetworkTable) -> Network {
     Network {
         extra_ca: table.extra_ca.map(|p| locate::resolve(folder, &p)),
@@ -406,7 +423,10 @@ fn client_secret(
         Written::Env(name) => SecretReference::Env(
             VariableName::parse(name).map_err(|e| source.refuse(span.clone(), Mistake::from(e)))?,
         ),
-        Written::File(path) => SecretReference::File(locate::resolve(folder, Path::new(&path))),
+        Written::File(written) => {
+            let path = locate::resolve(folder, Path::new(&written));
+            SecretReference::File(SecretFile::new(path, &written))
+        }
     };
     Ok(Spanned::new(span, reference))
 }

@@ -1,12 +1,10 @@
 //! Secrets by reference: the configuration says where a secret is, never what it is.
 
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+mod secret_file;
 
-use procore_auth_host::{Secret, internals};
+use procore_auth_host::Secret;
 
-/// The most bytes of a secret file that are read: a larger one is not a client secret.
-const LARGEST: u64 = 64 * 1024;
+pub(crate) use secret_file::SecretFile;
 
 /// Where a secret is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -14,7 +12,7 @@ pub(crate) enum SecretReference {
     /// In an environment variable of this process.
     Env(VariableName),
     /// In a file that only its owner can read: this account, or root.
-    File(PathBuf),
+    File(SecretFile),
 }
 
 /// The name of an environment variable: letters, digits and `_`, and nothing that looks like a secret put there by mistake.
@@ -36,7 +34,7 @@ impl SecretReference {
     pub(crate) fn read(&self) -> Result<Secret, Unreadable> {
         match self {
             Self::Env(name) => name.read().map(Secret::new),
-            Self::File(path) => read_private(path).map(Secret::new),
+            Self::File(file) => file.read().map(Secret::new),
         }
     }
 }
@@ -64,93 +62,37 @@ impl VariableName {
 
     /// Reads the variable's value.
     pub(crate) fn read(&self) -> Result<String, Unreadable> {
-        let Self(name) = self;
-        let refuse = |what: &str| Unreadable {
-            message: format!("the environment variable {name} {what}"),
-            cure: format!(
-                "set {name} for this process (systemd: `EnvironmentFile=`), or refer to a file: `{{ file = \"/path\" }}`"
-            ),
-        };
-        match std::env::var(name) {
-            Ok(value) => content(value).ok_or_else(|| refuse("is empty")),
-            Err(std::env::VarError::NotPresent) => Err(refuse("is not set")),
-            Err(std::env::VarError::NotUnicode(_)) => Err(refuse("is not valid UTF-8")),
+        match std::env::var(&self.0) {
+            Ok(value) => content(value).ok_or_else(|| self.refuse("is empty")),
+            Err(std::env::VarError::NotPresent) => Err(self.refuse("is not set")),
+            Err(std::env::VarError::NotUnicode(_)) => Err(self.refuse("is not valid UTF-8")),
         }
     }
-}
 
-/// Reads a file that nobody but this account or root may read.
-fn read_private(path: &Path) -> Result<String, Unreadable> {
-    let shown = path.display();
-    let unreadable = |error: &std::io::Error| Unreadable {
-        message: format!("cannot read the secret file {shown}: {error}"),
-        cure: format!(
-            "create {shown} with the secret alone in it, owned by the user that runs procore-auth, mode 600"
-        ),
-    };
-    // Permissions are asked of the open file, so that it cannot be exchanged in between.
-    let file = std::fs::File::open(path).map_err(|e| unreadable(&e))?;
-    let metadata = file.metadata().map_err(|e| unreadable(&e))?;
-    if !metadata.is_file() {
-        return Err(Unreadable {
-            message: format!("{shown} is not a regular file"),
-            cure: "refer to a file that holds the secret alone".to_owned(),
-        });
+    /// Names the variable only where its name is one by custom: any other may be the secret itself.
+    fn refuse(&self, what: &str) -> Unreadable {
+        let Self(name) = self;
+        if self.is_customary() {
+            return Unreadable {
+                message: format!("the environment variable {name} {what}"),
+                cure: format!(
+                    "set {name} for this process (systemd: `EnvironmentFile=`), or refer to a file: `{{ file = \"/path\" }}`"
+                ),
+            };
+        }
+        Unreadable {
+            message: format!("the environment variable that is named here {what}"),
+            cure: "give the variable's name, such as `env = \"PROCORE_CLIENT_SECRET\"`, not its value, and set it for this \
+                   process (systemd: `EnvironmentFile=`)"
+                .to_owned(),
+        }
     }
-    refuse_foreign(path, &metadata)?;
-    refuse_shared(path, &metadata)?;
-    let mut text = String::new();
-    file.take(LARGEST)
-        .read_to_string(&mut text)
-        .map_err(|e| unreadable(&e))?;
-    content(text).ok_or_else(|| Unreadable {
-        message: format!("the secret file {shown} is empty"),
-        cure: format!("put the client secret into {shown}"),
-    })
-}
 
-/// Refuses a file that another account than ours or root's owns: it can change the file at any time.
-#[cfg(unix)]
-fn refuse_foreign(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Unreadable> {
-    use std::os::unix::fs::MetadataExt as _;
-
-    const ROOT: u32 = 0;
-    let (owner, us) = (metadata.uid(), rustix::process::geteuid().as_raw());
-    if owner == us || owner == ROOT {
-        return Ok(());
+    /// Tells whether the name is in upper case and not long, as those of variables are.
+    fn is_customary(&self) -> bool {
+        const LONGEST: usize = 64;
+        self.0.len() <= LONGEST && !self.0.bytes().any(|b| b.is_ascii_lowercase())
     }
-    let shown = path.display();
-    Err(Unreadable {
-        message: format!(
-            "the secret file {shown} belongs to the account with id {owner}, not to this one ({us}) or root"
-        ),
-        cure: format!("run: chown {us} {shown}"),
-    })
-}
-
-#[cfg(not(unix))]
-fn refuse_foreign(_: &Path, _: &std::fs::Metadata) -> Result<(), Unreadable> {
-    Ok(())
-}
-
-#[cfg(unix)]
-fn refuse_shared(path: &Path, metadata: &std::fs::Metadata) -> Result<(), Unreadable> {
-    use std::os::unix::fs::PermissionsExt as _;
-
-    if !internals::lets_others_in(metadata) {
-        return Ok(());
-    }
-    let mode = metadata.permissions().mode() & 0o777;
-    let shown = path.display();
-    Err(Unreadable {
-        message: format!("others can read the secret file {shown} (mode {mode:o})"),
-        cure: format!("run: chmod 600 {shown}"),
-    })
-}
-
-#[cfg(not(unix))]
-fn refuse_shared(_: &Path, _: &std::fs::Metadata) -> Result<(), Unreadable> {
-    Ok(())
 }
 
 /// Cuts off the line end that editors and `echo` leave; `None` where nothing remains.
@@ -166,72 +108,7 @@ fn content(mut text: String) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
-    use std::path::Path;
-
     use super::{SecretReference, VariableName, content};
-
-    #[cfg(unix)]
-    fn write(folder: &Path, text: &str, mode: u32) -> SecretReference {
-        use std::os::unix::fs::PermissionsExt as _;
-        let path = folder.join("secret");
-        std::fs::write(&path, text).expect("written");
-        std::fs::set_permissions(&path, std::fs::Permissions::from_mode(mode)).expect("set");
-        SecretReference::File(path)
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_is_read_without_its_line_end() {
-        let folder = tempfile::tempdir().expect("folder");
-        for text in ["hunter2", "hunter2\n", "hunter2\r\n"] {
-            let secret = write(folder.path(), text, 0o600).read().expect("readable");
-            assert_eq!(secret.expose(), "hunter2");
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_that_others_can_read_is_refused_with_the_cure() {
-        let folder = tempfile::tempdir().expect("folder");
-        for mode in [0o644, 0o640, 0o604, 0o660] {
-            let refused = write(folder.path(), "hunter2", mode)
-                .read()
-                .expect_err("shared");
-            assert!(refused.cure.starts_with("run: chmod 600 /"), "{refused:?}");
-            assert!(!format!("{refused:?}").contains("hunter2"));
-        }
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn an_empty_or_missing_file_is_refused() {
-        let folder = tempfile::tempdir().expect("folder");
-        for text in ["", "\n", "  \n"] {
-            assert!(write(folder.path(), text, 0o600).read().is_err());
-        }
-        let missing = SecretReference::File(folder.path().join("none"));
-        assert!(missing.read().is_err());
-        assert!(
-            SecretReference::File(folder.path().to_owned())
-                .read()
-                .is_err()
-        );
-    }
-
-    #[cfg(unix)]
-    #[test]
-    fn a_file_of_another_account_is_refused_with_the_cure() {
-        let folder = tempfile::tempdir().expect("folder");
-        let reference = write(folder.path(), "hunter2", 0o600);
-        let path = folder.path().join("secret");
-        if std::os::unix::fs::chown(&path, Some(65_534), None).is_err() {
-            // Only root can give a file away.
-            return;
-        }
-        let refused = reference.read().expect_err("another's");
-        assert!(refused.message.contains("65534"), "{refused:?}");
-        assert!(refused.cure.starts_with("run: chown "), "{refused:?}");
-    }
 
     #[test]
     fn a_variable_is_read() {
@@ -253,6 +130,27 @@ mod tests {
             assert!(
                 bad.is_empty() || !format!("{refused:?}").contains(bad),
                 "{refused:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_secret_that_could_be_a_name_is_not_repeated_where_it_is_not_set() {
+        let longest = "X".repeat(64);
+        for (name, shown) in [
+            ("Zk3QvPmX8sLw_none", false),
+            ("lower_none", false),
+            (&*format!("{longest}B"), false),
+            (&*longest, true),
+            ("_UPPER_NONE_2", true),
+        ] {
+            let parsed = VariableName::parse(name.to_owned()).expect("a name");
+            let refused = parsed.read().expect_err("unset");
+            let told = format!("{refused:?}");
+            assert_eq!(told.contains(name), shown, "{told}");
+            assert!(
+                shown
+                    || refused.message == "the environment variable that is named here is not set"
             );
         }
     }

@@ -18,9 +18,10 @@ const EXAMPLE: &str = "
 
 const SYSTEM: &str = "/etc/procore-auth/config.toml";
 
-/// Returns the configuration file: the one that is named, or else the first that exists of the user's and the system's.
+/// Returns the configuration file: the one that is named, or else the first that exists of the user's and the system's. An
+/// empty name is none.
 pub(crate) fn find(named: Option<&Path>) -> Result<PathBuf, Failure> {
-    if let Some(path) = named {
+    if let Some(path) = named.filter(|path| !path.as_os_str().is_empty()) {
         return Ok(path.to_owned());
     }
     let candidates = candidates();
@@ -95,7 +96,12 @@ mod tests {
     use std::path::Path;
 
     use super::super::Config;
-    use super::EXAMPLE;
+    use super::{EXAMPLE, find};
+
+    #[test]
+    fn an_empty_name_of_a_file_is_none() {
+        assert_eq!(find(Some(Path::new(""))).ok(), find(None).ok());
+    }
 
     #[test]
     fn the_example_is_valid() {

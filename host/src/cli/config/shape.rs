@@ -14,7 +14,7 @@ use toml::Spanned;
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct File {
-    pub(super) state: Option<PathBuf>,
+    pub(super) state: Option<Spanned<PathBuf>>,
     pub(super) journal: Option<PathBuf>,
     pub(super) plugin: Option<PathBuf>,
     pub(super) default_connection: Option<Spanned<String>>,

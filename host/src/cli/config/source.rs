@@ -3,33 +3,11 @@
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 
+use super::excerpt::{Position, Shown};
+use super::message;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Explained, Failure};
 use crate::cli::secret_reference::Unreadable;
-
-/// Keys whose values may be shown. What stands behind any other key may be a secret in the wrong place.
-const SHOWN_KEYS: [&str; 20] = [
-    "state",
-    "journal",
-    "plugin",
-    "default_connection",
-    "extra_ca",
-    "connect_to",
-    "environment",
-    "client_id",
-    "grant",
-    "redirect_uri",
-    "company_id",
-    "refresh_percent",
-    "refresh_jitter",
-    "token_timeout",
-    "lock_wait",
-    "call_timeout",
-    "parked_count",
-    "parked_bytes",
-    "parked_age",
-    "pkce",
-];
 
 /// The file as it was read.
 pub(crate) struct Source {
@@ -41,14 +19,6 @@ pub(crate) struct Source {
 pub(super) struct Mistake {
     pub(super) message: String,
     pub(super) cure: String,
-}
-
-/// One line of the text that is being shown, and where in it the mistake is. All counts start at 1.
-struct Position<'a> {
-    number: usize,
-    column: usize,
-    width: usize,
-    line: &'a str,
 }
 
 impl Source {
@@ -67,36 +37,33 @@ impl Source {
         &self.text
     }
 
-    /// Explains what the TOML parser or serde refused.
+    /// Explains what the TOML parser refused. Where one value ends and the next begins is not known then.
     pub(super) fn syntax(&self, error: &toml::de::Error) -> Failure {
-        let message = error.message().trim().replace('\n', ", ");
-        let cure = if message.starts_with("unknown field") {
-            "correct the key, or remove it"
-        } else if message.starts_with("missing field") {
-            "add the key to this table"
-        } else {
-            "correct the value"
-        };
-        let mistake = Mistake {
-            cure: cure.to_owned(),
-            message,
-        };
-        self.refuse(error.span().unwrap_or_default(), mistake)
+        self.explain(error, Shown::KeyAlone)
+    }
+
+    /// Explains what serde refused.
+    pub(super) fn shape(&self, error: &toml::de::Error) -> Failure {
+        self.explain(error, Shown::Harmless)
+    }
+
+    fn explain(&self, error: &toml::de::Error, shown: Shown) -> Failure {
+        let explained = invalid(message::reword(error.message()));
+        self.place(error.span().unwrap_or_default(), explained, shown)
+            .into()
     }
 
     /// Explains a mistake at a place.
     pub(super) fn refuse(&self, span: Range<usize>, mistake: Mistake) -> Failure {
-        let explained = Explained::new(
-            Exit::Configuration,
-            "config-invalid",
-            mistake.message,
-            mistake.cure,
-        );
-        self.locate(span, explained).into()
+        self.locate(span, invalid(mistake)).into()
     }
 
     /// Puts the place in front of an explanation, and the line below it.
-    pub(super) fn locate(&self, span: Range<usize>, mut explained: Explained) -> Explained {
+    pub(super) fn locate(&self, span: Range<usize>, explained: Explained) -> Explained {
+        self.place(span, explained, Shown::Harmless)
+    }
+
+    fn place(&self, span: Range<usize>, mut explained: Explained, shown: Shown) -> Explained {
         let position = self.position(span);
         explained.summary = format!(
             "{}:{}:{}: {}",
@@ -105,7 +72,7 @@ impl Source {
             position.column,
             explained.summary
         );
-        explained.excerpt = Some(position.excerpt());
+        explained.excerpt = Some(position.excerpt(shown));
         explained
     }
 
@@ -127,46 +94,13 @@ impl Source {
     }
 }
 
-impl Position<'_> {
-    /// Renders the line with a caret under the mistake.
-    fn excerpt(&self) -> String {
-        let Self {
-            number,
-            column,
-            width,
-            ..
-        } = self;
-        let (line, longest) = self.masked();
-        let indent = " ".repeat(number.to_string().len());
-        // Beyond a masked value there is nothing to point at: point at its beginning.
-        let column = (*column).min(longest.max(1));
-        let width = (*width).min((line.chars().count() + 1).saturating_sub(column).max(1));
-        let before: String = line
-            .chars()
-            .take(column - 1)
-            .map(|c| if c == '\t' { '\t' } else { ' ' })
-            .collect();
-        format!(
-            "{indent} |\n{number} | {line}\n{indent} | {before}{}",
-            "^".repeat(width)
-        )
-    }
-
-    /// Returns the line as it may be shown, and the last column that a caret may point at.
-    fn masked(&self) -> (String, usize) {
-        let whole = (self.line.to_owned(), usize::MAX);
-        let trimmed = self.line.trim_start();
-        if trimmed.is_empty() || trimmed.starts_with(['[', '#']) && !trimmed.contains('=') {
-            return whole;
-        }
-        let Some((key, _)) = self.line.split_once('=') else {
-            return ("****".to_owned(), 1);
-        };
-        if SHOWN_KEYS.contains(&key.trim()) {
-            return whole;
-        }
-        (format!("{key}= ****"), key.chars().count() + 3)
-    }
+fn invalid(mistake: Mistake) -> Explained {
+    Explained::new(
+        Exit::Configuration,
+        "config-invalid",
+        mistake.message,
+        mistake.cure,
+    )
 }
 
 impl std::fmt::Debug for Source {

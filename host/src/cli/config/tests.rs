@@ -307,3 +307,140 @@ fn without_a_default_the_only_connection_is_taken() {
     let none = parse("state = \"/s\"").expect("valid");
     assert!(none.select(None).is_err() && none.select_all(None).is_err());
 }
+
+#[test]
+fn a_secret_in_a_line_with_a_harmless_key_is_never_shown() {
+    let line = "client_id = \"abc\"";
+    for (written, key) in [
+        (
+            "client_id = \"x\", client_secret = \"HUNTER2\"",
+            "client_id = ****",
+        ),
+        (
+            "client_id = \"x\" client_id = \"HUNTER2\"",
+            "client_id = ****",
+        ),
+        (
+            "client_id = \"abc\"\nclient_id = \"HUNTER2\"",
+            "client_id = ****",
+        ),
+        ("client_id = HUNTER2", "client_id = ****"),
+        ("client_id = { env = \"HUNTER2 \" }", "client_id = ****"),
+        ("client_id = {\nfile = \"HUNTER2\" }", "client_id = {"),
+        ("client_id = \"\" # HUNTER2 = it", "client_id = \"\""),
+        ("client_id = { env = 1, HUNTER2 = 2 }", "client_id = ****"),
+        ("\"HUNTER2\" = 1", "**** = ****"),
+        ("\"a=HUNTER2\" = 1", "**** = ****"),
+        ("HUNTER2 = 1", "**** = ****"),
+        ("'hunter2, expected HUNTER2' = 1", "**** = ****"),
+        ("HUNTER2", "****"),
+        ("[HUNTER2]", "****"),
+        ("[connections.\"HUNTER2\"]", "****"),
+        ("[connections.acme] # HUNTER2", "[connections.acme]"),
+    ] {
+        let refused = with(line, written);
+        let excerpt = refused.excerpt.as_deref().unwrap_or_default();
+        assert!(
+            !format!("{refused:?}").contains("HUNTER2"),
+            "{written}: {refused:?}"
+        );
+        assert!(
+            excerpt.contains(&format!(" | {key}\n")),
+            "{written}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn a_value_of_another_type_is_not_repeated() {
+    for (line, written) in [
+        (
+            "client_secret = { env = \"PATH\" }\ngrant",
+            "client_secret = { env = 73501 }\ngrant",
+        ),
+        (
+            "client_secret = { env = \"PATH\" }\ngrant",
+            "client_secret = { 73501 = 73501 }\ngrant",
+        ),
+    ] {
+        let refused = with(line, written);
+        assert!(!format!("{refused:?}").contains("73501"), "{refused:?}");
+    }
+}
+
+#[test]
+fn an_unknown_key_is_named_where_it_can_be_no_secret() {
+    assert!(
+        with("company_id = 123", "compny_id = 1")
+            .summary
+            .contains("unknown field `compny_id`, expected one of")
+    );
+    let refused = with("company_id = 123", "Zk3QvPmX8sLw = 1");
+    assert!(
+        refused
+            .summary
+            .contains(":15:1: unknown field, expected one of `environment`"),
+        "{refused:?}"
+    );
+    assert_eq!(refused.remedy, "correct the key, or remove it");
+}
+
+#[test]
+fn a_value_of_another_type_is_told_in_plain_words() {
+    for (line, written, expected) in [
+        (
+            "company_id = 123",
+            "company_id = \"12\"",
+            "a whole number, without quotes, is expected here",
+        ),
+        (
+            "company_id = 123",
+            "company_id = 1.5",
+            "a whole number, without quotes, is expected here",
+        ),
+        (
+            "company_id = 123",
+            "company_id = -1",
+            "this number is out of range",
+        ),
+        (
+            "refresh_percent = 70",
+            "refresh_percent = 700",
+            "this number is out of range",
+        ),
+        (
+            "refresh_percent = 70",
+            "pkce = \"true\"",
+            "true or false, without quotes, is expected here",
+        ),
+        (
+            "lock_wait = \"1m\"",
+            "lock_wait = 60",
+            "a text in quotes is expected here",
+        ),
+        (
+            "state = \"/var/lib/procore-auth\"",
+            "state = 1",
+            "a text in quotes is expected here",
+        ),
+    ] {
+        let refused = with(line, written);
+        assert!(
+            refused.summary.ends_with(&format!(": {expected}")),
+            "{written}: {refused:?}"
+        );
+    }
+}
+
+#[test]
+fn an_empty_state_folder_is_refused() {
+    for written in ["state = \"\"", "state = \" \""] {
+        let refused = with("state = \"/var/lib/procore-auth\"", written);
+        assert!(
+            refused
+                .summary
+                .contains(":2:9: the path of the state folder is empty"),
+            "{refused:?}"
+        );
+    }
+}
