@@ -32,6 +32,7 @@ mod typed;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::builder::{OsStringValueParser, TypedValueParser as _};
 use clap::{Args, Parser, Subcommand};
 use procore_auth_host::ConnectionName;
 
@@ -65,7 +66,9 @@ pub(crate) struct Global {
         help_heading = GLOBAL,
         value_name = "FILE",
         env = "PROCORE_AUTH_CONFIG",
-        hide_env_values = true
+        hide_env_values = true,
+        // An empty name counts as none.
+        value_parser = OsStringValueParser::new().map(PathBuf::from)
     )]
     config: Option<PathBuf>,
     /// The connection to use [default: `default_connection`, or the only one; `status`, `run` and `tick`: all]
