@@ -2,6 +2,7 @@
 
 use crate::{
     diagnosis::{Diagnosis, Error, ErrorKind},
+    explain::TOKEN_REJECTED,
     grant::Presented,
     secret::Secret,
     session::{About, Session, Verdict},
@@ -120,7 +121,7 @@ fn rejected_again(session: &Session, now: u64, need: Need<'_>) -> Option<Error> 
         Error::new(
             ErrorKind::Configuration,
             Diagnosis::new(
-                "token-rejected",
+                TOKEN_REJECTED,
                 "The API rejects a token that was renewed just now.",
                 "The login host accepts the credentials and the API does not: most likely the app is not installed for the company.",
                 &format!(

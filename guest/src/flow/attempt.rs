@@ -102,7 +102,7 @@ pub(super) fn attempt_until_done(
             host.draw(),
         );
         let answered = |diagnosis| {
-            result.clone().ok().map(|response| Answered {
+            result.ok().map(|response| Answered {
                 response,
                 attempts: number,
                 diagnosis,
@@ -110,9 +110,8 @@ pub(super) fn attempt_until_done(
         };
         match decision {
             Decision::Deliver(diagnosis) => {
-                let verdict = diagnosis.clone();
                 if let Some(answer) = answered(diagnosis) {
-                    note_verdict_on_token(host, settings, &tokens, answer.response.status, verdict);
+                    note_verdict_on_token(host, settings, &tokens, &answer);
                     return Ok(answer);
                 }
             }
@@ -128,17 +127,13 @@ pub(super) fn attempt_until_done(
             }
             Decision::GiveUp(diagnosis) => {
                 let last = answered(Some(diagnosis.clone())).map(Box::new);
-                return Err(Unanswered {
-                    error: Error::new(give_up_kind(&diagnosis), diagnosis),
-                    last,
-                });
+                let error = Error::new(give_up_kind(&diagnosis), diagnosis);
+                return Err(Unanswered { error, last });
             }
             Decision::UnknownOutcome(diagnosis) => {
                 let last = answered(Some(diagnosis.clone())).map(Box::new);
-                return Err(Unanswered {
-                    error: Error::new(ErrorKind::UnknownOutcome, diagnosis),
-                    last,
-                });
+                let error = Error::new(ErrorKind::UnknownOutcome, diagnosis);
+                return Err(Unanswered { error, last });
             }
         }
     }
@@ -222,8 +217,7 @@ fn note_verdict_on_token(
     host: &dyn Capabilities,
     settings: &Settings,
     tokens: &Tokens,
-    status: u16,
-    diagnosis: Option<Diagnosis>,
+    answer: &Answered,
 ) {
     if !tokens.unproven {
         return;
@@ -234,10 +228,11 @@ fn note_verdict_on_token(
     let now = host.now();
     let session = &mut locked.session;
     let token = &tokens.access_token;
-    let event = match diagnosis.filter(|_| status == 401) {
+    let refusal = answer.diagnosis.as_ref();
+    let event = match refusal.filter(|_| answer.response.status == 401) {
         Some(diagnosis) => session
             .holds(token)
-            .then(|| incident::raise(session, Trouble::Lasting, &diagnosis, now)),
+            .then(|| incident::raise(session, Trouble::Lasting, diagnosis, now)),
         None => incident::prove(session, token, now),
     };
     // Others may have come since.
