@@ -43,6 +43,8 @@
 //!
 //! A file that cannot be read for another reason (permissions, an I/O error) is a failure, and nothing is touched.
 
+mod rewrite;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -63,6 +65,9 @@ use crate::{
     private_file::{self, failure},
     revision,
 };
+
+pub(crate) use rewrite::Piece;
+pub use rewrite::Rewritten;
 
 /// The most bytes of a value.
 const MAX_VALUE: usize = 64 << 20;
