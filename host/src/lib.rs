@@ -28,6 +28,7 @@
 //! | call it with an HTTP client of one's own | [`Connection::access_token`], [`Connection::renew_rejected`], [`Connection::assess`] |
 //! | keep a connection alive | [`Connection::upkeep`], again at [`Visit::come_back_at`] |
 //! | know how it is | [`Connection::status`], [`Connection::diagnose`] |
+//! | encrypt what is stored | an [`EncryptedStore`] around another one |
 //! | be told | a [`Journal`]: an event of [`Severity::Alert`] is for a person |
 //!
 //! The feature `cli`, on by default, is for the `procore-auth` binary alone; an embedder sets `default-features = false`. What is
