@@ -37,6 +37,9 @@ pub(super) async fn run(context: &Context<'_>, verb: Verb) -> Result<Exit, Failu
         tell(context, name, verb, &done)?;
     }
     if !context.terminal.is_json() {
+        if context.named().is_none() {
+            tell_of_others(context, &config);
+        }
         context.terminal.note(match verb {
             Verb::Encrypt => {
                 "Restart what still runs with an older configuration. Backups and free blocks of the disk may hold older copies: \
@@ -99,6 +102,26 @@ fn tell(
         ));
     }
     Ok(())
+}
+
+/// Names the folders of connections that are configured no more: nothing was done about them.
+fn tell_of_others(context: &Context<'_>, config: &Config) {
+    let entries = std::fs::read_dir(&config.state).into_iter().flatten();
+    let folders = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir());
+    for folder in folders {
+        let name = folder
+            .file_name()
+            .and_then(|name| name.to_str()?.parse().ok());
+        if name.is_none_or(|name| config.get(&name).is_none()) {
+            context.terminal.note(format_args!(
+                "{}: of no connection in the configuration, and left as it is. Delete it if nothing uses it.",
+                folder.display()
+            ));
+        }
+    }
 }
 
 fn no_key(config: &Config, name: &ConnectionName) -> Failure {
