@@ -13,6 +13,8 @@
 //! | `.guard` | empty; locked (`flock`, exclusive) for a moment around every change |
 //! | `.lock` | empty; locked (`flock`, exclusive) by whoever holds the connection's lock |
 //!
+//! The value may be sealed: the format of [`crate::EncryptedStore`] is documented at the top of `seal.rs`.
+//!
 //! Folders are 0700, files 0600, both from their creation; anything else is refused, and so are symbolic links.
 //!
 //! The header is one line of JSON: `{"procore-auth":1,"revision":7,"sha256":"…"}`. `procore-auth` is the format's version,

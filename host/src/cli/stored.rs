@@ -92,7 +92,7 @@ fn tell(
     }
     let word = if encrypted { "encrypted" } else { "decrypted" };
     context.terminal.line(format_args!(
-        "{name}: everything is {word}; {} entries, {} files replaced.",
+        "{name}: everything is {word} (entries: {}, files replaced: {}).",
         done.entries, done.files
     ))?;
     if !done.foreign.is_empty() {

@@ -132,7 +132,7 @@ async fn turning_it_on_logs_nobody_out_and_leaves_no_plain_text() {
     assert_eq!(after["parked"][0]["id"], parked["parked"][0]["id"]);
     tool.run(&["store", "encrypt"])
         .await
-        .says(" 0 files replaced");
+        .says("files replaced: 0");
 }
 
 #[tokio::test]

@@ -1,20 +1,12 @@
 //! An entry of the operating system's keyring: the Secret Service on Linux (GNOME Keyring, KWallet, KeePassXC), the Keychain on
 //! macOS, the Credential Manager on Windows.
 //!
-//! Nobody is asked anything: a locked keyring is a failure, with its cure. No answer within [`WAIT`] is one too. The keyring is
+//! Nobody is asked anything: a locked keyring is a failure, with its cure. No answer within 5 seconds is one too. The keyring is
 //! read when a connection is opened, and never after that.
-
-use std::time::Duration;
 
 use procore_auth_host::Secret;
 
 use super::{Unreadable, content};
-
-/// The service that all entries belong to; the entry's name is the user name.
-pub(crate) const SERVICE: &str = "procore-auth";
-
-/// The longest wait for the keyring. It answers at once, or somebody has to do something first.
-const WAIT: Duration = Duration::from_secs(5);
 
 /// The name of an entry: 1 to 64 letters, digits, `.`, `_` and `-`, and nothing that looks like a secret put there by mistake.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -140,11 +132,18 @@ mod system {
 #[cfg(feature = "keyring")]
 mod system {
     use std::sync::{OnceLock, mpsc};
+    use std::time::Duration;
 
     use keyring::{Entry, Error};
     use procore_auth_host::Secret;
 
-    use super::{Refused, SERVICE, WAIT};
+    use super::Refused;
+
+    /// The service that all entries belong to; the entry's name is the user name.
+    const SERVICE: &str = "procore-auth";
+
+    /// The longest wait for the keyring. It answers at once, or somebody has to do something first.
+    const WAIT: Duration = Duration::from_secs(5);
 
     type Job = Box<dyn FnOnce() + Send>;
 
@@ -223,7 +222,7 @@ mod system {
         use secret_service::blocking::SecretService;
         use secret_service::{EncryptionType, Error};
 
-        use super::super::{Refused, SERVICE};
+        use super::{Refused, SERVICE};
 
         pub(super) fn check_entry(name: &str) -> Result<(), Refused> {
             let service = connect()?;
@@ -272,7 +271,7 @@ mod system {
     /// Elsewhere the platform's own store does not ask a process without a session, and the wait is bounded.
     #[cfg(not(all(unix, not(target_os = "macos"))))]
     mod unattended {
-        use super::super::Refused;
+        use super::Refused;
 
         pub(super) fn check_entry(_: &str) -> Result<(), Refused> {
             Ok(())
