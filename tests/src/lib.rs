@@ -5,7 +5,10 @@
 )]
 
 pub mod component;
+#[cfg(unix)]
+pub mod crash;
 pub mod doorkeeper;
+pub mod fast_clock;
 pub mod recording_store;
 pub mod rig;
 pub mod stepped_clock;
