@@ -169,6 +169,10 @@ impl Driver {
         self.processes.iter().for_each(Process::thaw);
         let look = look?;
         *self.report.kills.entry(phase).or_default() += 1;
+        let newest = self.rig.procore.newest_refresh_token(fake(SANDBOX));
+        let whole =
+            phase == Phase::Committed && newest.is_some_and(|it| look.holds_unfinished(&it));
+        self.report.windows_with_reply += usize::from(whole);
         let must_sign_in = look.has_verdict();
         let looked_at = self.pace.now();
         let death = Death {
@@ -224,9 +228,6 @@ impl Driver {
                 "the newest refresh token is lost: {}",
                 look.outline()
             ));
-        }
-        if let Some(newest) = newest.filter(|newest| !look.holds(newest)) {
-            self.report.windows_with_reply += usize::from(look.holds_unfinished(&newest));
         }
         Ok(look)
     }
