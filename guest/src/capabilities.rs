@@ -24,6 +24,8 @@ pub trait Capabilities {
     fn get(&self, key: &str) -> Result<Option<Entry>, StoreFailure>;
     /// Writes an entry if it is at the expected revision.
     fn put(&self, key: &str, value: &[u8], expected: Option<u64>) -> Result<Write, StoreFailure>;
+    /// Keeps what could not be written in the host's memory until it is stored; returns its revision.
+    fn hold(&self, key: &str, value: &[u8], expected: Option<u64>) -> u64;
     /// Deletes an entry if it is at the expected revision.
     fn delete(&self, key: &str, expected: u64) -> Result<Write, StoreFailure>;
     /// Lists keys.
@@ -50,8 +52,19 @@ pub struct Entry {
     pub value: Vec<u8>,
     /// The version.
     pub revision: u64,
-    /// Whether it is an older version than the one that was written last.
-    pub recovered: bool,
+    /// Whether it can be what was written last.
+    pub provenance: Provenance,
+}
+
+/// Where an entry comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// It was written last.
+    Newest,
+    /// It is an older version.
+    Previous,
+    /// Another installation wrote it.
+    Copied,
 }
 
 /// What became of a write.

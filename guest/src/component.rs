@@ -9,7 +9,7 @@ use std::panic;
 use talc::wasm::WasmDynamicTalc;
 
 use crate::{
-    capabilities::{Capabilities, Entry, StoreFailure, Write},
+    capabilities::{Capabilities, Entry, Provenance, StoreFailure, Write},
     diagnosis, environment, event, explain as explanation, flow,
     http::{Body, Failure, FieldValue, Header, Request, Response},
     lifetime::Times,
@@ -123,6 +123,10 @@ impl Capabilities for Host {
         store::put(key, value, expected)
             .map(Write::from)
             .map_err(StoreFailure::from)
+    }
+
+    fn hold(&self, key: &str, value: &[u8], expected: Option<u64>) -> u64 {
+        store::hold(key, value, expected)
     }
 
     fn delete(&self, key: &str, expected: u64) -> Result<Write, StoreFailure> {
@@ -485,7 +489,11 @@ impl From<store::Entry> for Entry {
         Self {
             value: entry.value,
             revision: entry.revision,
-            recovered: entry.recovered,
+            provenance: match entry.provenance {
+                store::Provenance::Newest => Provenance::Newest,
+                store::Provenance::Previous => Provenance::Previous,
+                store::Provenance::Copied => Provenance::Copied,
+            },
         }
     }
 }

@@ -132,7 +132,7 @@ pub fn refuse_grant(
             lost.attempt, lost.by
         ));
     } else if !tokens.confirmed {
-        diagnosis.cause = "This token was taken over from elsewhere and never worked here: it may be of another environment or app, or another program spent it."
+        diagnosis.cause = "This token was taken over from elsewhere or from a copy of the store, and never worked here: it may be of another environment or app, or another program spent it."
             .to_owned();
     }
     diagnosis.evidence.push(format!(

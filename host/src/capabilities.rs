@@ -13,10 +13,10 @@ mod store;
 use std::{sync::Arc, time::Duration};
 
 use crate::{
-    LockGuard,
     bindings::procore::auth::types,
     egress::Egress,
     epoch::{ComputeMeter, Pause},
+    holding_store::Locked,
     lent::Lent,
     limits::host_calls_for_saving,
     stopped::{MemoryLimit, Stopped},
@@ -33,7 +33,7 @@ pub(crate) struct CallState {
     /// Whether the plugin sent something to the login origin, or a token was refused: a token from before may be no good now.
     pub(crate) tokens_in_doubt: bool,
     /// Held by this call; freed with it.
-    lock: Option<LockGuard>,
+    lock: Option<Locked>,
     pub(crate) meter: ComputeMeter,
     pub(crate) memory: MemoryLimit,
 }

@@ -17,6 +17,7 @@ mod logging;
 mod login;
 mod logout;
 mod open;
+mod opened;
 mod parked;
 mod report;
 mod run;
@@ -142,9 +143,13 @@ fn start(global: &Global, terminal: Terminal, verb: Verb) -> Exit {
             Err(failure) => return report::failure(&terminal, &failure),
         };
         let context = Context::new(global, terminal, shutdown);
-        carry_out(&context, verb)
+        let exit = carry_out(&context, verb)
             .await
-            .unwrap_or_else(|failure| report::failure(&context.terminal, &failure))
+            .unwrap_or_else(|failure| report::failure(&context.terminal, &failure));
+        match context.opened.saved().await {
+            Ok(()) => exit,
+            Err(failure) => report::failure(&context.terminal, &failure),
+        }
     });
     // A browser that is slow to start does not keep us.
     runtime.shutdown_timeout(std::time::Duration::from_secs(1));

@@ -5,16 +5,18 @@ use std::{fmt, process, sync::Arc, time::Duration};
 use wasmtime::Store as Instantiated;
 
 use crate::{
-    AccessToken, ApiRequest, Attempt, Clock, Decision, Diagnosis, Error, HttpClient, Identity,
-    Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Policy, Random, ReplayReport, Secret,
-    Settings, Status, Store, SystemClock, SystemRandom, Visit,
+    AccessToken, ApiRequest, Attempt, Clock, Decision, Diagnosis, Error, Health, HttpClient,
+    Identity, Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Policy, Random, ReplayReport,
+    Secret, Settings, Status, Store, SystemClock, SystemRandom, Visit,
     bindings::{Plugin as Instance, procore::auth::types},
     call::{Answer, Call, Ended},
     capabilities::CallState,
     egress::Egress,
     flight::{Flights, Pilot, Wanted},
+    holding_store::HoldingStore,
     lent::{self, Lent},
     limits::least_host_calls,
+    recorder::Recorder,
     time::millis,
     token_cache::TokenCache,
 };
@@ -163,7 +165,27 @@ impl Connection {
             Box::pin(plugin.procore_auth_auth().call_status(store))
         })
         .await
-        .map(Into::into)
+        .map(|status| self.with_what_is_held(status.into()))
+    }
+
+    /// Waits until all tokens that were received are saved: at once, unless the store fails.
+    ///
+    /// To be waited for before the process ends. Where the store cannot be written after a refresh, the new tokens live in
+    /// this process alone and the save is tried again until it works; a process that ends before loses the sign-in. What waits
+    /// here is told by the alert `tokens-not-saved`.
+    pub async fn saved(&self) {
+        self.0.lent.store.settled().await;
+    }
+
+    /// Shows in the status that tokens live in this process alone.
+    fn with_what_is_held(&self, status: Status) -> Status {
+        if !self.0.lent.store.holds() || status.health > Health::AtRisk {
+            return status;
+        }
+        Status {
+            health: Health::AtRisk,
+            ..status
+        }
     }
 
     /// Does what is due: refreshes, replays parked requests, raises and clears the incident. `next_visit` is how long it takes
@@ -178,7 +200,11 @@ impl Connection {
             Box::pin(plugin.procore_auth_auth().call_upkeep(store, next_visit))
         })
         .await
-        .map(Into::into)
+        .map(Visit::from)
+        .map(|visit| Visit {
+            status: self.with_what_is_held(visit.status),
+            ..visit
+        })
     }
 
     /// Sends a request with a fresh token: answers one 401 with one renewal and one resend, waits as 429 and 503 ask, and repeats
@@ -462,16 +488,22 @@ impl ConnectionBuilder {
         make_room(&mut self.limits, &self.settings.policy);
         let egress = Egress::for_environment(self.settings.environment);
         let actor = self.actor.unwrap_or_else(default_actor);
+        let store = self.store.ok_or(IncompleteConnection("a store"))?;
+        let recorder = Arc::new(Recorder::new(
+            self.settings.name.to_string(),
+            Arc::clone(&self.clock),
+            self.journals,
+        ));
         let lent = Lent {
             settings: lent::settings(&self.settings, actor),
             client_secret: self.settings.client_secret.clone(),
             probing_egress: egress.clone().with_token_info_probes(),
             egress,
             http: self.http.ok_or(IncompleteConnection("an HTTP client"))?,
+            store: HoldingStore::new(store, Arc::clone(&self.clock), Arc::clone(&recorder)),
+            recorder,
             clock: self.clock,
             random: self.random,
-            store: self.store.ok_or(IncompleteConnection("a store"))?,
-            journals: self.journals,
             limits: self.limits,
             faulty: std::sync::Mutex::default(),
         };

@@ -16,12 +16,16 @@ struct Header {
     format: u64,
     revision: u64,
     sha256: String,
+    /// Which installation wrote it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    install: Option<String>,
 }
 
 /// A file that was read whole.
 #[derive(PartialEq, Eq)]
 pub(crate) struct Decoded {
     pub(crate) revision: u64,
+    pub(crate) install: Option<String>,
     pub(crate) value: Vec<u8>,
 }
 
@@ -34,16 +38,27 @@ pub(crate) enum Unreadable {
     NewerFormat(u64),
 }
 
-pub(crate) fn encode(revision: u64, value: &[u8]) -> Vec<u8> {
-    let header = serde_json::json!({
+pub(crate) fn encode(revision: u64, install: Option<&str>, value: &[u8]) -> Vec<u8> {
+    let mut header = serde_json::json!({
         "procore-auth": FORMAT,
         "revision": revision,
         "sha256": hex_digest(value),
     });
+    if let Some(install) = install {
+        header["install"] = install.into();
+    }
     let mut bytes = header.to_string().into_bytes();
     bytes.push(b'\n');
     bytes.extend_from_slice(value);
     bytes
+}
+
+/// Reads the revision from a file's first bytes, whatever comes after them.
+pub(crate) fn revision(start: &[u8]) -> Option<u64> {
+    let end = start.iter().position(|b| *b == b'\n')?;
+    parse_header(&start[..end])
+        .ok()
+        .map(|header| header.revision)
 }
 
 pub(crate) fn decode(mut bytes: Vec<u8>) -> Result<Decoded, Unreadable> {
@@ -62,6 +77,7 @@ pub(crate) fn decode(mut bytes: Vec<u8>) -> Result<Decoded, Unreadable> {
     }
     Ok(Decoded {
         revision: header.revision,
+        install: header.install,
         value,
     })
 }
@@ -101,7 +117,7 @@ mod tests {
     #[test]
     fn the_format_is_fixed() {
         let bytes = b"{\"procore-auth\":1,\"revision\":7,\"sha256\":\"ba7816bf8f01cfea414140de5dae2223b00361a396177a9cb410ff61f20015ad\"}\nabc";
-        assert_eq!(encode(7, b"abc"), bytes);
+        assert_eq!(encode(7, None, b"abc"), bytes);
         let decoded = decode(bytes.to_vec()).expect("whole");
         assert_eq!((decoded.revision, &*decoded.value), (7, &b"abc"[..]));
     }
@@ -143,21 +159,21 @@ mod tests {
     proptest! {
         #[test]
         fn round_trips(revision in 0..=revision::MAX, value: Vec<u8>) {
-            let decoded = decode(encode(revision, &value)).expect("whole");
+            let decoded = decode(encode(revision, Some("a"), &value)).expect("whole");
             prop_assert_eq!(decoded.revision, revision);
             prop_assert_eq!(decoded.value, value);
         }
 
         #[test]
         fn no_part_passes_for_the_whole(value: Vec<u8>, cut: prop::sample::Index) {
-            let bytes = encode(7, &value);
+            let bytes = encode(7, None, &value);
             let cut = cut.index(bytes.len());
             prop_assert!(decode(bytes[..cut].to_vec()).is_err());
         }
 
         #[test]
         fn no_changed_value_passes(value in prop::collection::vec(any::<u8>(), 1..100), at: prop::sample::Index, flip in 1u8..) {
-            let mut bytes = encode(7, &value);
+            let mut bytes = encode(7, None, &value);
             let at = bytes.len() - value.len() + at.index(value.len());
             bytes[at] ^= flip;
             prop_assert!(decode(bytes).is_err());

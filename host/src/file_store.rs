@@ -12,11 +12,13 @@
 //! | `.KEY.xxxxxx` | a write in progress, or one that was cut short; anyone who holds `.guard` may remove it |
 //! | `.guard` | empty; locked (`flock`, exclusive) for a moment around every change |
 //! | `.lock` | empty; locked (`flock`, exclusive) by whoever holds the connection's lock |
+//! | `.install` | which installation the folder belongs to: one line of JSON, `{"procore-auth":1,"install":"…","inode":1,"born":1}` |
 //!
 //! Folders are 0700, files 0600, both from their creation; anything else is refused, and so are symbolic links.
 //!
-//! The header is one line of JSON: `{"procore-auth":1,"revision":7,"sha256":"…"}`. `procore-auth` is the format's version,
-//! `revision` at most 2⁵³ − 1, `sha256` the value's digest in hexadecimal. Readers ignore members that they do not know. A
+//! The header is one line of JSON: `{"procore-auth":1,"revision":7,"sha256":"…","install":"…"}`. `procore-auth` is the format's
+//! version, `revision` at most 2⁵³ − 1, `sha256` the value's digest in hexadecimal, `install` the id of the installation that
+//! wrote it, where that is known. Readers ignore members that they do not know. A
 //! writer picks a revision that the key never had, by `max(seconds since 1970, (last revision >> 20) + 1) << 20` plus 20
 //! random bits.
 //!
@@ -33,13 +35,18 @@
 //!
 //! | `KEY` | `KEY.previous` | result |
 //! |---|---|---|
-//! | whole | any | the entry |
+//! | whole | of a greater revision | the previous generation, marked as such: an older `KEY` was put back; it becomes `KEY.damaged-N` |
+//! | whole | any other | the entry |
 //! | missing | missing | no entry |
-//! | missing | whole | the previous generation, marked as recovered |
+//! | missing | whole | the previous generation, marked as such |
 //! | damaged | whole | the same; `KEY` becomes `KEY.damaged-N` |
 //! | damaged | missing or damaged | failure `corrupt`, on every read and write until a person acts; nothing is touched |
 //! | missing | damaged | the same |
 //! | of a later format | any | failure `newer-format` |
+//!
+//! An entry whose `install` is not the folder's is marked as copied. The folder's own is in `.install`, together with that
+//! file's inode and birth (nanoseconds since 1970): where they are not those of the file, the folder is a copy, and whoever
+//! opens it writes a new `.install` (a new file, renamed) with a random id.
 //!
 //! A file that cannot be read for another reason (permissions, an I/O error) is a failure, and nothing is touched.
 
@@ -57,9 +64,10 @@ use tempfile::NamedTempFile;
 use tokio::task::spawn_blocking;
 
 use crate::{
-    ConnectionName, Entry, Key, LockGuard, Store, StoreFailure, Write,
+    ConnectionName, Entry, Key, LockGuard, Provenance, Store, StoreFailure, Write,
     entry_file::{self, Decoded, Unreadable},
     file_lock::{self, FileLock},
+    installation,
     private_file::{self, failure},
     revision,
 };
@@ -95,8 +103,13 @@ impl FileStore {
         // A link would pass for a folder here, and is refused by the check.
         create_folder(&path)?;
         private_file::check_folder(&path)?;
-        let folder = Folder { path };
+        let folder = Folder {
+            path,
+            install: None,
+        };
         file_lock::check_support(&folder.guard_path())?;
+        let install = installation::of(&folder.path, &folder.guard()?)?;
+        let folder = Folder { install, ..folder };
         let lock = folder.path.join(".lock");
         private_file::open_lock_file(&lock)?;
         Ok(Self {
@@ -154,6 +167,14 @@ impl Store for FileStore {
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
+    /// Which installation it belongs to, where that can be told.
+    install: Option<String>,
+}
+
+/// The version of an entry that counts.
+struct Found {
+    decoded: Decoded,
+    provenance: Provenance,
 }
 
 /// What one file came to.
@@ -178,11 +199,13 @@ impl Folder {
 
     fn get(&self, key: &Key) -> Result<Option<Entry>, StoreFailure> {
         // Without the guard: renaming is atomic, so a whole file is the entry.
-        if let File::Whole(decoded) = self.read(&self.current_path(key))? {
-            return Ok(Some(entry(decoded, false)));
+        if let File::Whole(current) = self.read(&self.current_path(key))?
+            && !self.is_outdated(key, &current)?
+        {
+            return Ok(Some(self.own(current).into()));
         }
         let guard = self.guard()?;
-        self.load(key, &guard)
+        self.load(key, &guard).map(|found| found.map(Entry::from))
     }
 
     fn put(&self, key: &Key, value: &[u8], expected: Option<u64>) -> Result<Write, StoreFailure> {
@@ -195,14 +218,15 @@ impl Folder {
         }
         let guard = self.guard()?;
         let current = self.load(key, &guard)?;
-        let last = current.as_ref().map(|entry| entry.revision);
+        let last = current.as_ref().map(|found| found.decoded.revision);
         if last != expected {
-            return Ok(Write::Conflict(current));
+            return Ok(Write::Conflict(current.map(Entry::from)));
         }
         let revision = revision::next(last);
-        let new = self.write_aside(key, &entry_file::encode(revision, value))?;
-        if let Some(current) = current.filter(|entry| !entry.recovered) {
-            self.keep_previous(key, &current)?;
+        let bytes = entry_file::encode(revision, self.install.as_deref(), value);
+        let new = self.write_aside(key, &bytes)?;
+        if let Some(current) = current.filter(|found| found.provenance != Provenance::Previous) {
+            self.keep_previous(key, &current.decoded)?;
         }
         self.put_in_place(new, &self.current_path(key))?;
         self.sync()?;
@@ -212,8 +236,8 @@ impl Folder {
     fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
         let guard = self.guard()?;
         let current = self.load(key, &guard)?;
-        if current.as_ref().map(|entry| entry.revision) != Some(expected) {
-            return Ok(Write::Conflict(current));
+        if current.as_ref().map(|found| found.decoded.revision) != Some(expected) {
+            return Ok(Write::Conflict(current.map(Entry::from)));
         }
         self.remove_beginning_with(&unfinished_prefix(key))?;
         self.remove_beginning_with(&format!("{}.damaged-", key.as_str()))?;
@@ -241,23 +265,62 @@ impl Folder {
     }
 
     /// Reads the entry by the table at the top.
-    fn load(&self, key: &Key, _: &file_lock::Held) -> Result<Option<Entry>, StoreFailure> {
+    fn load(&self, key: &Key, _: &file_lock::Held) -> Result<Option<Found>, StoreFailure> {
         let current = self.current_path(key);
         let damage = match self.read(&current)? {
-            File::Whole(decoded) => return Ok(Some(entry(decoded, false))),
+            File::Whole(decoded) if !self.is_outdated(key, &decoded)? => {
+                return Ok(Some(self.own(decoded)));
+            }
+            File::Whole(decoded) => {
+                // The previous generation may be damaged behind its header: then the older one is all there is.
+                let File::Whole(previous) = self.read(&self.previous_path(key))? else {
+                    return Ok(Some(self.own(decoded)));
+                };
+                self.set_aside(key, &current)?;
+                return Ok(Some(previous_generation(previous)));
+            }
             File::Missing => None,
             File::Damaged(what) => Some(what),
         };
         match (damage, self.read(&self.previous_path(key))?) {
             (None, File::Missing) => Ok(None),
-            (None, File::Whole(previous)) => Ok(Some(entry(previous, true))),
+            (None, File::Whole(previous)) => Ok(Some(previous_generation(previous))),
             (Some(_), File::Whole(previous)) => {
                 self.set_aside(key, &current)?;
-                Ok(Some(entry(previous, true)))
+                Ok(Some(previous_generation(previous)))
             }
             (Some(what), File::Missing | File::Damaged(_)) | (None, File::Damaged(what)) => {
                 Err(corrupt(&current, what))
             }
+        }
+    }
+
+    /// Whether the previous generation is newer than this one: somebody put an older file in its place.
+    fn is_outdated(&self, key: &Key, current: &Decoded) -> Result<bool, StoreFailure> {
+        let path = self.previous_path(key);
+        let Some(file) = private_file::open(&path)? else {
+            return Ok(false);
+        };
+        let mut start = Vec::with_capacity(entry_file::MAX_HEADER);
+        file.take(entry_file::MAX_HEADER as u64)
+            .read_to_end(&mut start)
+            .map_err(|error| failure(&error, &path))?;
+        Ok(entry_file::revision(&start).is_some_and(|previous| previous > current.revision))
+    }
+
+    fn own(&self, decoded: Decoded) -> Found {
+        let copied = match (&self.install, &decoded.install) {
+            (Some(here), Some(written)) => here != written,
+            _ => false,
+        };
+        let provenance = if copied {
+            Provenance::Copied
+        } else {
+            Provenance::Newest
+        };
+        Found {
+            decoded,
+            provenance,
         }
     }
 
@@ -315,7 +378,7 @@ impl Folder {
     }
 
     /// Gives the current generation its second name. `current` is what the file holds.
-    fn keep_previous(&self, key: &Key, current: &Entry) -> Result<(), StoreFailure> {
+    fn keep_previous(&self, key: &Key, current: &Decoded) -> Result<(), StoreFailure> {
         match self.link_previous(key) {
             Ok(()) => Ok(()),
             // There are file systems without hard links.
@@ -339,8 +402,9 @@ impl Folder {
         }
     }
 
-    fn copy_previous(&self, key: &Key, current: &Entry) -> Result<(), StoreFailure> {
-        let bytes = entry_file::encode(current.revision, &current.value);
+    fn copy_previous(&self, key: &Key, current: &Decoded) -> Result<(), StoreFailure> {
+        let bytes =
+            entry_file::encode(current.revision, current.install.as_deref(), &current.value);
         let copy = self.write_aside(key, &bytes)?;
         self.put_in_place(copy, &self.previous_path(key))
     }
@@ -377,11 +441,20 @@ impl Folder {
     }
 }
 
-fn entry(decoded: Decoded, recovered: bool) -> Entry {
-    Entry {
-        value: decoded.value,
-        revision: decoded.revision,
-        recovered,
+impl From<Found> for Entry {
+    fn from(found: Found) -> Self {
+        Self {
+            value: found.decoded.value,
+            revision: found.decoded.revision,
+            provenance: found.provenance,
+        }
+    }
+}
+
+fn previous_generation(decoded: Decoded) -> Found {
+    Found {
+        decoded,
+        provenance: Provenance::Previous,
     }
 }
 

@@ -11,10 +11,10 @@ use async_trait::async_trait;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    Clock, Entry, Environment, Error, Event, Grant, HttpClient, HttpFailure, Journal, Key, Limits,
-    LockGuard, Random, RequestLimits, Secret, Settings, Severity, Store, StoreFailure, SystemClock,
+    Clock, Entry, Environment, Error, Grant, HttpClient, HttpFailure, Key, Limits, LockGuard,
+    Random, RequestLimits, Secret, Settings, Severity, Store, StoreFailure, SystemClock,
     Write as Written, bindings::procore::auth::connection as contract, egress::Egress,
-    time::millis,
+    holding_store::HoldingStore, recorder::Recorder, time::millis,
 };
 
 /// Everything that the host lends to the plugin for one connection.
@@ -27,8 +27,8 @@ pub(crate) struct Lent {
     pub(crate) http: Arc<dyn HttpClient>,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) random: Arc<dyn Random>,
-    pub(crate) store: Arc<dyn Store>,
-    pub(crate) journals: Vec<Arc<dyn Journal>>,
+    pub(crate) store: HoldingStore,
+    pub(crate) recorder: Arc<Recorder>,
     pub(crate) limits: Limits,
     /// The functions whose last call ended with a fault, so that a fault that lasts is one alert.
     pub(crate) faulty: Mutex<BTreeSet<&'static str>>,
@@ -38,48 +38,32 @@ impl Lent {
     /// Lends the clock and nothing else, for advice that needs nothing.
     pub(crate) fn nothing() -> Arc<Self> {
         let egress = Egress::for_environment(Environment::Production);
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock::new());
+        let name = "advice";
+        let recorder = Recorder::new(name.to_owned(), Arc::clone(&clock), Vec::new());
+        let recorder = Arc::new(recorder);
         Arc::new(Self {
             settings: contract::ConnectionSettings {
-                name: "advice".to_owned(),
+                name: name.to_owned(),
                 environment: Environment::Production.into(),
                 client_id: String::new(),
                 secret_fingerprint: None,
                 grant: contract::Grant::ClientCredentials,
                 company_id: None,
-                actor: "advice".to_owned(),
+                actor: name.to_owned(),
                 policy: policy(&crate::Policy::default()),
             },
             client_secret: Secret::new(""),
             probing_egress: egress.clone(),
             egress,
             http: Arc::new(Nothing),
-            clock: Arc::new(SystemClock::new()),
             random: Arc::new(Nothing),
-            store: Arc::new(Nothing),
-            journals: Vec::new(),
+            store: HoldingStore::new(Arc::new(Nothing), Arc::clone(&clock), Arc::clone(&recorder)),
+            recorder,
+            clock,
             limits: Limits::default(),
             faulty: Mutex::default(),
         })
-    }
-
-    /// Records an event of the plugin or of its host in every journal.
-    pub(crate) fn record(
-        &self,
-        severity: Severity,
-        code: String,
-        message: String,
-        fields: Vec<(String, String)>,
-    ) {
-        let event = Event {
-            at: self.clock.now(),
-            severity,
-            code,
-            message,
-            fields,
-        };
-        for journal in &self.journals {
-            journal.record(&self.settings.name, &event);
-        }
     }
 }
 
@@ -93,10 +77,10 @@ impl Lent {
         } else {
             Severity::Warning
         };
-        self.record(
+        self.recorder.record(
             severity,
-            error.code().to_owned(),
-            error.diagnosis().summary.clone(),
+            error.code(),
+            &*error.diagnosis().summary,
             vec![("function".to_owned(), function.to_owned())],
         );
     }
@@ -105,10 +89,10 @@ impl Lent {
     pub(crate) fn note_success(&self, function: &'static str) {
         let recovered = self.faulty().remove(function);
         if recovered {
-            self.record(
+            self.recorder.record(
                 Severity::Info,
-                "plugin-recovered".to_owned(),
-                "the plugin works again".to_owned(),
+                "plugin-recovered",
+                "the plugin works again",
                 vec![("function".to_owned(), function.to_owned())],
             );
         }

@@ -8,7 +8,7 @@ use std::{
 
 use async_trait::async_trait;
 
-use crate::{Entry, Key, LockGuard, Store, StoreFailure, Write};
+use crate::{Entry, Key, LockGuard, Provenance, Store, StoreFailure, Write};
 
 /// A [`Store`] in memory, for tests and for credentials that need no second life. Clones share content and lock.
 ///
@@ -48,7 +48,7 @@ impl Content {
         let entry = Entry {
             value: value.to_owned(),
             revision: self.last_revision,
-            recovered: false,
+            provenance: Provenance::Newest,
         };
         self.entries.insert(key.clone(), entry);
         Write::Stored(self.last_revision)

@@ -7,8 +7,8 @@ use crate::{
     bindings::{exports::procore::auth::auth as contract, procore::auth::types},
 };
 
-/// How well a connection is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize)]
+/// How well a connection is, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Health {

@@ -83,8 +83,19 @@ pub struct Entry {
     pub value: Vec<u8>,
     /// Names this version of the value.
     pub revision: u64,
-    /// Whether an older version is served because the newest could not be read whole.
-    pub recovered: bool,
+    /// Whether this can be what was written last.
+    pub provenance: Provenance,
+}
+
+/// Whether an entry can be what was written last.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Provenance {
+    /// As far as the store can tell, this was written last.
+    Newest,
+    /// An older version, served because the newest cannot be read whole, or because an even older one was put in its place.
+    Previous,
+    /// Another installation wrote it: the store was copied from another machine, or restored from a backup.
+    Copied,
 }
 
 impl fmt::Debug for Entry {
@@ -92,12 +103,12 @@ impl fmt::Debug for Entry {
         let Self {
             value: _,
             revision,
-            recovered,
+            provenance,
         } = self;
         f.debug_struct("Entry")
             .field("value", &"****")
             .field("revision", revision)
-            .field("recovered", recovered)
+            .field("provenance", provenance)
             .finish()
     }
 }

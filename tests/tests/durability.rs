@@ -3,10 +3,11 @@
 use std::{
     fs,
     path::{Path, PathBuf},
+    time::Duration,
 };
 
 use fake_procore::{Alteration, Answer, Fault, Gate, Rotation, Target};
-use procore_auth_host::{Connection, FileStore, Health, MemoryStore, Severity};
+use procore_auth_host::{Connection, FileStore, Health, MemoryStore, Policy, Settings, Severity};
 use procore_auth_tests::{
     RecordingStore, Rig,
     rig::{SANDBOX, fake},
@@ -35,8 +36,19 @@ impl Disk {
         self.folder().join(name)
     }
 
-    /// Returns what SIGKILL would leave now: the files as they are.
+    /// Returns what SIGKILL would leave now: the files as they are, and the mark of the same installation.
     fn after_a_crash(&self) -> Self {
+        let left = self.copy();
+        let mark = fs::read(left.file(".install")).expect("a mark");
+        let mark: serde_json::Value = serde_json::from_slice(&mark).expect("JSON");
+        // Nothing that would tell that it is another file.
+        let mark = serde_json::json!({"procore-auth": 1, "install": mark["install"]});
+        fs::write(left.file(".install"), mark.to_string()).expect("marked");
+        left
+    }
+
+    /// Returns a copy of the folder, as on another machine or in a backup.
+    fn copy(&self) -> Self {
         let copy = Self::new();
         drop(copy.open());
         copy_files(&self.folder(), &copy.folder());
@@ -251,9 +263,11 @@ async fn s19_the_store_is_proven_writable_before_the_post() {
     assert_eq!(rig.procore.token_posts(), 1);
 }
 
-#[tokio::test]
-async fn s19_a_disk_that_fills_up_after_the_rotation_costs_an_alert_and_no_token() {
-    let rig = Rig::start().await;
+/// A refresh whose reply comes when the disk has just become full. Returns the connection of the process, and its store.
+async fn disk_fills_up_after_the_rotation(
+    rig: &Rig,
+    failures: usize,
+) -> (Connection, RecordingStore) {
     let store = RecordingStore::new(MemoryStore::new());
     let connection = rig.on_store(store.clone());
     rig.sign_in(&connection).await;
@@ -266,16 +280,73 @@ async fn s19_a_disk_that_fills_up_after_the_rotation_costs_an_alert_and_no_token
         tokio::spawn(async move { connection.access_token().await })
     };
     gate.arrived(1).await;
-    store.fail_writes(4);
+    store.fail_writes(failures);
     gate.open();
     refreshing.await.expect("no panic").expect("a token");
+    (connection, store)
+}
+
+#[tokio::test]
+async fn s19_a_disk_that_fills_up_after_the_rotation_costs_an_alert_and_no_token() {
+    let rig = Rig::start().await;
+    let (connection, store) = disk_fills_up_after_the_rotation(&rig, 100).await;
+    connection.saved().await;
     let refresh_token = stored::refresh_token(&store).await;
     assert!(
         rig.procore
             .refresh_token_is_live(fake(SANDBOX), &refresh_token)
     );
     assert_eq!(rig.procore.token_posts(), 1);
-    assert!(!rig.journal.alerts().is_empty());
+    assert_eq!(alerts(&rig), ["tokens-not-saved"]);
+    assert!(rig.journal.codes().contains(&"tokens-saved".to_owned()));
+    let status = connection.status().await.expect("a status");
+    assert_eq!(status.health, Health::Healthy);
+}
+
+#[tokio::test]
+async fn s19_while_the_disk_is_full_the_new_pair_is_served_and_refreshed_and_the_old_one_never_posted()
+ {
+    let rig = Rig::start().await;
+    let (connection, store) = disk_fills_up_after_the_rotation(&rig, usize::MAX).await;
+    let token = connection.access_token().await.expect("a token");
+    assert!(
+        rig.procore
+            .access_token_is_live(fake(SANDBOX), token.bearer().expose())
+    );
+    let status = connection.status().await.expect("a status");
+    assert_eq!(status.health, Health::AtRisk);
+    // What nobody could save is not risked: no further refresh before it is.
+    rig.advance_to_expiry();
+    let error = connection.access_token().await.expect_err("no store");
+    assert!(error.is_storage(), "{error}");
+    assert_eq!(rig.procore.token_posts(), 1);
+    store.fail_writes(0);
+    connection.saved().await;
+    connection.access_token().await.expect("a token");
+    assert_eq!(rig.procore.token_posts(), 2);
+    assert_eq!(alerts(&rig), ["tokens-not-saved"]);
+}
+
+#[tokio::test]
+async fn s19_while_the_disk_is_full_no_other_process_posts_the_old_token() {
+    let rig = Rig::start().await;
+    let (connection, store) = disk_fills_up_after_the_rotation(&rig, usize::MAX).await;
+    let hasty = Settings {
+        policy: Policy {
+            lock_wait: Duration::from_millis(50),
+            ..Policy::default()
+        },
+        ..Rig::settings(SANDBOX)
+    };
+    let other = rig.process(hasty, store.clone());
+    let error = other.access_token().await.expect_err("busy");
+    assert!(error.is_busy(), "{error}");
+    assert_eq!(rig.procore.token_posts(), 1);
+    store.fail_writes(0);
+    connection.saved().await;
+    other.access_token().await.expect("a token");
+    // Time flew while the save was tried again, so the token may be due.
+    assert_eq!(rig.procore.token_posts(), rig.procore.rotations());
 }
 
 /// Signs in, refreshes, and damages the newest version of the session.
@@ -344,19 +415,48 @@ async fn s20_without_a_previous_generation_a_damaged_file_is_refused_and_left_al
     }
 }
 
-#[tokio::test]
-async fn s24_a_restored_backup_is_recognised_and_its_spent_token_not_posted() {
-    let rig = Rig::start().await;
+/// Signs in, takes a backup of the connection's folder, and refreshes some times. Returns the disk and the backup.
+async fn moved_on_since_a_backup(rig: &Rig) -> (Disk, Disk) {
     let disk = Disk::new();
-    let connection = signed_in(&rig, &disk).await;
-    let backup = fs::read(disk.file("session")).expect("a session");
+    let connection = signed_in(rig, &disk).await;
+    connection.verify().await.expect("verified");
+    let backup = disk.copy();
     for _ in 0..3 {
         rig.advance_to_refresh();
         connection.access_token().await.expect("a token");
     }
-    fs::write(disk.file("session"), backup).expect("restored");
     rig.procore.clear_requests();
     rig.advance_to_expiry();
+    (disk, backup)
+}
+
+fn alerts(rig: &Rig) -> Vec<String> {
+    let alerts = rig.journal.alerts().into_iter();
+    alerts.map(|alert| alert.code).collect()
+}
+
+#[tokio::test]
+async fn s24_an_older_session_file_that_was_put_back_costs_an_alert_and_no_token() {
+    let rig = Rig::start().await;
+    let (disk, backup) = moved_on_since_a_backup(&rig).await;
+    fs::copy(backup.file("session"), disk.file("session")).expect("restored");
+    let restarted = rig.on_store(disk.open());
+    restarted.access_token().await.expect("a token");
+    assert_eq!(
+        (rig.procore.token_posts(), rig.procore.rotations()),
+        (1, 1),
+        "the newest pair was still there"
+    );
+    assert_eq!(alerts(&rig), ["store-recovered"]);
+}
+
+#[tokio::test]
+async fn s24_a_restored_backup_is_recognised_and_its_spent_token_not_posted() {
+    let rig = Rig::start().await;
+    let (disk, backup) = moved_on_since_a_backup(&rig).await;
+    for name in ["session", "session.previous"] {
+        fs::copy(backup.file(name), disk.file(name)).expect("restored");
+    }
     let restarted = rig.on_store(disk.open());
     for _ in 0..5 {
         let error = restarted.access_token().await.expect_err("spent");
@@ -364,7 +464,67 @@ async fn s24_a_restored_backup_is_recognised_and_its_spent_token_not_posted() {
         assert_eq!(error.diagnosis().code, "restored-backup");
     }
     assert_eq!(rig.procore.token_posts(), 0);
-    assert_eq!(rig.journal.alerts().len(), 1, "{:?}", rig.journal.alerts());
+    assert_eq!(alerts(&rig), ["restored-backup"]);
+}
+
+#[tokio::test]
+async fn s24_a_folder_that_was_restored_whole_is_named_before_its_token_is_tried() {
+    let rig = Rig::start().await;
+    let (_, backup) = moved_on_since_a_backup(&rig).await;
+    let restarted = rig.on_store(backup.open());
+    for _ in 0..5 {
+        let error = restarted.access_token().await.expect_err("spent");
+        assert_eq!(error.diagnosis().code, "invalid_grant");
+        assert!(error.diagnosis().cause.contains("copy of the store"));
+    }
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert_eq!(alerts(&rig), ["store-copied", "invalid_grant"]);
+}
+
+#[tokio::test]
+async fn s14_a_copied_store_is_named_as_such_on_the_second_machine() {
+    let rig = Rig::start().await;
+    let disk = Disk::new();
+    let original = signed_in(&rig, &disk).await;
+    let copy = disk.copy();
+    let copied = rig.on_store(copy.open());
+    for _ in 0..2 {
+        let status = copied.status().await.expect("a status");
+        assert_ne!(status.health, Health::Healthy, "no evidence for a copy");
+    }
+    assert_eq!(
+        alerts(&rig),
+        ["store-copied"],
+        "told once, at the first look"
+    );
+    rig.advance_to_refresh();
+    original.access_token().await.expect("a token");
+    assert_eq!(
+        alerts(&rig),
+        ["store-copied"],
+        "nothing is wrong with the original"
+    );
+    rig.advance_to_expiry();
+    let error = copied.access_token().await.expect_err("spent");
+    assert!(
+        error.diagnosis().cause.contains("copy of the store"),
+        "{error:?}"
+    );
+    assert_eq!(rig.procore.token_posts(), 2);
+    original.access_token().await.expect("the original goes on");
+}
+
+#[tokio::test]
+async fn s14_a_moved_store_goes_on_without_a_word() {
+    let rig = Rig::start().await;
+    let disk = Disk::new();
+    drop(signed_in(&rig, &disk).await);
+    let elsewhere = Disk::new();
+    fs::rename(disk.folder(), elsewhere.folder()).expect("moved");
+    let moved = rig.on_store(elsewhere.open());
+    rig.advance_to_refresh();
+    moved.access_token().await.expect("a token");
+    assert!(alerts(&rig).is_empty());
 }
 
 #[tokio::test]

@@ -87,6 +87,7 @@ fn s66_each_import_has_exactly_the_contracts_functions() {
             "random.bytes",
             "store.delete",
             "store.get",
+            "store.hold",
             "store.list",
             "store.lock",
             "store.put",

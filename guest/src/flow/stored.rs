@@ -3,7 +3,7 @@
 use miniserde::{Deserialize, Serialize};
 
 use crate::{
-    capabilities::{Capabilities, Entry, StoreFailure, Write},
+    capabilities::{Capabilities, Entry, Provenance, StoreFailure, Write},
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
     json,
@@ -14,11 +14,14 @@ use crate::{
 
 const SESSION: &str = "session";
 
-/// Reads the session without the lock, unless it was recovered from an older version: that is told and mended under the lock.
+/// Reads the session without the lock, unless it may not be the newest one: that is told and noted under the lock.
 pub(super) fn read_session(host: &dyn Capabilities) -> Result<Option<Session>> {
     let read = || host.get(SESSION).map_err(|failure| storage(&failure));
     let mut entry = read()?;
-    if entry.as_ref().is_some_and(|entry| entry.recovered) {
+    if entry
+        .as_ref()
+        .is_some_and(|entry| entry.provenance != Provenance::Newest)
+    {
         drop(LockedSession::acquire(host, &host.settings())?);
         entry = read()?;
     }
@@ -65,19 +68,31 @@ impl<'h> LockedSession<'h> {
         if let Some(entry) = host.get(SESSION).map_err(|failure| storage(&failure))? {
             locked.session = parse_session(&entry)?;
             locked.revision = Some(entry.revision);
-            if entry.recovered {
-                locked.tell_recovered();
-            }
+            locked.tell_provenance(entry.provenance);
         }
         Ok(Some(locked))
     }
 
-    /// Says that an older version is in use, which may hold a spent token, and makes it the newest one, so that it is said once.
-    fn tell_recovered(&mut self) {
-        let message = "The newest version of the stored tokens could not be read; the one before is used. If its refresh token was spent since, sign in again.";
+    /// Says that an older version or a copy is in use, which may hold a spent token, and makes it this installation's newest, so
+    /// that it is said once.
+    fn tell_provenance(&mut self, provenance: Provenance) {
+        let (code, message) = match provenance {
+            Provenance::Newest => return,
+            Provenance::Previous => (
+                "store-recovered",
+                "The newest version of the stored tokens could not be read, or an older one was put in its place; the one before is used. If its refresh token was spent since, sign in again.",
+            ),
+            Provenance::Copied => (
+                "store-copied",
+                "The stored tokens come from another installation: a copy or a restored backup. If the original refreshes too, one of both loses its sign-in. Let one alone use them, and sign in on the other.",
+            ),
+        };
         self.host
-            .record(&Event::new(Severity::Alert, "store-recovered", message));
+            .record(&Event::new(Severity::Alert, code, message));
         self.session.last_evidence = None;
+        if let Some(tokens) = &mut self.session.tokens {
+            tokens.confirmed = false;
+        }
         // Where that fails, the next to read it says it again.
         let _ = self.save();
     }
@@ -127,31 +142,16 @@ impl<'h> LockedSession<'h> {
         }
     }
 
-    /// Saves what must not be lost, trying again for about a minute where the store fails. Tells people at the first failure.
-    pub(super) fn save_persistently(&mut self) -> Result<()> {
-        let mut result = self.save();
-        for pause in [500, 1_000, 2_000, 4_000, 8_000, 15_000, 30_000] {
-            match &result {
-                Err(error) if error.diagnosis.code != "lost-race" => {
-                    if pause == 500 {
-                        self.tell_not_saved(&error.diagnosis);
-                    }
-                    self.host.sleep(pause);
-                    result = self.save();
-                }
-                _ => break,
+    /// Saves what must not be lost: where the store fails, the host keeps it until it can.
+    pub(super) fn save_or_hold(&mut self) -> Result<()> {
+        match self.save() {
+            Err(error) if error.diagnosis.code != "lost-race" => {
+                let bytes = json::write(&self.session);
+                self.revision = Some(self.host.hold(SESSION, &bytes, self.revision));
+                Ok(())
             }
+            result => result,
         }
-        result
-    }
-
-    fn tell_not_saved(&self, why: &Diagnosis) {
-        let message = "New tokens were received and cannot be saved: they would be lost with this process. Trying again.";
-        self.host.record(
-            &Event::new(Severity::Alert, "tokens-not-saved", message)
-                .with("why", &why.cause)
-                .with("remedy", &why.remedy),
-        );
     }
 
     /// Deletes the session.

@@ -136,17 +136,18 @@ fn under_lock(
         let now = host.now();
         match next(locked.saved(), settings, now, need) {
             Step::Serve => break,
+            // What an earlier process received may have run out since.
             Step::Settle => refreshed = settle(host, locked, settings)?,
             Step::Request(presented) => {
                 note_rejection(&mut locked.session, need);
-                refreshed = request(host, locked, settings, &presented)?;
+                if request(host, locked, settings, &presented)? {
+                    refreshed = true;
+                    break;
+                }
             }
             step @ (Step::Wait { .. } | Step::Stop(_)) => {
                 return halt(host, locked, settings, need, now, halted(&step));
             }
-        }
-        if refreshed {
-            break;
         }
     }
     let tokens = locked
@@ -254,7 +255,7 @@ pub(super) fn request(
         Ok(response) => match Answer::read(settings.environment, presented.endpoint(), &response) {
             Answer::Success => {
                 refresh::receive(&mut locked.session, &response.body, requested_at);
-                locked.save_persistently()?;
+                locked.save_or_hold()?;
                 settle(host, locked, settings)
             }
             Answer::GrantRefused(diagnosis) if *presented != Presented::ClientCredentials => {
@@ -309,7 +310,7 @@ pub(super) fn settle(
                 host.draw(),
             );
             let recovered = incident::clear_by_tokens(&mut locked.session, now);
-            locked.save_persistently()?;
+            locked.save_or_hold()?;
             remember_spent(host, spent);
             host.record(&refreshed_event(&locked.session));
             recovered.iter().for_each(|event| host.record(event));

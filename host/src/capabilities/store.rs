@@ -2,7 +2,7 @@
 
 use super::CallState;
 use crate::{
-    Entry, Key, StoreFailure, Write,
+    Entry, Key, Provenance, StoreFailure, Write,
     bindings::procore::auth::store::{self as contract, Failure, Host},
     stopped::Stopped,
     time::from_millis,
@@ -27,6 +27,20 @@ impl Host for CallState {
         let _pause = self.enter()?;
         let write = async { self.lent.store.put(&Key::new(key)?, &value, expected).await };
         Ok(answer(write.await.map(Into::into)))
+    }
+
+    async fn hold(
+        &mut self,
+        key: String,
+        value: Vec<u8>,
+        expected: Option<u64>,
+    ) -> wasmtime::Result<u64> {
+        let _pause = self.enter()?;
+        let key = Key::new(key).map_err(|_| Stopped::Misuse("it held an invalid key"))?;
+        if self.lock.is_none() {
+            return Err(Stopped::Misuse("it held an entry without the lock").into());
+        }
+        Ok(self.lent.store.hold(key, value, expected))
     }
 
     async fn delete(
@@ -78,7 +92,11 @@ impl From<Entry> for contract::Entry {
         Self {
             value: entry.value,
             revision: entry.revision,
-            recovered: entry.recovered,
+            provenance: match entry.provenance {
+                Provenance::Newest => contract::Provenance::Newest,
+                Provenance::Previous => contract::Provenance::Previous,
+                Provenance::Copied => contract::Provenance::Copied,
+            },
         }
     }
 }

@@ -6,6 +6,7 @@ use super::Global;
 use super::config::{self, Config};
 use super::failure::Failure;
 use super::open::{Open, Opener};
+use super::opened::Opened;
 use super::shutdown::Shutdown;
 use super::terminal::Terminal;
 
@@ -16,6 +17,8 @@ pub(crate) struct Context<'a> {
     pub(crate) terminal: Terminal,
     /// Tells when to stop.
     pub(crate) shutdown: Shutdown,
+    /// What was opened.
+    pub(super) opened: Opened,
 }
 
 impl<'a> Context<'a> {
@@ -24,6 +27,7 @@ impl<'a> Context<'a> {
             global,
             terminal,
             shutdown,
+            opened: Opened::default(),
         }
     }
 
@@ -47,9 +51,14 @@ impl<'a> Context<'a> {
         }
     }
 
+    /// Prepares to open the connections of a configuration.
+    pub(crate) fn opener(&self, config: Config) -> Result<Opener, Failure> {
+        Opener::new(config, self.opened.clone())
+    }
+
     /// Opens the one connection that the verb is for.
     pub(crate) async fn open_one(&self) -> Result<Open, Failure> {
-        let opener = Opener::new(self.config()?)?;
+        let opener = self.opener(self.config()?)?;
         let (name, _) = opener.config().select(self.named())?;
         opener.open(name).await
     }
@@ -58,7 +67,7 @@ impl<'a> Context<'a> {
     pub(crate) async fn open_all(
         &self,
     ) -> Result<Vec<(ConnectionName, Environment, Result<Open, Failure>)>, Failure> {
-        let opener = Opener::new(self.config()?)?;
+        let opener = self.opener(self.config()?)?;
         let mut all = Vec::new();
         for (name, connection) in opener.config().select_all(self.named())? {
             let open = opener.open(name).await;

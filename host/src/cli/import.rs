@@ -65,7 +65,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let token = read(&arguments.token)?;
     let env = EnvFile::parse(&String::from_utf8_lossy(&read(&arguments.env)?))
         .map_err(|unknown| unknown_value(arguments, &unknown))?;
-    let opener = Opener::new(context.config_for_writing()?)?;
+    let opener = context.opener(context.config_for_writing()?)?;
     let name = name(context)?;
     let found = find(&opener, &name, arguments, env).await?;
     refuse_other(opener.config(), &name, &found.settings)?;

@@ -11,6 +11,7 @@ use procore_auth_host::{
 use super::config::{Config, ConnectionConfig, Network};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::opened::Opened;
 use super::report;
 
 /// What all connections of a configuration share.
@@ -20,6 +21,7 @@ pub(crate) struct Opener {
     plugin: Plugin,
     http: Arc<dyn HttpClient>,
     journal: Arc<dyn Journal>,
+    opened: Opened,
 }
 
 /// An open connection.
@@ -36,12 +38,13 @@ pub(crate) struct Open {
 
 impl Opener {
     /// Loads the plugin and prepares what the connections are lent.
-    pub(crate) fn new(config: Config) -> Result<Self, Failure> {
+    pub(crate) fn new(config: Config, opened: Opened) -> Result<Self, Failure> {
         Ok(Self {
             plugin: plugin(&config)?,
             http: https(&config.network)?,
             journal: journal(&config)?,
             config: Arc::new(config),
+            opened,
         })
     }
 
@@ -52,6 +55,7 @@ impl Opener {
             http: https(&config.network)?,
             journal: Arc::clone(&self.journal),
             config: Arc::new(config),
+            opened: self.opened.clone(),
         })
     }
 
@@ -92,6 +96,7 @@ impl Opener {
             .journal(Arc::clone(&self.journal))
             .build()
             .map_err(|error| internal("connection", &error))?;
+        self.opened.add(&connection);
         Ok(Open {
             name,
             environment,

@@ -28,7 +28,7 @@ const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_sec
 
 /// Keeps every connection alive, or the one that is named, until told to stop.
 pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
-    let opener = Opener::new(context.config()?)?;
+    let opener = context.opener(context.config()?)?;
     let names: Vec<ConnectionName> = opener
         .config()
         .select_all(context.named())?

@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::FileStore;
-use crate::{ConnectionName, Entry, Key, Store, StoreFailure, Write, entry_file};
+use crate::{ConnectionName, Entry, Key, Provenance, Store, StoreFailure, Write, entry_file};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -50,6 +50,11 @@ impl Setting {
             .collect();
         names.sort();
         names
+    }
+
+    fn opened_anew(self) -> Self {
+        let store = open(self.root.path()).expect("opens");
+        Self { store, ..self }
     }
 
     async fn put(&self, value: &str, expected: Option<u64>) -> u64 {
@@ -96,8 +101,8 @@ async fn a_second_store_reads_what_the_first_wrote() {
         .expect("readable")
         .expect("there");
     assert_eq!(
-        (&*entry.value, entry.revision, entry.recovered),
-        (&b"one"[..], revision, false)
+        (&*entry.value, entry.revision, entry.provenance),
+        (&b"one"[..], revision, Provenance::Newest)
     );
 }
 
@@ -157,7 +162,7 @@ async fn keeps_the_previous_generation() {
     assert_eq!((previous.revision, &*previous.value), (second, &b"two"[..]));
     assert_eq!(
         setting.names(),
-        [".guard", ".lock", "tokens", "tokens.previous"]
+        [".guard", ".install", ".lock", "tokens", "tokens.previous"]
     );
 }
 
@@ -165,10 +170,12 @@ async fn keeps_the_previous_generation() {
 async fn keeps_the_previous_generation_without_hard_links() {
     let setting = Setting::new();
     setting.put("one", None).await;
-    let entry = setting.entry().await;
-    let folder = &setting.store.folder;
-    folder.copy_previous(&setting.key, &entry).expect("copies");
     let bytes = |name: &str| fs::read(setting.file(name)).expect("there");
+    let current = entry_file::decode(bytes("tokens")).expect("whole");
+    let folder = &setting.store.folder;
+    folder
+        .copy_previous(&setting.key, &current)
+        .expect("copies");
     assert_eq!(bytes("tokens.previous"), bytes("tokens"));
 }
 
@@ -182,7 +189,7 @@ async fn both_generations_may_be_one_file() {
     assert_eq!(setting.entry().await.revision, second);
     assert_eq!(
         setting.names(),
-        [".guard", ".lock", "tokens", "tokens.previous"]
+        [".guard", ".install", ".lock", "tokens", "tokens.previous"]
     );
 }
 
@@ -210,7 +217,10 @@ async fn delete_leaves_nothing_behind() {
         setting.store.delete(&setting.key, second).await,
         Ok(Write::Stored(second))
     );
-    assert_eq!(setting.names(), [".guard", ".lock", ".tokens-b.abcdef"]);
+    assert_eq!(
+        setting.names(),
+        [".guard", ".install", ".lock", ".tokens-b.abcdef"]
+    );
     assert_eq!(setting.get().await, Ok(None));
     let third = setting.put("three", None).await;
     assert!(![first, second].contains(&third));
@@ -242,7 +252,7 @@ async fn delete_takes_what_was_set_aside_with_it() {
             .get()
             .await
             .expect("served")
-            .is_some_and(|entry| entry.recovered)
+            .is_some_and(|entry| entry.provenance == Provenance::Previous)
     );
     assert!(setting.file("tokens.damaged-1").exists());
     let deleted = setting.store.delete(&setting.key, first).await;
@@ -263,7 +273,7 @@ async fn a_damaged_file_is_set_aside_and_the_previous_generation_served() {
         let expected = Entry {
             value: b"one".to_vec(),
             revision: first,
-            recovered: true,
+            provenance: Provenance::Previous,
         };
         assert_eq!(setting.get().await, Ok(Some(expected.clone())));
         assert_eq!(setting.get().await, Ok(Some(expected.clone())), "again");
@@ -280,7 +290,10 @@ async fn a_damaged_file_is_set_aside_and_the_previous_generation_served() {
         let third = setting.put("three", Some(first)).await;
         assert!(![first, second].contains(&third));
         let entry = setting.entry().await;
-        assert_eq!((&*entry.value, entry.recovered), (&b"three"[..], false));
+        assert_eq!(
+            (&*entry.value, entry.provenance),
+            (&b"three"[..], Provenance::Newest)
+        );
     }
 }
 
@@ -337,12 +350,57 @@ async fn a_removed_file_is_recovered_from_the_previous_generation() {
     setting.put("two", Some(first)).await;
     fs::remove_file(setting.file("tokens")).expect("removed");
     let entry = setting.entry().await;
-    assert_eq!((entry.revision, entry.recovered), (first, true));
+    assert_eq!(
+        (entry.revision, entry.provenance),
+        (first, Provenance::Previous)
+    );
     assert_eq!(
         setting.store.delete(&setting.key, first).await,
         Ok(Write::Stored(first))
     );
     assert_eq!(setting.get().await, Ok(None));
+}
+
+#[tokio::test]
+async fn s24_an_older_file_that_was_put_back_is_set_aside_and_the_newer_generation_served() {
+    let setting = Setting::new();
+    let first = setting.put("one", None).await;
+    let backup = fs::read(setting.file("tokens")).expect("there");
+    let second = setting.put("two", Some(first)).await;
+    let third = setting.put("three", Some(second)).await;
+    fs::write(setting.file("tokens"), &backup).expect("restored");
+    let refused = setting.store.put(&setting.key, b"x", Some(third)).await;
+    assert!(matches!(refused, Ok(Write::Conflict(Some(entry))) if entry.revision == second));
+    let entry = setting.entry().await;
+    assert_eq!(
+        (&*entry.value, entry.provenance),
+        (&b"two"[..], Provenance::Previous)
+    );
+    let aside = fs::read(setting.file("tokens.damaged-1")).expect("kept");
+    assert_eq!(aside, backup);
+    setting.put("four", Some(second)).await;
+    assert_eq!(setting.entry().await.provenance, Provenance::Newest);
+}
+
+#[tokio::test]
+async fn s14_a_copied_folder_is_known_for_a_copy_until_it_is_written() {
+    let setting = Setting::new();
+    let first = setting.put("one", None).await;
+    setting.put("two", Some(first)).await;
+    let copy = Setting::new();
+    for name in setting.names() {
+        fs::remove_file(copy.file(&name)).unwrap_or_default();
+        fs::copy(setting.file(&name), copy.file(&name)).expect("copied");
+    }
+    let copy = copy.opened_anew();
+    let entry = copy.entry().await;
+    assert_eq!(
+        (&*entry.value, entry.provenance),
+        (&b"two"[..], Provenance::Copied)
+    );
+    copy.put("three", Some(entry.revision)).await;
+    assert_eq!(copy.entry().await.provenance, Provenance::Newest);
+    assert_eq!(setting.entry().await.provenance, Provenance::Newest);
 }
 
 #[tokio::test]
@@ -511,7 +569,7 @@ mod on_unix {
         for path in [&parent.path().join("a"), &root, &folder] {
             assert_eq!(mode(path), 0o700, "{path:?}");
         }
-        for name in ["tokens", "tokens.previous", ".lock", ".guard"] {
+        for name in ["tokens", "tokens.previous", ".lock", ".guard", ".install"] {
             assert_eq!(mode(&folder.join(name)), 0o600, "{name}");
         }
     }
@@ -526,7 +584,7 @@ mod on_unix {
         }
         set_mode(&setting.file("tokens"), 0o600);
         assert_eq!(setting.entry().await.value, b"one");
-        for name in [".guard", ".lock"] {
+        for name in [".guard", ".install", ".lock"] {
             set_mode(&setting.file(name), 0o666);
             let refused = open(setting.root.path()).expect_err("refused");
             assert_eq!(refused.code, "insecure-permissions", "{name}");
@@ -562,7 +620,7 @@ mod on_unix {
         let dangling = setting.store.get(&key("dangling")).await;
         assert_eq!(dangling.expect_err("refused").code, "insecure-permissions");
 
-        for name in [".guard", ".lock"] {
+        for name in [".guard", ".install", ".lock"] {
             fs::remove_file(setting.file(name)).expect("removed");
             symlink(elsewhere.path().join("target"), setting.file(name)).expect("linked");
             let refused = open(setting.root.path()).expect_err("refused");
@@ -624,7 +682,7 @@ mod on_unix {
         } else {
             assert_eq!(write.expect_err("refused").code, "permission-denied");
             assert_eq!(setting.entry().await.revision, first);
-            assert_eq!(setting.names(), [".guard", ".lock", "tokens"]);
+            assert_eq!(setting.names(), [".guard", ".install", ".lock", "tokens"]);
         }
     }
 }
