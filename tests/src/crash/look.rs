@@ -137,13 +137,12 @@ fn names(folder: &Path) -> Result<BTreeSet<String>, String> {
 
 fn is_known(name: &str) -> bool {
     let entry = name.strip_suffix(".previous").unwrap_or(name);
-    [".guard", ".lock"].contains(&name) || ENTRIES.contains(&entry) || is_leftover(name)
+    [".guard", ".install", ".lock"].contains(&name) || ENTRIES.contains(&entry) || is_leftover(name)
 }
 
 fn is_leftover(name: &str) -> bool {
-    let mut parts = name.split('.');
-    let known = parts.next() == Some("") && parts.next().is_some_and(|key| ENTRIES.contains(&key));
-    known && parts.next().is_some() && parts.next().is_none()
+    let parts: Vec<_> = name.split('.').collect();
+    matches!(parts.as_slice(), ["", key, _, _] if ENTRIES.contains(key))
 }
 
 /// Reads an entry's file by the format that `host/src/file_store.rs` documents.
