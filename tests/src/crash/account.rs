@@ -52,8 +52,8 @@ pub fn settle(posts: &[Post], deaths: &HashMap<String, Death>) -> Account {
             let others = || posts.iter().filter(|other| other.by != post.by);
             let replayed = others().any(|other| death.at <= other.at);
             account.windows += usize::from(post.committed && replayed);
-            let still_there = death.look.is_at(&post.token) && !death.look.has_reply();
-            if !still_there && others().any(|other| other.at > death.looked_at) {
+            let had_saved = !death.look.stands_before(&post.token);
+            if had_saved && others().any(|other| other.at > death.looked_at) {
                 account.double_refreshes.push(format!(
                     "{} had saved what it got for a token that was sent again",
                     post.by
@@ -85,4 +85,73 @@ fn living_pairs(posts: &[&Post], deaths: &HashMap<String, Death>) -> Vec<String>
         }
     }
     found
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TOKEN: &str = "r1";
+
+    fn post(by: &str, at: u64, committed: bool) -> Post {
+        Post {
+            by: by.to_owned(),
+            token: TOKEN.to_owned(),
+            at,
+            committed,
+        }
+    }
+
+    /// The death of a process at a moment, after which the store held this.
+    fn death(by: &str, at: u64, session: serde_json::Value) -> (String, Death) {
+        let death = Death {
+            at,
+            looked_at: at + 1,
+            look: Look::of(session),
+        };
+        (by.to_owned(), death)
+    }
+
+    fn before() -> serde_json::Value {
+        serde_json::json!({"tokens": {"refresh_token": TOKEN}, "reply": null})
+    }
+
+    fn after() -> serde_json::Value {
+        serde_json::json!({"tokens": {"refresh_token": "r2"}, "reply": null})
+    }
+
+    #[test]
+    fn one_post_a_token_is_no_double_refresh() {
+        assert_eq!(
+            settle(&[post("a", 1, true)], &HashMap::new()),
+            Account::default()
+        );
+    }
+
+    #[test]
+    fn two_living_processes_may_not_send_one_token() {
+        let posts = [post("a", 1, true), post("b", 2, false)];
+        assert_eq!(settle(&posts, &HashMap::new()).double_refreshes.len(), 1);
+        // Nor does it help that one of them is killed later.
+        let deaths = [death("a", 3, after())].into();
+        assert_eq!(settle(&posts, &deaths).double_refreshes.len(), 1);
+        let posts = [post("a", 1, true), post("a", 2, false)];
+        assert_eq!(settle(&posts, &HashMap::new()).double_refreshes.len(), 1);
+    }
+
+    #[test]
+    fn who_died_before_the_reply_was_saved_is_replaced() {
+        let deaths = [death("a", 2, before())].into();
+        let account = settle(&[post("a", 1, true), post("b", 4, false)], &deaths);
+        assert_eq!((account.windows, account.double_refreshes.len()), (1, 0));
+        let account = settle(&[post("a", 1, false), post("b", 4, true)], &deaths);
+        assert_eq!((account.windows, account.double_refreshes.len()), (0, 0));
+    }
+
+    #[test]
+    fn what_was_saved_may_not_be_asked_for_again() {
+        let deaths = [death("a", 2, after())].into();
+        let account = settle(&[post("a", 1, true), post("b", 4, false)], &deaths);
+        assert_eq!(account.double_refreshes.len(), 1);
+    }
 }

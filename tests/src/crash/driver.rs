@@ -169,10 +169,6 @@ impl Driver {
         self.processes.iter().for_each(Process::thaw);
         let look = look?;
         *self.report.kills.entry(phase).or_default() += 1;
-        let newest = self.rig.procore.newest_refresh_token(fake(SANDBOX));
-        let whole =
-            phase == Phase::Committed && newest.is_some_and(|it| look.holds_unfinished(&it));
-        self.report.windows_with_reply += usize::from(whole);
         let must_sign_in = look.has_verdict();
         let looked_at = self.pace.now();
         let death = Death {
@@ -261,6 +257,7 @@ impl Driver {
             .find(|post| post.by == name && look.intends(&post.token))
         {
             None => Phase::Intent,
+            Some(post) if look.will_leave(&post.token) => Phase::ReplyWritten,
             Some(post) if post.committed => Phase::Committed,
             Some(_) => Phase::Asked,
         }

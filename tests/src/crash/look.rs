@@ -41,15 +41,30 @@ impl Look {
         })
     }
 
+    #[cfg(test)]
+    pub(super) fn of(session: Value) -> Self {
+        Self {
+            session,
+            unfinished: Vec::new(),
+            leftovers: 0,
+        }
+    }
+
     /// Whether the refresh token is there: in the tokens, or in a reply that waits to be read.
     pub fn holds(&self, refresh_token: &str) -> bool {
         holds(&self.session, refresh_token)
     }
 
-    /// Whether the refresh token is in a write that was cut short between its last byte and its renaming.
-    pub fn holds_unfinished(&self, refresh_token: &str) -> bool {
+    /// Whether a write that was cut short after its last byte holds a reply to this refresh token: whoever comes next finishes it.
+    pub fn will_leave(&self, refresh_token: &str) -> bool {
         let mut unfinished = self.unfinished.iter();
-        unfinished.any(|session| holds(session, refresh_token))
+        unfinished
+            .any(|it| !it["reply"].is_null() && it["tokens"]["refresh_token"] == refresh_token)
+    }
+
+    /// Whether the store stands where it stood before this refresh token was sent, and nothing has come since.
+    pub fn stands_before(&self, refresh_token: &str) -> bool {
+        self.is_at(refresh_token) && !self.has_reply() && !self.will_leave(refresh_token)
     }
 
     /// Whether the current tokens are these.

@@ -13,8 +13,10 @@ pub enum Phase {
     Intent,
     /// Its request had reached the server, which had not committed it.
     Asked,
-    /// The server had committed, and the reply was not durable: the window.
+    /// The server had committed, and the reply was not in any file: the window.
     Committed,
+    /// The reply was whole in a file that was not yet in its place.
+    ReplyWritten,
     /// The reply was durable, the new tokens were not yet in use.
     ReplySaved,
 }
@@ -26,7 +28,8 @@ impl fmt::Display for Phase {
             Self::BetweenRefreshes => "between refreshes",
             Self::Intent => "intent saved, nothing at the server",
             Self::Asked => "request at the server, not committed",
-            Self::Committed => "committed, reply not saved",
+            Self::Committed => "committed, reply not written",
+            Self::ReplyWritten => "reply written, not yet in place",
             Self::ReplySaved => "reply saved, not yet read",
         })
     }
@@ -51,8 +54,6 @@ pub struct Report {
     pub double_refreshes: usize,
     /// How many kills hit the window between the server's commit and the first durable byte of its reply.
     pub windows: usize,
-    /// In how many of these the reply stood whole in a file that was not yet renamed.
-    pub windows_with_reply: usize,
     /// How many alerts there were, by code.
     pub alerts: BTreeMap<String, usize>,
     /// How often a process said that it went on after an interrupted refresh.
@@ -111,11 +112,6 @@ impl fmt::Display for Report {
             share(self.windows, self.killed()),
             share(self.windows, self.interrupted()),
             self.interrupted()
-        )?;
-        writeln!(
-            f,
-            "  reply whole, not yet in place          {}",
-            self.windows_with_reply
         )?;
         writeln!(f, "interruptions told    {}", self.interruptions_told)?;
         writeln!(f, "alerts                {}", list(&self.alerts))?;
