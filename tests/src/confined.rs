@@ -73,12 +73,13 @@ pub fn run<S: FnOnce() -> F, F: Future<Output = ()>>(confinement: Confinement, s
     let test = function_around::<S>();
     if env::var(INSIDE).is_ok_and(|inside| inside == test) {
         let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-        return runtime.block_on(scenario());
+        runtime.block_on(scenario());
+        return;
     }
     match confinement.wrapper() {
         Ok(wrapper) => check(test, &run_again(wrapper, test)),
         Err(refusals) => {
-            println!("skipped: this machine does not grant {confinement:?}: {refusals}")
+            println!("skipped: this machine does not grant {confinement:?}: {refusals}");
         }
     }
 }
