@@ -19,6 +19,7 @@ pub mod look;
 pub mod process;
 pub mod report;
 pub mod worker;
+pub mod workplace;
 
 pub use driver::{Plan, run};
 pub use report::Report;

@@ -3,17 +3,20 @@
 
 use std::{
     fs,
-    os::unix::fs::PermissionsExt as _,
+    os::unix::{fs::PermissionsExt as _, process::ExitStatusExt as _},
     path::{Path, PathBuf},
+    process::{Command, Stdio},
     sync::Arc,
     time::Duration,
 };
 
-use fake_procore::{Fault, Gate, Target};
-use procore_auth_host::{Connection, Error, FileStore, Key, Store as _};
+use fake_procore::{Fault, Gate, Options, Target, VirtualClock};
+use procore_auth_host::{Connection, Error, FileStore, Store as _};
 use procore_auth_tests::{
     PausedClock, Rig,
     confined::{self, Confinement},
+    crash::{look::Look, workplace::Workplace},
+    fast_clock::{FastClock, Pace},
     locks_refused,
     rig::{LIFETIME, SANDBOX, fake},
     small_disk::SmallDisk,
@@ -21,7 +24,7 @@ use procore_auth_tests::{
 };
 use rustix::{
     io::Errno,
-    process::{Resource, Rlimit, getrlimit, setrlimit},
+    process::{Resource, Rlimit, Signal, getrlimit, setrlimit},
 };
 use tempfile::TempDir;
 
@@ -280,29 +283,47 @@ fn s20_a_write_that_a_limit_cuts_short_leaves_the_old_generation_whole() {
     });
 }
 
-#[test]
-fn s20_a_process_that_the_limit_kills_leaves_the_old_generation_whole() {
-    confined::run(Confinement::Alone, || async {
-        let place = Limited(folder());
-        let key = Key::new("tokens").expect("valid");
-        let store = place.open();
-        store.put(&key, b"old", None).await.expect("stored");
-        let entry = store.get(&key).await.expect("readable").expect("there");
-        // A child that the kernel kills in the middle of its write to such a file.
-        let name = format!(".tokens.{}.abcdef", entry.revision);
-        let script = "ulimit -f 1; umask 077; exec head -c 4000 /dev/zero > \"$0\"";
-        let killed = std::process::Command::new("sh")
-            .args(["-c", script])
-            .arg(place.folder().join(&name))
-            .status()
-            .expect("it starts");
-        assert!(!killed.success());
-        assert!(place.folder().join(&name).exists());
-        drop(store.lock(Duration::ZERO).await.expect("works"));
-        let entry = store.get(&key).await.expect("readable").expect("there");
-        assert_eq!(entry.value, b"old");
-        assert!(!place.folder().join(&name).exists(), "cleared away");
-    });
+/// Longer than what a process says before its first refresh, shorter than a session.
+const SHORT: u64 = 1000;
+
+#[tokio::test(flavor = "multi_thread")]
+async fn s20_a_process_that_is_killed_in_the_middle_of_a_write_leaves_the_old_generation_whole() {
+    let pace = Pace::start(5000);
+    let options = Options {
+        time: pace.time_source(),
+        ..Options::demo()
+    };
+    let rig = Rig::with(options, VirtualClock::at(0)).await;
+    let home = folder();
+    let (workplace, file) = Workplace::prepare(home.path(), &rig, pace);
+    let process = |actor: &str| {
+        let builder = rig.builder(Rig::settings(SANDBOX)).actor(actor);
+        let builder = builder.store(Arc::new(workplace.open_store()));
+        let builder = builder.clock(Arc::new(FastClock::new(pace)));
+        builder.build().expect("complete")
+    };
+    rig.sign_in(&process("person")).await;
+    let files = workplace.store.join("acme");
+    let before = fs::read(files.join("session")).expect("a session");
+    let mut worker = Command::new("prlimit")
+        .arg(format!("--fsize={SHORT}"))
+        .arg(env!("CARGO_BIN_EXE_crash-worker"))
+        .arg(&file)
+        .args(["worker", "1"])
+        .stdin(Stdio::piped())
+        .spawn()
+        .expect("util-linux");
+    // While its input is open it would never end of its own accord.
+    let _input = worker.stdin.take();
+    let signal = worker.wait().expect("ours").signal();
+    assert_eq!(signal, Some(Signal::XFSZ.as_raw()));
+    let torn = || Look::at(&files).map(|look| look.leftovers);
+    assert_eq!(torn(), Ok(1));
+    let after = fs::read(files.join("session")).expect("a session");
+    assert_eq!(after, before);
+    let next = process("next");
+    bearer(&next).await.expect("a token");
+    assert_eq!(torn(), Ok(0), "cleared away");
 }
 
 #[test]

@@ -2,14 +2,13 @@
 
 use std::{
     collections::HashMap,
-    io::Write as _,
     path::PathBuf,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use fake_procore::{Commit, Options, Recorded, Rotation, VirtualClock};
-use procore_auth_host::{Connection, Plugin, internals};
+use procore_auth_host::Connection;
 use tempfile::TempDir;
 
 use super::{
@@ -18,7 +17,8 @@ use super::{
     look::Look,
     process::{Process, Program},
     report::{Phase, Report},
-    worker::{WORKER, Workplace},
+    worker::WORKER,
+    workplace::Workplace,
 };
 use crate::{
     Rig,
@@ -92,14 +92,11 @@ impl Driver {
         options.policy.lifetime_seconds = 60;
         options.policy.rate_limit.hourly = u32::MAX;
         let rig = Rig::with(options, VirtualClock::at(0)).await;
-        let workplace = workplace(&rig, &home, pace);
+        let (workplace, file) = Workplace::prepare(home.path(), &rig, pace);
         let program = Program {
             path: plan.worker.clone(),
-            workplace: home.path().join("workplace.json"),
+            workplace: file,
         };
-        let text = serde_json::to_vec(&workplace).expect("JSON");
-        write_private(&program.workplace, &text);
-        write_private(&workplace.plugin, &Plugin::precompile().expect("compiles"));
         let person = rig
             .builder(Rig::settings(SANDBOX))
             .store(Arc::new(workplace.open_store()))
@@ -388,23 +385,6 @@ impl Driver {
     fn folder(&self) -> PathBuf {
         self.home.path().join("store/acme")
     }
-}
-
-fn workplace(rig: &Rig, home: &TempDir, pace: Pace) -> Workplace {
-    let overrides = rig.procore.connect_to().into_iter();
-    Workplace {
-        store: home.path().join("store"),
-        plugin: home.path().join("plugin"),
-        journal: home.path().join("journal.jsonl"),
-        ca_pem: rig.procore.ca_pem().to_owned(),
-        connect_to: overrides.map(|(from, to)| format!("{from}={to}")).collect(),
-        pace,
-    }
-}
-
-fn write_private(path: &std::path::Path, bytes: &[u8]) {
-    let mut file = internals::create_new(path).expect("a file");
-    file.write_all(bytes).expect("written");
 }
 
 fn post(request: &Recorded) -> Option<Post> {

@@ -12,7 +12,7 @@ use rustix::process::{Pid, Signal, WaitId, WaitIdOptions, kill_process, waitid};
 pub struct Program {
     /// The worker's program.
     pub path: PathBuf,
-    /// The file with the [`super::worker::Workplace`].
+    /// The file with the [`super::workplace::Workplace`].
     pub workplace: PathBuf,
 }
 

@@ -1,24 +1,13 @@
 //! What a process that is to be killed does: it wants tokens, all the time.
 
-use std::{
-    fs,
-    io::Read as _,
-    path::{Path, PathBuf},
-    sync::Arc,
-    time::Duration,
-};
+use std::{io::Read as _, path::Path, sync::Arc, time::Duration};
 
+use super::workplace::Workplace;
+use crate::{Rig, fast_clock::FastClock, rig::SANDBOX};
 use http::HeaderValue;
 use procore_auth_host::{
-    AccessToken, ApiRequest, Clock as _, Connection, Error, Event, FileStore, HttpClient,
-    HttpFailure, HttpsClient, Journal as _, JsonLinesJournal, Plugin, RequestLimits, Severity,
-};
-use serde::{Deserialize, Serialize};
-
-use crate::{
-    Rig,
-    fast_clock::{FastClock, Pace},
-    rig::SANDBOX,
+    AccessToken, ApiRequest, Clock as _, Connection, Error, Event, HttpClient, HttpFailure,
+    HttpsClient, Journal as _, JsonLinesJournal, Plugin, RequestLimits, Severity,
 };
 
 /// The header in which a worker names itself to the server.
@@ -33,45 +22,9 @@ const LIMITS: RequestLimits = RequestLimits {
     reply_size: 1 << 20,
 };
 
-/// What all workers of a run have in common, in a file of the driver's.
-#[derive(Debug, Serialize, Deserialize)]
-pub struct Workplace {
-    /// The root of the store.
-    pub store: PathBuf,
-    /// What [`Plugin::precompile`] made.
-    pub plugin: PathBuf,
-    /// The journal, shared by all.
-    pub journal: PathBuf,
-    /// Whom to trust.
-    pub ca_pem: String,
-    /// Where the hosts are, as `host:port=address:port`.
-    pub connect_to: Vec<String>,
-    /// The time.
-    pub pace: Pace,
-}
-
-impl Workplace {
-    /// Makes the client that knows the way to the server.
-    pub fn client(&self) -> HttpsClient {
-        let overrides = self.connect_to.iter();
-        HttpsClient::builder()
-            .extra_ca_pem(self.ca_pem.clone().into_bytes())
-            .connect_to(overrides.map(|text| text.parse().expect("an override")))
-            .build()
-            .expect("a client")
-    }
-
-    /// Opens the store.
-    pub fn open_store(&self) -> FileStore {
-        let name = Rig::settings(SANDBOX).name;
-        FileStore::open(&self.store, &name).expect("a store")
-    }
-}
-
 /// Works until standard input ends. `name` is the worker's alone; `seed` decides what it does when.
 pub async fn work(workplace: &Path, name: &str, seed: u64) {
-    let text = fs::read(workplace).expect("readable");
-    let workplace: Workplace = serde_json::from_slice(&text).expect("a workplace");
+    let workplace = Workplace::read(workplace);
     let journal = Arc::new(JsonLinesJournal::open(&workplace.journal).expect("a journal"));
     let client = Arc::new(Named {
         inner: workplace.client(),
