@@ -318,3 +318,226 @@ impl Drop for Locked {
         drop((state, lock));
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use async_trait::async_trait;
+
+    use super::*;
+    use crate::{Event, Journal, MemoryStore, SystemClock};
+
+    const SOON: Duration = Duration::from_millis(50);
+
+    /// A store in memory on a disk that can be full.
+    #[derive(Clone, Default)]
+    struct Disk {
+        memory: MemoryStore,
+        full: Arc<AtomicBool>,
+    }
+
+    #[async_trait]
+    impl Store for Disk {
+        async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreFailure> {
+            self.memory.get(key).await
+        }
+
+        async fn put(
+            &self,
+            key: &Key,
+            value: &[u8],
+            expected: Option<u64>,
+        ) -> Result<Write, StoreFailure> {
+            if self.full.load(Ordering::SeqCst) {
+                return Err(StoreFailure::new("full", "no space left"));
+            }
+            self.memory.put(key, value, expected).await
+        }
+
+        async fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
+            self.memory.delete(key, expected).await
+        }
+
+        async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreFailure> {
+            self.memory.list(prefix).await
+        }
+
+        async fn lock(&self, wait: Duration) -> Result<Option<LockGuard>, StoreFailure> {
+            self.memory.lock(wait).await
+        }
+    }
+
+    #[derive(Default)]
+    struct Codes(Mutex<Vec<String>>);
+
+    impl Journal for Codes {
+        fn record(&self, _connection: &str, event: &Event) {
+            self.0.lock().expect("sound").push(event.code.clone());
+        }
+    }
+
+    /// A clock whose sleeps end where a test says so.
+    struct Waking {
+        system: SystemClock,
+        woken: Notify,
+    }
+
+    #[async_trait]
+    impl Clock for Waking {
+        fn now(&self) -> u64 {
+            self.system.now()
+        }
+
+        fn elapsed(&self) -> Duration {
+            self.system.elapsed()
+        }
+
+        async fn sleep(&self, _: Duration) {
+            self.woken.notified().await;
+        }
+    }
+
+    struct Setting {
+        disk: Disk,
+        store: HoldingStore,
+        codes: Arc<Codes>,
+        clock: Arc<Waking>,
+        key: Key,
+        /// What the disk had when it became full.
+        first: u64,
+    }
+
+    impl Setting {
+        /// A disk that became full after the first value.
+        async fn full() -> Self {
+            let (disk, codes) = (Disk::default(), Arc::<Codes>::default());
+            let clock = Arc::new(Waking {
+                system: SystemClock::new(),
+                woken: Notify::new(),
+            });
+            let recorder = Recorder::new("acme".to_owned(), clock.clone(), vec![codes.clone()]);
+            let store = HoldingStore::new(Arc::new(disk.clone()), clock.clone(), recorder.into());
+            let key = Key::new("session").expect("valid");
+            let Ok(Write::Stored(first)) = store.put(&key, b"one", None).await else {
+                panic!("stored");
+            };
+            disk.full.store(true, Ordering::SeqCst);
+            Self {
+                disk,
+                store,
+                codes,
+                clock,
+                key,
+                first,
+            }
+        }
+
+        /// As a call does that received something and cannot save it.
+        async fn hold(&self, value: &[u8], expected: u64) -> u64 {
+            let locked = self.store.lock(SOON).await.expect("works").expect("free");
+            let refused = self.store.put(&self.key, value, Some(expected)).await;
+            assert_eq!(refused.expect_err("full").code, "full");
+            let held = self
+                .store
+                .hold(self.key.clone(), value.to_vec(), Some(expected));
+            drop(locked);
+            held
+        }
+
+        async fn entry(&self) -> Entry {
+            let entry = self.store.get(&self.key).await;
+            entry.expect("readable").expect("there")
+        }
+
+        async fn on_disk(&self) -> Vec<u8> {
+            let entry = self.disk.get(&self.key).await;
+            entry.expect("readable").expect("there").value
+        }
+
+        async fn make_room(&self) {
+            self.disk.full.store(false, Ordering::SeqCst);
+            self.clock.woken.notify_one();
+            self.store.settled().await;
+        }
+
+        fn codes(&self) -> Vec<String> {
+            self.codes.0.lock().expect("sound").clone()
+        }
+    }
+
+    #[tokio::test]
+    async fn s19_what_is_held_is_read_here_and_stored_as_soon_as_there_is_room() {
+        let setting = Setting::full().await;
+        let held = setting.hold(b"two", setting.first).await;
+        let entry = setting.entry().await;
+        assert_eq!((&*entry.value, entry.revision), (&b"two"[..], held));
+        assert_eq!(setting.on_disk().await, b"one");
+        setting.make_room().await;
+        assert_eq!(setting.on_disk().await, b"two");
+        assert_eq!(setting.entry().await.value, b"two");
+        assert_eq!(setting.codes(), ["tokens-not-saved", "tokens-saved"]);
+    }
+
+    #[tokio::test]
+    async fn s19_while_something_is_held_no_other_process_gets_the_lock_and_this_one_does() {
+        let setting = Setting::full().await;
+        setting.hold(b"two", setting.first).await;
+        assert!(setting.disk.lock(SOON).await.expect("works").is_none());
+        let turn = setting.store.lock(SOON).await.expect("works");
+        assert!(setting.store.lock(SOON).await.expect("works").is_none());
+        drop(turn.expect("ours"));
+        setting.make_room().await;
+        let free = setting.disk.lock(Duration::from_secs(5)).await;
+        assert!(free.expect("works").is_some());
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_replaced_and_deleted_by_its_own_revision_only() {
+        let setting = Setting::full().await;
+        let two = setting.hold(b"two", setting.first).await;
+        let three = setting.hold(b"three", two).await;
+        for stale in [setting.first, two] {
+            let put = setting.store.put(&setting.key, b"x", Some(stale)).await;
+            assert!(matches!(put, Ok(Write::Conflict(Some(entry))) if entry.revision == three));
+            let delete = setting.store.delete(&setting.key, stale).await;
+            assert!(matches!(delete, Ok(Write::Conflict(Some(entry))) if entry.revision == three));
+        }
+        assert_eq!(setting.store.list("").await, Ok(vec![setting.key.clone()]));
+        let deleted = setting.store.delete(&setting.key, three).await;
+        assert_eq!(deleted, Ok(Write::Stored(three)));
+        assert_eq!(setting.store.get(&setting.key).await, Ok(None));
+        assert_eq!(setting.disk.get(&setting.key).await, Ok(None));
+    }
+
+    #[tokio::test]
+    async fn a_later_write_that_works_takes_the_place_of_what_is_held() {
+        let setting = Setting::full().await;
+        let held = setting.hold(b"two", setting.first).await;
+        setting.disk.full.store(false, Ordering::SeqCst);
+        let stored = setting.store.put(&setting.key, b"three", Some(held)).await;
+        assert!(matches!(stored, Ok(Write::Stored(_))));
+        setting.store.settled().await;
+        assert_eq!(setting.on_disk().await, b"three");
+    }
+
+    #[tokio::test]
+    async fn s7_what_is_held_and_what_somebody_wrote_meanwhile_are_both_kept() {
+        let setting = Setting::full().await;
+        setting.hold(b"two", setting.first).await;
+        let memory = &setting.disk.memory;
+        let other = memory
+            .put(&setting.key, b"other", Some(setting.first))
+            .await;
+        assert!(matches!(other, Ok(Write::Stored(_))));
+        setting.make_room().await;
+        assert_eq!(setting.on_disk().await, b"other");
+        let keys = memory.list("session-conflict-").await.expect("listed");
+        let kept = memory.get(&keys[0]).await.expect("readable");
+        assert_eq!(kept.expect("kept").value, b"two");
+        assert_eq!(
+            setting.codes(),
+            ["tokens-not-saved", "kept-aside", "tokens-saved"]
+        );
+    }
+}

@@ -149,6 +149,35 @@ async fn s5_the_loser_of_a_race_adopts_the_winners_pair() {
     assert_eq!(rig.procore.rotations(), 2);
 }
 
+/// The winner's reply is slow; the loser, which knows no locks, is told `invalid_grant` and says so in the store before.
+#[tokio::test]
+async fn s7_a_received_token_takes_its_place_whatever_others_wrote_meanwhile() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let winner = rig.on_store(RecordingStore::new(store.clone()).without_locks());
+    let loser = rig.on_store(RecordingStore::new(store.clone()).without_locks());
+    rig.sign_in(&winner).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_after(&gate));
+    let winning = ask(&winner);
+    gate.arrived(1).await;
+    let refused = loser.access_token().await.expect_err("spent");
+    assert_eq!(refused.diagnosis().code, "invalid_grant");
+    gate.open();
+    let won = winning.await.expect("no panic").expect("a token");
+    assert_eq!(stored::access_token(&store).await, won);
+    let [aside] = &stored::keys(&store, "session-conflict-").await[..] else {
+        panic!("what the loser wrote is kept")
+    };
+    assert!(rig.journal.codes().contains(&"kept-aside".to_owned()));
+    assert!(stored::entry(&store, aside).await.is_some());
+    let after = loser.access_token().await.expect("the winner's token");
+    assert_eq!(after.bearer().expose(), won);
+    assert_eq!(rig.procore.rotations(), 1);
+}
+
 fn impatient() -> Settings {
     Settings {
         policy: Policy {

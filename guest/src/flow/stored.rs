@@ -142,16 +142,27 @@ impl<'h> LockedSession<'h> {
         }
     }
 
-    /// Saves what must not be lost: where the store fails, the host keeps it until it can.
-    pub(super) fn save_or_hold(&mut self) -> Result<()> {
-        match self.save() {
-            Err(error) if error.diagnosis.code != "lost-race" => {
-                let bytes = json::write(&self.session);
-                self.revision = Some(self.host.hold(SESSION, &bytes, self.revision));
-                Ok(())
+    /// Saves what was received, whatever the store says: where it fails, the host holds it until it can be stored. What someone
+    /// wrote without the lock meanwhile is older than what the server just sent: it is kept aside.
+    pub(super) fn save_received(&mut self) {
+        let bytes = json::write(&self.session);
+        for _ in 0..3 {
+            match self.host.put(SESSION, &bytes, self.revision) {
+                Ok(Write::Stored(revision)) => {
+                    self.revision = Some(revision);
+                    return;
+                }
+                Ok(Write::Conflict(Some(theirs)))
+                    if theirs.value == bytes
+                        || keep_aside(self.host, "session-conflict", &theirs.value).is_ok() =>
+                {
+                    self.revision = Some(theirs.revision);
+                }
+                Ok(Write::Conflict(None)) => self.revision = None,
+                Ok(Write::Conflict(Some(_))) | Err(_) => break,
             }
-            result => result,
         }
+        self.revision = Some(self.host.hold(SESSION, &bytes, self.revision));
     }
 
     /// Deletes the session.

@@ -255,7 +255,7 @@ pub(super) fn request(
         Ok(response) => match Answer::read(settings.environment, presented.endpoint(), &response) {
             Answer::Success => {
                 refresh::receive(&mut locked.session, &response.body, requested_at);
-                locked.save_or_hold()?;
+                locked.save_received();
                 settle(host, locked, settings)
             }
             Answer::GrantRefused(diagnosis) if *presented != Presented::ClientCredentials => {
@@ -310,7 +310,7 @@ pub(super) fn settle(
                 host.draw(),
             );
             let recovered = incident::clear_by_tokens(&mut locked.session, now);
-            locked.save_or_hold()?;
+            locked.save_received();
             remember_spent(host, spent);
             host.record(&refreshed_event(&locked.session));
             recovered.iter().for_each(|event| host.record(event));
