@@ -9,7 +9,8 @@
 //! | `KEY` | the entry: a header, a line feed, the value's bytes |
 //! | `KEY.previous` | the entry's previous generation, in the same format |
 //! | `KEY.damaged-1`, … | a file that could not be read whole, set aside; never overwritten, and deleted with its entry alone |
-//! | `.KEY.xxxxxx` | a write in progress, or one that was cut short; anyone who holds `.guard` may remove it |
+//! | `.KEY.N.xxxxxx` | a write in progress that is to follow revision `N` (0: the first), or one that was cut short |
+//! | `.KEY.previous.xxxxxx` | the previous generation on its way to its place |
 //! | `.guard` | empty; locked (`flock`, exclusive) for a moment around every change |
 //! | `.lock` | empty; locked (`flock`, exclusive) by whoever holds the connection's lock |
 //! | `.install` | which installation the folder belongs to: one line of JSON, `{"procore-auth":1,"install":"…","inode":1,"born":1}` |
@@ -26,9 +27,13 @@
 //!
 //! # Writing
 //!
-//! Under `.guard`: read and compare the revision; write `.KEY.xxxxxx` and `fsync` it; make the current file's second name
-//! `KEY.previous`; rename `.KEY.xxxxxx` to `KEY`; `fsync` the folder. Whatever cuts this short, `KEY` is the old or the new
+//! Under `.guard`: read and compare the revision; write `.KEY.N.xxxxxx` and `fsync` it; make the current file's second name
+//! `KEY.previous`; rename `.KEY.N.xxxxxx` to `KEY`; `fsync` the folder. Whatever cuts this short, `KEY` is the old or the new
 //! generation, whole. A write that failed may have happened: read again.
+//!
+//! Whoever has just been granted `.lock` takes `.guard` and finishes what killed writers left: a `.KEY.N.xxxxxx` that is whole and
+//! follows the entry as it is becomes that entry, by the same steps; any other file of an unfinished write is removed. Its bytes
+//! may be the only copy of tokens that a server has already exchanged. Beside an entry that is not whole, nothing is touched.
 //!
 //! Deleting removes the other files first and `KEY` last: whatever cuts it short, the entry is there whole or gone. What was
 //! set aside as damaged goes as well: it may hold the very tokens that are to be gone.
@@ -75,6 +80,7 @@ use crate::{
     private_file::{self, failure},
     revision,
 };
+use unfinished::Unfinished;
 
 pub(crate) use rewrite::Piece;
 pub use rewrite::Rewritten;
@@ -166,7 +172,11 @@ impl Store for FileStore {
     }
 
     async fn lock(&self, wait: Duration) -> Result<Option<LockGuard>, StoreFailure> {
-        self.lock.lock(wait).await
+        let held = self.lock.lock(wait).await?;
+        if held.is_some() {
+            self.run(Folder::finish_writes).await?;
+        }
+        Ok(held)
     }
 }
 
@@ -231,7 +241,7 @@ impl Folder {
         }
         let revision = revision::next(last);
         let bytes = entry_file::encode(revision, self.install.as_deref(), value);
-        let new = self.write_aside(key, &bytes)?;
+        let new = self.write_aside(key, &unfinished::successor_prefix(key, last), &bytes)?;
         if let Some(current) = current.filter(|found| found.provenance != Provenance::Previous) {
             self.keep_previous(key, &current.decoded)?;
         }
@@ -246,7 +256,7 @@ impl Folder {
         if current.as_ref().map(|found| found.decoded.revision) != Some(expected) {
             return Ok(Write::Conflict(current.map(Entry::from)));
         }
-        self.remove_beginning_with(&unfinished_prefix(key))?;
+        self.remove_beginning_with(&unfinished::prefix(key))?;
         self.remove_beginning_with(&format!("{}.damaged-", key.as_str()))?;
         // A recovered entry lives in its previous generation alone; either way the last removal decides.
         remove(&self.previous_path(key))?;
@@ -269,6 +279,57 @@ impl Folder {
     /// Keeps everybody else from changing anything.
     fn guard(&self) -> Result<file_lock::Held, StoreFailure> {
         file_lock::hold(&self.guard_path())
+    }
+
+    /// Finishes the writes that were cut short by their writers' death, and removes what cannot be finished.
+    fn finish_writes(&self) -> Result<(), StoreFailure> {
+        let guard = self.guard()?;
+        for name in self.names()? {
+            if let Some(unfinished) = Unfinished::parse(&name) {
+                self.finish_write(&self.path.join(&name), &unfinished, &guard)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn finish_write(
+        &self,
+        path: &Path,
+        unfinished: &Unfinished,
+        _: &file_lock::Held,
+    ) -> Result<(), StoreFailure> {
+        let key = &unfinished.key;
+        let current = match (
+            self.read(&self.current_path(key)),
+            self.read(&self.previous_path(key)),
+        ) {
+            (Ok(File::Whole(current)), _) => Some(current),
+            (Ok(File::Missing), Ok(File::Missing)) => None,
+            _ => return Ok(()),
+        };
+        let last = current.as_ref().map(|current| current.revision);
+        let is_next = unfinished.follows == Some(last);
+        match self.read(path) {
+            Ok(File::Whole(_)) if is_next => self.finish(key, path, current.as_ref()),
+            Ok(File::Whole(_) | File::Damaged(_)) => {
+                // Where it cannot be removed it harms nobody, and the next one tries again.
+                let _ = fs::remove_file(path);
+                Ok(())
+            }
+            Ok(File::Missing) | Err(_) => Ok(()),
+        }
+    }
+
+    fn finish(&self, key: &Key, new: &Path, current: Option<&Decoded>) -> Result<(), StoreFailure> {
+        let at = |error: io::Error| failure(&error, new);
+        fs::File::open(new)
+            .and_then(|file| file.sync_all())
+            .map_err(at)?;
+        if let Some(current) = current {
+            self.keep_previous(key, current)?;
+        }
+        fs::rename(new, self.current_path(key)).map_err(at)?;
+        self.sync()
     }
 
     /// Reads the entry by the table at the top.
@@ -371,12 +432,16 @@ impl Folder {
     }
 
     /// Writes a file of its own, durably. Dropping it removes it.
-    fn write_aside(&self, key: &Key, bytes: &[u8]) -> Result<NamedTempFile, StoreFailure> {
+    fn write_aside(
+        &self,
+        key: &Key,
+        prefix: &str,
+        bytes: &[u8],
+    ) -> Result<NamedTempFile, StoreFailure> {
         let at = |error: io::Error| failure(&error, &self.current_path(key));
-        let prefix = unfinished_prefix(key);
         // Born with mode 600.
         let mut file = tempfile::Builder::new()
-            .prefix(&prefix)
+            .prefix(prefix)
             .tempfile_in(&self.path)
             .map_err(at)?;
         file.write_all(bytes).map_err(at)?;
@@ -396,7 +461,7 @@ impl Folder {
     /// Links under a third name first: `KEY.previous` is replaced and at no point missing.
     fn link_previous(&self, key: &Key) -> io::Result<()> {
         let current = self.current_path(key);
-        let prefix = unfinished_prefix(key);
+        let prefix = unfinished::previous_prefix(key);
         let link = tempfile::Builder::new()
             .prefix(&prefix)
             .make_in(&self.path, |link| fs::hard_link(&current, link))?;
@@ -412,7 +477,7 @@ impl Folder {
     fn copy_previous(&self, key: &Key, current: &Decoded) -> Result<(), StoreFailure> {
         let bytes =
             entry_file::encode(current.revision, current.install.as_deref(), &current.value);
-        let copy = self.write_aside(key, &bytes)?;
+        let copy = self.write_aside(key, &unfinished::previous_prefix(key), &bytes)?;
         self.put_in_place(copy, &self.previous_path(key))
     }
 
@@ -465,11 +530,6 @@ fn previous_generation(decoded: Decoded) -> Found {
     }
 }
 
-/// The key is followed by a dot, which no key holds: `.a.` is no beginning of a file of `a-b`.
-fn unfinished_prefix(key: &Key) -> String {
-    format!(".{}.", key.as_str())
-}
-
 fn corrupt(path: &Path, what: &str) -> StoreFailure {
     let message = format!(
         "{}: {what}, and there is no previous generation to fall back on; move the file away to start anew",
@@ -491,3 +551,4 @@ fn create_folder(path: &Path) -> Result<(), StoreFailure> {
 
 #[cfg(test)]
 mod tests;
+mod unfinished;

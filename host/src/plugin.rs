@@ -19,6 +19,9 @@ use crate::{
 /// The contract's version that this host speaks.
 pub const CONTRACT_VERSION: &str = "0.1.0";
 
+/// The component that was built with this library.
+const BUNDLED: &[u8] = include_bytes!(env!("PROCORE_AUTH_BUNDLED"));
+
 /// What every name of the contract begins with.
 const PACKAGE: &str = "procore:auth/";
 /// What a plugin may import.
@@ -106,7 +109,7 @@ pub enum LoadError {
 impl Plugin {
     /// Loads the component that was built with this library.
     pub fn bundled() -> Result<Self, LoadError> {
-        Self::from_bytes(include_bytes!(env!("PROCORE_AUTH_BUNDLED")))
+        Self::from_bytes(BUNDLED)
     }
 
     /// Loads a component from a file.
@@ -123,11 +126,38 @@ impl Plugin {
     /// connections that it is given.
     pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadError> {
         let engine = engine()?;
-        let component = Component::new(&engine, bytes).map_err(|error| LoadError::Invalid {
-            reason: format!("{error:#}"),
-        })?;
-        check_names(&engine, &component)?;
-        let component = link(&engine, &component).map_err(|error| LoadError::Contract {
+        let component = Component::new(&engine, bytes).map_err(|error| invalid(&error))?;
+        Self::checked(engine, &component)
+    }
+
+    /// Compiles the bundled component to machine code for [`Plugin::from_precompiled`], which skips what takes longest in loading:
+    /// for programs that start often.
+    pub fn precompile() -> Result<Vec<u8>, LoadError> {
+        engine()?
+            .precompile_component(BUNDLED)
+            .map_err(|error| invalid(&error))
+    }
+
+    /// Loads what [`Plugin::precompile`] made, from a file. It must have come from the same build of this library, on a machine of
+    /// the same kind; what shows that it did not is [`LoadError::Invalid`].
+    ///
+    /// # Safety
+    ///
+    /// The file is machine code that this process will run, and it is mapped, not copied. It must be the unchanged output of
+    /// [`Plugin::precompile`], and nobody may be able to change it from its writing until the plugin is dropped: keep it 0600 in a
+    /// folder of mode 0700, for as long as the programs run that wrote it, and never take it from elsewhere. What it holds is not
+    /// checked: whoever can change the file can do in this process whatever they like.
+    pub unsafe fn from_precompiled(path: impl AsRef<Path>) -> Result<Self, LoadError> {
+        let engine = engine()?;
+        // SAFETY: the caller promises that the file is what this library's compiler made, and stays as it is.
+        let component = unsafe { Component::deserialize_file(&engine, path) }
+            .map_err(|error| invalid(&error))?;
+        Self::checked(engine, &component)
+    }
+
+    fn checked(engine: Engine, component: &Component) -> Result<Self, LoadError> {
+        check_names(&engine, component)?;
+        let component = link(&engine, component).map_err(|error| LoadError::Contract {
             reason: format!("{error:#}"),
         })?;
         let ticker = EpochTicker::start(&engine).map_err(|error| engine_error(&error))?;
@@ -163,6 +193,12 @@ fn engine() -> Result<Engine, LoadError> {
             Engine::new(&config())
         })
         .map_err(|error| engine_error(&error))
+}
+
+fn invalid(reason: &impl fmt::Display) -> LoadError {
+    LoadError::Invalid {
+        reason: format!("{reason:#}"),
+    }
 }
 
 fn engine_error(reason: &impl fmt::Display) -> LoadError {
@@ -285,6 +321,21 @@ mod tests {
     #[test]
     fn a_pool_is_had_where_address_space_is() {
         Engine::new(config().allocation_strategy(pool())).expect("a pool");
+    }
+
+    #[test]
+    fn what_was_precompiled_loads_and_nothing_else_does() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("plugin");
+        let load = |bytes: &[u8]| {
+            fs::write(&file, bytes).expect("written");
+            // SAFETY: the file is this library's own, or so wrong that the compiler's mark is missing.
+            unsafe { Plugin::from_precompiled(&file) }
+        };
+        assert!(load(&Plugin::precompile().expect("compiles")).is_ok());
+        for foreign in [BUNDLED, b"", b"\x7fELF"] {
+            assert!(matches!(load(foreign), Err(LoadError::Invalid { .. })));
+        }
     }
 
     #[test]

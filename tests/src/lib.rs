@@ -5,15 +5,26 @@
 )]
 
 pub mod component;
+#[cfg(target_os = "linux")]
+pub mod confined;
+#[cfg(unix)]
+pub mod crash;
 pub mod doorkeeper;
+pub mod fast_clock;
+#[cfg(target_os = "linux")]
+pub mod locks_refused;
+pub mod paused_clock;
 pub mod recording_store;
 pub mod rig;
+#[cfg(target_os = "linux")]
+pub mod small_disk;
 pub mod stepped_clock;
 pub mod stored;
 #[cfg(unix)]
 pub mod tool;
 
 pub use component::plugin;
+pub use paused_clock::PausedClock;
 pub use recording_store::RecordingStore;
 pub use rig::Rig;
 pub use stepped_clock::SteppedClock;

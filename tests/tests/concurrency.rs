@@ -4,7 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use fake_procore::{Fault, Gate, Target};
 use procore_auth_host::{
-    ApiRequest, Connection, Error, FileStore, MemoryStore, Policy, Settings, Store,
+    ApiRequest, Connection, Error, Event, FileStore, Key, MemoryStore, Policy, Settings, Store,
 };
 use procore_auth_tests::{
     RecordingStore, Rig,
@@ -344,5 +344,101 @@ async fn s30_many_401s_on_one_token_make_one_refresh() {
     for call in calls {
         assert_eq!(answered(call.await.expect("no panic")).status, 200);
     }
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+#[tokio::test]
+async fn s7_what_a_stranger_wrote_meanwhile_is_kept_beside_the_received_pair() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_after(&gate));
+    let asked = ask(&connection);
+    gate.arrived(1).await;
+    // Somebody who knows no locks writes.
+    let key = Key::new("session").expect("a key");
+    let entry = store.get(&key).await.expect("readable").expect("there");
+    let mut theirs = stored::session(&store).await;
+    theirs["api_host"] = "sandbox.procore.com".into();
+    let theirs = theirs.to_string().into_bytes();
+    let write = store.put(&key, &theirs, Some(entry.revision)).await;
+    write.expect("written");
+    gate.open();
+    let token = asked.await.expect("no panic").expect("a token");
+    assert_eq!(stored::access_token(&store).await, token);
+    let newest = rig.procore.newest_refresh_token(fake(SANDBOX));
+    assert_eq!(Some(stored::refresh_token(&store).await), newest);
+    let aside = stored::keys(&store, "session-conflict-").await;
+    let [aside] = aside.as_slice() else {
+        panic!("{aside:?}")
+    };
+    assert_eq!(stored::entry(&store, aside).await, Some(theirs));
+    let alerts = rig.journal.alerts();
+    let told = |alert: &Event| alert.code == "kept-aside" && alert.message.contains(aside);
+    assert!(alerts.iter().any(told), "{alerts:?}");
+}
+
+/// Tries the lock of a store from another process, and tells whether it was free.
+#[cfg(unix)]
+fn is_free(folder: &Path) -> bool {
+    let lock = folder.join("acme/.lock");
+    let tried = std::process::Command::new("flock")
+        .arg("--nonblock")
+        .arg(lock)
+        .arg("true")
+        .status();
+    tried.expect("util-linux").success()
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn s8_only_its_owner_frees_a_lock() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let owner = file_store(folder.path());
+    let held = owner.lock(Duration::ZERO).await.expect("works");
+    assert!(held.is_some());
+    // Not another handle of the same process, be it asked or dropped.
+    for other in [file_store(folder.path()), owner.clone()] {
+        assert!(other.lock(Duration::ZERO).await.expect("works").is_none());
+        drop(other);
+        assert!(!is_free(folder.path()));
+    }
+    // Not another process that opens the file, unlocks it and closes it.
+    let status = std::process::Command::new("sh")
+        .args(["-c", "exec 9<>\"$0\" && flock --unlock 9"])
+        .arg(folder.path().join("acme/.lock"))
+        .status();
+    assert!(status.expect("util-linux").success());
+    assert!(!is_free(folder.path()));
+    drop(held);
+    assert!(is_free(folder.path()));
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn s8_a_call_that_waited_in_vain_frees_nobody_elses_lock() {
+    let rig = Rig::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let owner = rig.on_store(file_store(folder.path()));
+    rig.sign_in(&owner).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let gate = Gate::closed();
+    rig.procore.inject(Target::Token, Fault::hold_before(&gate));
+    let refreshing = ask(&owner);
+    gate.arrived(1).await;
+    let other = rig.process(impatient(), file_store(folder.path()));
+    for _ in 0..3 {
+        let error = other.access_token().await.expect_err("busy");
+        assert!(error.is_busy(), "{error}");
+        assert!(!is_free(folder.path()));
+    }
+    gate.open();
+    refreshing.await.expect("no panic").expect("a token");
+    assert!(is_free(folder.path()));
     assert_eq!(rig.procore.token_posts(), 1);
 }

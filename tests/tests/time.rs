@@ -1,9 +1,14 @@
 //! Section E: clocks that jump, lifetimes that make no sense, visits that come too rarely.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    cmp::Reverse,
+    collections::{BinaryHeap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
-use fake_procore::{Fault, ReportedExpiry, Target};
-use procore_auth_host::{ApiRequest, Connection, MemoryStore};
+use fake_procore::{Fault, Options, Reply, ReportedExpiry, Target};
+use procore_auth_host::{ApiRequest, Connection, MemoryStore, Policy, Settings};
 use procore_auth_tests::{
     Rig, SteppedClock,
     rig::{LIFETIME, SANDBOX, answered, fake},
@@ -212,4 +217,94 @@ async fn s47_a_keeper_that_comes_when_it_is_told_refreshes_once_per_lifetime() {
     let due = 24 * 3600 * 10 / (LIFETIME.as_secs() * 8);
     assert_eq!(rig.procore.token_posts() as u64, due - 1);
     assert!(visits <= due + 1);
+}
+
+/// Many connections, each with a store of its own, that have refreshed at least once: in one and the same minute.
+async fn crowd(rig: &Rig, size: usize) -> Vec<Connection> {
+    let settings = Settings {
+        policy: Policy::default(),
+        ..Rig::settings(SANDBOX)
+    };
+    let mut crowd = Vec::new();
+    for _ in 0..size {
+        let connection = rig.builder(settings.clone()).build().expect("complete");
+        let pair = rig
+            .procore
+            .issue_pair(fake(SANDBOX), &settings.client_id, Options::DEMO_USER);
+        let reply = pair.expect("registered").to_json().to_string();
+        let adopted = connection.adopt(reply.into_bytes(), false).await;
+        adopted.expect("taken over");
+        crowd.push(connection);
+    }
+    rig.advance_to_refresh();
+    for connection in &crowd {
+        connection.access_token().await.expect("refreshed");
+    }
+    crowd
+}
+
+/// Lets each connection's keeper come when it is told, until `end`.
+async fn keep_all(rig: &Rig, crowd: &[Connection], due: &mut Due, end: u64) {
+    while due.peek().is_some_and(|Reverse((at, _))| *at < end) {
+        let Some(Reverse((at, who))) = due.pop() else {
+            break;
+        };
+        rig.clock.set(at);
+        let visit = crowd[who].upkeep(None).await.expect("a visit");
+        due.push(Reverse((visit.come_back_at, who)));
+    }
+    rig.clock.set(end);
+}
+
+/// Whose visit is next.
+type Due = BinaryHeap<Reverse<(u64, usize)>>;
+
+/// Counts the most events in any second.
+fn most_in_a_second(moments: &[u64]) -> usize {
+    let mut seconds: HashMap<u64, usize> = HashMap::new();
+    for moment in moments {
+        *seconds.entry(moment / 1000).or_default() += 1;
+    }
+    seconds.into_values().max().unwrap_or_default()
+}
+
+#[tokio::test]
+async fn s48_a_thousand_connections_come_back_from_an_outage_without_a_herd() {
+    const CROWD: usize = 1000;
+    let rig = Rig::start().await;
+    let crowd = crowd(&rig, CROWD).await;
+    let outage = rig.clock.now() + milliseconds(LIFETIME * 8 / 10 - MINUTE);
+    let mut due: Due = (0..CROWD).map(|who| Reverse((outage, who))).collect();
+    rig.procore.clear_requests();
+
+    let down = Fault::uncommitted(Reply::empty(503));
+    rig.procore.inject_times(100 * CROWD, &Target::Token, &down);
+    let back = outage + milliseconds(3 * MINUTE);
+    keep_all(&rig, &crowd, &mut due, back).await;
+    let tried = posts(&rig);
+    assert!(
+        tried.len() > CROWD && tried.len() < 5 * CROWD,
+        "{}",
+        tried.len()
+    );
+    assert!(most_in_a_second(&tried) < CROWD / 10);
+
+    rig.procore.clear_faults();
+    rig.procore.clear_requests();
+    keep_all(&rig, &crowd, &mut due, back + milliseconds(6 * MINUTE)).await;
+    let refreshed = posts(&rig);
+    assert_eq!(refreshed.len(), CROWD, "one each");
+    assert_eq!(rig.procore.rotations(), CROWD);
+    assert!(most_in_a_second(&refreshed) < CROWD / 10);
+}
+
+/// Returns when requests for tokens came.
+fn posts(rig: &Rig) -> Vec<u64> {
+    let requests = rig.procore.requests().into_iter();
+    let posts = requests.filter(fake_procore::Recorded::is_token_post);
+    posts.map(|request| request.at_ms).collect()
+}
+
+fn milliseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).expect("short")
 }

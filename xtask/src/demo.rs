@@ -1,9 +1,7 @@
 //! `cargo xtask demo`.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::Command;
-
-use anyhow::Context as _;
 
 use crate::compiler::Choice;
 use crate::{guest, step};
@@ -17,13 +15,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     build.args(["build", "--workspace", "--bin", "procore-auth", "--locked"]);
     step::run("build", &mut build)?;
 
-    let mut demo = Command::new(tool()?);
+    let mut demo = Command::new(step::built("procore-auth")?);
     demo.current_dir(root).arg("demo").args(arguments);
     step::run("demo", &mut demo)
-}
-
-/// The tool's path: cargo puts it beside this program, wherever its target folder is.
-fn tool() -> anyhow::Result<PathBuf> {
-    let this = std::env::current_exe().context("cannot tell where this program is")?;
-    Ok(this.with_file_name(format!("procore-auth{}", std::env::consts::EXE_SUFFIX)))
 }

@@ -8,6 +8,7 @@
 
 mod ci;
 mod compiler;
+mod crash;
 mod debian;
 mod demo;
 mod guest;
@@ -52,6 +53,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds the plugin, then kills processes that share a store, and says what was lost.
+    Crash {
+        /// For the crash test: --kills N, --processes N, --seed S, --rotation strict|grace; --help lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs what continuous integration runs: formatting, lints, documentation and all tests.
     Ci,
 }
@@ -72,6 +79,7 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Build { compiler, .. } => guest::build(root, compiler)?,
         Verb::Test { arguments } => test::run(root, &arguments)?,
         Verb::Demo { arguments } => demo::run(root, &arguments)?,
+        Verb::Crash { arguments } => crash::run(root, &arguments)?,
         Verb::Ci => ci::run(root)?,
     }
     Ok(ExitCode::SUCCESS)

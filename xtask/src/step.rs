@@ -1,7 +1,7 @@
 //! One step: a command that is printed, timed, and named when it fails.
 
 use std::ffi::OsStr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Instant;
 
@@ -30,6 +30,12 @@ pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
     command
+}
+
+/// The path of one of the workspace's programs: cargo puts it beside this one, wherever its target folder is.
+pub(crate) fn built(program: &str) -> anyhow::Result<PathBuf> {
+    let this = std::env::current_exe().context("cannot tell where this program is")?;
+    Ok(this.with_file_name(format!("{program}{}", std::env::consts::EXE_SUFFIX)))
 }
 
 /// The command as one would type it, with the program's bare name.

@@ -8,6 +8,7 @@ use std::io::Read as _;
 
 use super::{
     File, FileStore, Folder, Found, PREVIOUS, entry_file, failure, file_lock, remove, revision,
+    unfinished,
 };
 use crate::{Key, LockGuard, Provenance, StoreFailure, private_file};
 
@@ -94,7 +95,8 @@ impl Folder {
         {
             let revision = revision::next(Some(current.revision));
             let bytes = entry_file::encode(revision, current.install.as_deref(), &value);
-            let new = self.write_aside(key, &bytes)?;
+            let prefix = unfinished::successor_prefix(key, Some(current.revision));
+            let new = self.write_aside(key, &prefix, &bytes)?;
             self.put_in_place(new, &self.current_path(key))?;
             replaced += 1;
         }
@@ -104,9 +106,9 @@ impl Folder {
             File::Damaged(_) => self.set_aside(key, &previous)?,
             File::Whole(old) => {
                 if let Some(value) = change(Piece::Value, key.as_str(), &old.value)? {
-                    let bytes =
-                        entry_file::encode(old.revision, old.install.as_deref(), &value);
-                    let new = self.write_aside(key, &bytes)?;
+                    let bytes = entry_file::encode(old.revision, old.install.as_deref(), &value);
+                    let prefix = unfinished::previous_prefix(key);
+                    let new = self.write_aside(key, &prefix, &bytes)?;
                     self.put_in_place(new, &previous)?;
                     replaced += 1;
                 }
@@ -127,7 +129,7 @@ impl Folder {
             return Ok(0);
         };
         let key = Key::new(name.split('.').next().unwrap_or_default())?;
-        let new = self.write_aside(&key, &bytes)?;
+        let new = self.write_aside(&key, &unfinished::previous_prefix(&key), &bytes)?;
         self.put_in_place(new, &path)?;
         Ok(1)
     }

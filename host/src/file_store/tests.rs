@@ -12,6 +12,9 @@ use crate::{ConnectionName, Entry, Key, Provenance, Store, StoreFailure, Write, 
 
 const LONG: Duration = Duration::from_secs(60);
 
+/// The files of a store without entries.
+const OWN: [&str; 3] = [".guard", ".install", ".lock"];
+
 struct Setting {
     root: TempDir,
     store: FileStore,
@@ -204,6 +207,77 @@ async fn a_write_that_was_cut_short_is_not_seen() {
     assert_eq!(setting.store.list("").await, Ok(vec![setting.key.clone()]));
     setting.put("two", Some(revision)).await;
     assert_eq!(setting.entry().await.value, b"two");
+}
+
+/// Lays down what a writer that was killed leaves: `value`, or a part of it, on its way to follow the revision `follows`.
+fn cut_short(setting: &Setting, follows: u64, value: &str, part: usize) {
+    let bytes = entry_file::encode(follows + 1, None, value.as_bytes());
+    let name = format!(".tokens.{follows}.abcdef");
+    write_private(&setting.file(&name), &bytes[..bytes.len() - part]);
+}
+
+#[tokio::test]
+async fn the_next_holder_of_the_lock_finishes_a_write_whose_last_byte_was_there() {
+    let setting = Setting::new();
+    let first = setting.put("one", None).await;
+    cut_short(&setting, first, "two", 0);
+    assert_eq!(setting.entry().await.value, b"one");
+    drop(setting.store.lock(LONG).await.expect("works"));
+    let entry = setting.entry().await;
+    assert_eq!((entry.value, entry.revision), (b"two".to_vec(), first + 1));
+    let previous = fs::read(setting.file("tokens.previous")).expect("kept");
+    assert!(previous.ends_with(b"one"));
+    assert_eq!(
+        setting.names(),
+        [OWN.as_slice(), &["tokens", "tokens.previous"]].concat()
+    );
+}
+
+#[tokio::test]
+async fn the_first_write_of_an_entry_is_finished_too() {
+    let setting = Setting::new();
+    cut_short(&setting, 0, "one", 0);
+    drop(setting.store.lock(LONG).await.expect("works"));
+    assert_eq!(setting.entry().await.value, b"one");
+    assert_eq!(setting.names(), [OWN.as_slice(), &["tokens"]].concat());
+}
+
+#[tokio::test]
+async fn the_next_holder_of_the_lock_removes_what_cannot_be_finished() {
+    let setting = Setting::new();
+    let first = setting.put("one", None).await;
+    let second = setting.put("two", Some(first)).await;
+    let whole = entry_file::encode(second + 1, None, b"three");
+    for (name, bytes) in [
+        // Torn; of a race that was lost; of another version or for another purpose.
+        (format!(".tokens.{second}.torn"), &whole[..whole.len() - 1]),
+        (format!(".tokens.{first}.late"), &whole),
+        (".tokens.0.late".to_owned(), &whole),
+        (".tokens.123456".to_owned(), &whole),
+        (".tokens.previous.abcdef".to_owned(), &whole),
+    ] {
+        write_private(&setting.file(&name), bytes);
+    }
+    drop(setting.store.lock(LONG).await.expect("works"));
+    assert_eq!(setting.entry().await.value, b"two");
+    assert_eq!(
+        setting.names(),
+        [OWN.as_slice(), &["tokens", "tokens.previous"]].concat()
+    );
+}
+
+#[tokio::test]
+async fn beside_a_damaged_entry_nothing_is_finished_or_removed() {
+    let setting = Setting::new();
+    let first = setting.put("one", None).await;
+    setting.put("two", Some(first)).await;
+    cut_short(&setting, first, "three", 0);
+    let torn = fs::read(setting.file("tokens")).expect("there");
+    fs::write(setting.file("tokens"), &torn[..torn.len() - 1]).expect("torn");
+    let before = setting.names();
+    drop(setting.store.lock(LONG).await.expect("works"));
+    assert_eq!(setting.names(), before);
+    assert_eq!(setting.entry().await.value, b"one");
 }
 
 #[tokio::test]

@@ -269,6 +269,22 @@ impl FakeProcore {
             .is_some()
     }
 
+    /// Returns the newest refresh token that would be accepted there: the one that nobody may lose.
+    #[must_use]
+    pub fn newest_refresh_token(&self, environment: Environment) -> Option<String> {
+        let world = self.world.lock();
+        let newest = world.ledger.newest_live_refresh(environment);
+        newest.map(str::to_owned)
+    }
+
+    /// Returns the refresh token that was issued last in exchange for this one; none while it was never used.
+    #[must_use]
+    pub fn successor_of(&self, environment: Environment, token: &str) -> Option<String> {
+        let world = self.world.lock();
+        let successor = world.ledger.successor(environment, token);
+        successor.map(str::to_owned)
+    }
+
     /// Tells whether an access token would be accepted there now.
     #[must_use]
     pub fn access_token_is_live(&self, environment: Environment, token: &str) -> bool {

@@ -58,6 +58,8 @@ pub(crate) struct Row {
     access_revoked: bool,
     /// In grace mode, the row before this one until this access token is first used.
     previous: Option<RowId>,
+    /// The newest row that a refresh of this one brought.
+    successor: Option<RowId>,
 }
 
 impl Row {
@@ -143,6 +145,7 @@ impl Ledger {
             expires_at_ms: now_ms.saturating_add(policy.lifetime_seconds.saturating_mul(1000)),
             access_revoked: false,
             previous: None,
+            successor: None,
         });
         id
     }
@@ -157,6 +160,7 @@ impl Ledger {
     ) -> RowId {
         let grant = self.row(old).grant;
         let new = self.issue(mint, policy, grant, true, now_ms);
+        self.rows[old.0].successor = Some(new);
         match policy.rotation {
             Rotation::Strict => self.retire(old, policy.old_access_token),
             Rotation::Grace => self.rows[new.0].previous = Some(old),
@@ -210,6 +214,19 @@ impl Ledger {
         let id = self.by_refresh.get(token).copied()?;
         let row = self.row(id);
         (row.grant.environment == environment && row.refresh_is_live()).then_some(id)
+    }
+
+    /// Returns the newest refresh token of an environment that can still be used.
+    pub(crate) fn newest_live_refresh(&self, environment: Environment) -> Option<&str> {
+        let live = |row: &&Row| row.grant.environment == environment && row.refresh_is_live();
+        self.rows.iter().rfind(live)?.refresh_token()
+    }
+
+    /// Returns the refresh token that was issued last in exchange for this one.
+    pub(crate) fn successor(&self, environment: Environment, token: &str) -> Option<&str> {
+        let id = self.by_refresh.get(token).copied()?;
+        let row = Some(self.row(id)).filter(|row| row.grant.environment == environment)?;
+        self.row(row.successor?).refresh_token()
     }
 
     /// Finds the newest row of a grant whose access token still lives.
