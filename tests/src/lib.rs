@@ -8,6 +8,7 @@ pub mod component;
 pub mod doorkeeper;
 pub mod recording_store;
 pub mod rig;
+pub mod simulation;
 pub mod stepped_clock;
 pub mod stored;
 #[cfg(unix)]
