@@ -136,17 +136,18 @@ fn under_lock(
         let now = host.now();
         match next(locked.saved(), settings, now, need) {
             Step::Serve => break,
+            // The reply may have waited for long: what it brought is looked at as any stored token is.
             Step::Settle => refreshed = settle(host, locked, settings)?,
             Step::Request(presented) => {
                 note_rejection(&mut locked.session, need);
                 refreshed = request(host, locked, settings, &presented)?;
+                if refreshed {
+                    break;
+                }
             }
             step @ (Step::Wait { .. } | Step::Stop(_)) => {
                 return halt(host, locked, settings, need, now, halted(&step));
             }
-        }
-        if refreshed {
-            break;
         }
     }
     let tokens = locked

@@ -10,6 +10,7 @@ mod session;
 use std::collections::VecDeque;
 
 use procore_auth_host::{Error, ErrorKind, Event};
+use serde::de::IgnoredAny;
 
 use self::{
     alerts::Alerts,
@@ -197,6 +198,7 @@ impl Oracle {
             expires_at: sight.server.expiry(sight.now),
             carrier,
             loss: carrier.is_none().then_some(Loss::Network),
+            readable: true,
             refused: false,
             succeeded: false,
         });
@@ -216,14 +218,18 @@ impl Oracle {
         if let Some(place) = self.under_way.iter().position(|other| *other == who) {
             self.under_way.swap_remove(place);
         }
-        let body = String::from_utf8_lossy(body);
         let Some(pair) = self.pairs.carried_by(who) else {
             return Ok(());
         };
-        if body.contains(&pair.refresh) {
-            return Ok(());
+        if !String::from_utf8_lossy(body).contains(&pair.refresh) {
+            return self.lose(sight, who, Loss::Network);
         }
-        self.lose(sight, who, Loss::Network)
+        // What cannot be read must be kept for a person all the same.
+        if serde_json::from_slice::<IgnoredAny>(body).is_err() {
+            pair.readable = false;
+            self.pairs.lost += 1;
+        }
+        Ok(())
     }
 
     /// Notes that what a process carries is lost, where nobody can help it: then an intent says so.
@@ -294,6 +300,7 @@ impl Oracle {
             return;
         };
         if let Some(before) = newest.before
+            && newest.readable
             && sight.stores(newest)
         {
             self.pairs.at_mut(before).succeeded = true;

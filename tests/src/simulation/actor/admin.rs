@@ -29,8 +29,15 @@ impl Habit for Admin {
             self.signed_in = true;
             return Ok(MAIL);
         }
-        let Some(since) = *held(&world.sign_in_wanted) else {
-            return Ok(MAIL);
+        let since = loop {
+            if world.now() >= world.scenario.end {
+                return Ok(0);
+            }
+            let wanted = *held(&world.sign_in_wanted);
+            match wanted {
+                Some(since) => break since,
+                None => process.rest(MAIL).await?,
+            }
         };
         let mut rng = process.stream(Stream::Person, 0);
         let patience = if world.is_calm() {

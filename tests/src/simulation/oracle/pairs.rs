@@ -31,6 +31,8 @@ pub(crate) struct Pair {
     /// The process that has it in memory, or waits for it, and has not freed the lock since.
     pub(crate) carrier: Option<Who>,
     pub(crate) loss: Option<Loss>,
+    /// Whether its reply arrived as JSON. Where not, the bytes are for a person to read.
+    pub(crate) readable: bool,
     /// Whether it is durable that the server refused the refresh token.
     pub(crate) refused: bool,
     /// Whether it was durable that there is a newer one.
