@@ -119,7 +119,9 @@ impl Disk {
 
     /// Whether an entry that can be read holds the text.
     pub(crate) fn holds(&self, wanted: &str) -> bool {
-        let shown = self.slots.values().filter_map(Slot::visible);
+        // The newest entries are the likeliest.
+        let mut shown: Vec<_> = self.slots.values().filter_map(Slot::visible).collect();
+        shown.sort_unstable_by_key(|version| std::cmp::Reverse(version.revision));
         shown
             .into_iter()
             .any(|version| text(&version.value).contains(wanted))

@@ -43,6 +43,11 @@ pub(crate) struct Breach {
     pub(crate) what: String,
 }
 
+/// Returns the digest of the refresh token that the stored session calls dead.
+pub(crate) fn refused_token(disk: &Disk) -> Option<&str> {
+    Shown(disk.text(SESSION)).refused_token()
+}
+
 fn broken(invariant: &'static str, what: impl Into<String>) -> Result<(), Breach> {
     Err(Breach {
         invariant,
@@ -256,21 +261,21 @@ impl Oracle {
 
 /// The store.
 impl Oracle {
-    /// An entry was written or deleted. `before` is what a read showed until now.
+    /// An entry was written or deleted. `before` is the digest of the token that the session called dead until now.
     pub(crate) fn on_write(
         &mut self,
         sight: &Sight<'_>,
         key: &str,
-        before: &str,
+        before: Option<&str>,
     ) -> Result<(), Breach> {
-        self.note_durable(sight);
-        self.guard(sight)?;
-        if key != SESSION {
+        if matches!(key, "login" | "spent") {
             return Ok(());
         }
+        self.note_durable(sight);
+        self.guard(sight)?;
         let session = sight.session();
         match session.refused_token() {
-            Some(digest) if Shown(before).refused_token() != Some(digest) => {
+            Some(digest) if before != Some(digest) => {
                 self.on_verdict(sight, digest)
             }
             _ => Ok(()),

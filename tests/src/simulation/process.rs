@@ -166,7 +166,7 @@ impl Process {
     }
 
     fn fault(&self, call: Call, id: FaultId, number: u32) -> Option<Fault> {
-        if self.world.is_calm() || !self.world.plan.permits(id) {
+        if !self.world.has_faults() || !self.world.plan.permits(id) {
             return None;
         }
         let mut rng = self.stream(Stream::Fault, number);

@@ -10,7 +10,7 @@ use super::{
     scenario::Role,
     tally::Tally,
     trace::moment,
-    world::{World, held},
+    world::{SETUP, World, held},
 };
 
 /// An invariant that a run broke.
@@ -99,7 +99,7 @@ async fn simulate(plan: Plan, keep_whole_trace: bool) -> Outcome {
 async fn everybody(world: Arc<World>) -> Vec<(usize, Exam)> {
     // The first sign-in comes before everything else.
     let admin = tokio::spawn(actor::live(Arc::clone(&world), world.admin()));
-    world.agenda.until(3 * super::scenario::MINUTE).await;
+    world.agenda.until(SETUP).await;
     let actors = world.scenario.actors.iter().enumerate();
     let users = actors.filter(|(_, actor)| actor.role != Role::Admin);
     let lives: Vec<_> = users

@@ -224,7 +224,7 @@ fn draw_day(rng: &mut Rng, day: u64, machines: usize, monthly: bool, events: &mu
     let mut draw = |rng: &mut Rng, share: f64, make: &dyn Fn(&mut Rng) -> Event| {
         let mut own = rng.fork();
         let happens = own.f64() < share;
-        let at = day * DAY + own.u64(MINUTE..DAY);
+        let at = day * DAY + own.u64(10 * MINUTE..DAY);
         let event = make(&mut own);
         number += 1;
         if happens {

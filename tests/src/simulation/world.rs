@@ -19,11 +19,14 @@ use super::{
     machine::Machine,
     oracle::{Breach, Oracle, Sight},
     plan::Plan,
-    scenario::{Role, Scenario},
+    scenario::{MINUTE, Role, Scenario},
     server::Server,
     tally::Tally,
     trace::{Line, Trace, Who},
 };
+
+/// How long it takes until somebody has signed in for the first time, and all others begin.
+pub(crate) const SETUP: u64 = 3 * MINUTE;
 
 /// Everything that the processes of one run share.
 pub(crate) struct World {
@@ -103,6 +106,11 @@ impl World {
 
     pub(crate) fn is_calm(&self) -> bool {
         self.now() >= self.scenario.calm
+    }
+
+    /// Whether faults may happen: not before everything is set up, nor in the calm.
+    pub(crate) fn has_faults(&self) -> bool {
+        (SETUP..self.scenario.calm).contains(&self.now())
     }
 
     /// Notes a step.

@@ -11,6 +11,7 @@ use crate::simulation::{
     kernel_lock::{Asked, Ticket},
     process::{Process, Step},
     scenario::Event,
+    oracle::refused_token,
     world::{Dead, held},
 };
 use std::sync::atomic::Ordering;
@@ -61,7 +62,7 @@ impl SimStore {
     }
 
     /// Ends a write, of which everybody may have seen the effect by now.
-    fn written(&self, step: &Step, key: &Key, before: &str, write: Write) -> Result<Result<Write, StoreFailure>, Dead> {
+    fn written(&self, step: &Step, key: &Key, before: Option<&str>, write: Write) -> Result<Result<Write, StoreFailure>, Dead> {
         let process = &self.0;
         let who = process.who;
         let (what, revision) = match &write {
@@ -83,9 +84,10 @@ impl SimStore {
         Ok(Ok(write))
     }
 
-    /// Returns what a read of the key shows now.
-    fn shown(&self, key: &Key) -> String {
-        held(&self.0.world.disk).text(key.as_str()).to_owned()
+    /// Returns the token that the session calls dead now.
+    fn refused(&self) -> Option<String> {
+        let disk = held(&self.0.world.disk);
+        refused_token(&disk).map(str::to_owned)
     }
 
     async fn read(&self, key: &Key) -> Result<Result<Option<Entry>, StoreFailure>, Dead> {
@@ -112,7 +114,7 @@ impl SimStore {
             Ok(step) => step,
             Err(failure) => return Ok(Err(failure)),
         };
-        let before = self.shown(key);
+        let before = self.refused();
         if step.fault == Some(Fault::TornWrite) && expected.is_some() {
             let torn = held(&self.0.world.disk).tear(key, expected);
             if torn {
@@ -123,7 +125,7 @@ impl SimStore {
             }
         }
         let write = held(&self.0.world.disk).put(key, value, expected);
-        self.written(&step, key, &before, write)
+        self.written(&step, key, before.as_deref(), write)
     }
 
     /// Writes over whatever is there, as a program does that looks at nothing.
@@ -133,14 +135,14 @@ impl SimStore {
                 Ok(step) => step,
                 Err(failure) => return Ok(Err(failure)),
             };
-            let before = self.shown(key);
+            let before = self.refused();
             let write = {
                 let mut disk = held(&self.0.world.disk);
                 let revision = disk.reserve();
                 disk.write(key, value, revision);
                 Write::Stored(revision)
             };
-            self.written(&step, key, &before, write)
+            self.written(&step, key, before.as_deref(), write)
         };
         living(over.await)
     }
@@ -217,9 +219,9 @@ impl Store for SimStore {
                 Ok(step) => step,
                 Err(failure) => return Ok(Err(failure)),
             };
-            let before = self.shown(key);
+            let before = self.refused();
             let write = held(&self.0.world.disk).delete(key, expected);
-            self.written(&step, key, &before, write)
+            self.written(&step, key, before.as_deref(), write)
         };
         living(deleted.await)
     }
