@@ -8,7 +8,7 @@
 //!
 //! | actor | does | dies |
 //! |---|---|---|
-//! | agent (2 or 3) | asks for a token at the due moment or any other, calls `GET /rest/v1.0/me`, and once more after a 401 | by faults |
+//! | agent (1 to 3) | asks for a token at the due moment or any other, calls `GET /rest/v1.0/me`, and once more after a 401 | by faults |
 //! | keeper | `upkeep(None)`, comes back when told, as `procore-auth run` | by faults |
 //! | cron job | `upkeep(Some(60 min))` in a process of its own, once an hour | after each visit |
 //! | tool | `access_token`, a call and `status` in a process of its own, a few times a day | after each visit |

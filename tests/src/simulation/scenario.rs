@@ -196,9 +196,10 @@ impl Scenario {
 }
 
 fn actors(rng: &mut Rng, machines: usize) -> Vec<Actor> {
-    let mut roles = vec![Role::Agent, Role::Agent];
+    let mut roles = vec![Role::Agent];
     for (role, share) in [
-        (Role::Agent, 3),
+        (Role::Agent, 4),
+        (Role::Agent, 2),
         (Role::Keeper, 5),
         (Role::Cron, 3),
         (Role::Tool, 3),
@@ -206,6 +207,9 @@ fn actors(rng: &mut Rng, machines: usize) -> Vec<Actor> {
         if rng.u8(..8) < share {
             roles.push(role);
         }
+    }
+    if roles.len() == 1 {
+        roles.push(Role::Agent);
     }
     roles.push(Role::Admin);
     let placed = roles.into_iter().map(|role| Actor {

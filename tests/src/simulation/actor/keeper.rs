@@ -8,12 +8,15 @@ use super::{Habit, want_sign_in};
 use crate::simulation::{
     chance::Stream,
     process::{Need, Process},
-    scenario::{MINUTE, SECOND},
+    scenario::{HOUR, MINUTE, SECOND},
     world::Dead,
 };
 
 /// The longest sleep between two looks at the clock. The tool looks once a minute; here time is dear.
-const LOOK: u64 = 30 * MINUTE;
+const LOOK: u64 = 2 * HOUR;
+
+/// The pause where a person must act. The tool comes by each minute to see whether they did.
+const PERSON: u64 = 10 * MINUTE;
 
 /// The pauses after a visit that failed: the first, and the longest.
 const PAUSES: (u64, u64) = (5 * SECOND, 300 * SECOND);
@@ -38,7 +41,17 @@ impl Habit for Keeper {
                     if visit.status.health == Health::SignInRequired {
                         want_sign_in(&process.world);
                     }
-                    wait(process, &connection, visit.come_back_at, &visit.status).await?;
+                    let waits_for_a_person = matches!(
+                        visit.status.health,
+                        Health::SignInRequired | Health::Misconfigured
+                    );
+                    let soonest = if waits_for_a_person {
+                        process.wall() + PERSON
+                    } else {
+                        0
+                    };
+                    let next = visit.come_back_at.max(soonest);
+                    wait(process, &connection, next, &visit.status).await?;
                     if visit.status.health == Health::Misconfigured {
                         connection = process.connect();
                     }
