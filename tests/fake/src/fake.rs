@@ -2,8 +2,8 @@
 
 use std::fmt;
 use std::io;
-use std::ops::Deref;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -13,10 +13,10 @@ use crate::environment::{CredentialPair, Environment, hosts};
 use crate::fault::{Fault, Target};
 use crate::ledger::{Grant, RowId};
 use crate::policy::{Options, Policy};
+use crate::procore::Procore;
 use crate::projects::Project;
 use crate::registry::{App, AppId, registrable};
 use crate::request_log::{Commit, Recorded};
-use crate::procore::Procore;
 use crate::server;
 use crate::tls;
 use crate::world::World;

@@ -61,13 +61,22 @@ async fn lives(world: &Arc<World>, number: u16, mut habit: impl Habit) -> Exam {
         };
         process.end();
         let at = process.machine().after(world.now(), pause);
-        world.agenda.until(at.min(world.scenario.end.max(world.now()))).await;
+        world
+            .agenda
+            .until(at.min(world.scenario.end.max(world.now())))
+            .await;
         life += 1;
     }
     if !habit.uses_tokens() {
         return None;
     }
-    let process = Process::start(world, Who { actor: number, life });
+    let process = Process::start(
+        world,
+        Who {
+            actor: number,
+            life,
+        },
+    );
     let mut user = User::new(&process, true);
     match user.call().await {
         Ok(Ok(())) => Some(Ok(())),
@@ -179,7 +188,10 @@ impl User {
         let environment = crate::rig::fake(self.process.world.server.environment);
         let host = environment.api_hosts()[0];
         let request = http::Request::get(format!("https://{host}/rest/v1.0/me"))
-            .header("authorization", format!("Bearer {}", token.bearer().expose()))
+            .header(
+                "authorization",
+                format!("Bearer {}", token.bearer().expose()),
+            )
             .body(Vec::new())
             .expect("a request");
         let reply = SimHttp(Arc::clone(&self.process))

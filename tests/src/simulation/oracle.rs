@@ -81,6 +81,8 @@ pub(crate) struct Oracle {
     /// Whether the store is one that others cannot write meanwhile.
     exclusive: bool,
     honest_clocks: bool,
+    /// The pair in the session.
+    current: Option<usize>,
     /// Counts the times at which the store went back: what was served before says nothing about what is served now.
     setbacks: u64,
 }
@@ -101,6 +103,7 @@ impl Oracle {
             posts: VecDeque::new(),
             exclusive: scenario.lock_excludes && variant != Variant::LatchWithoutReread,
             honest_clocks: scenario.clocks_are_honest(),
+            current: None,
             setbacks: 0,
         }
     }
@@ -136,7 +139,10 @@ impl Oracle {
         self.under_way.push(who);
         self.count_post(sight.now)?;
         if self.exclusive && !alone {
-            return broken("I1 one refresh", "two requests to the token endpoint at once");
+            return broken(
+                "I1 one refresh",
+                "two requests to the token endpoint at once",
+            );
         }
         let session = sight.session();
         if self.exclusive && !session.intends(&presented.spends) {
@@ -175,7 +181,10 @@ impl Oracle {
         if self.posts.len() > MOST_POSTS {
             return broken(
                 "I4 no storms",
-                format!("{} requests to the token endpoint within an hour", self.posts.len()),
+                format!(
+                    "{} requests to the token endpoint within an hour",
+                    self.posts.len()
+                ),
             );
         }
         Ok(())
@@ -274,10 +283,14 @@ impl Oracle {
         self.note_durable(sight);
         self.guard(sight)?;
         let session = sight.session();
+        let tokens = session.access_token();
+        let tokens = tokens.and_then(|token| self.pairs.by_access(token));
+        if tokens != self.current {
+            self.current = tokens;
+            self.alerts.on_new_tokens();
+        }
         match session.refused_token() {
-            Some(digest) if before != Some(digest) => {
-                self.on_verdict(sight, digest)
-            }
+            Some(digest) if before != Some(digest) => self.on_verdict(sight, digest),
             _ => Ok(()),
         }
     }
@@ -285,7 +298,10 @@ impl Oracle {
     /// Somebody latched a refresh token as dead.
     fn on_verdict(&mut self, sight: &Sight<'_>, digest: &str) -> Result<(), Breach> {
         let Some(number) = self.pairs.by_digest(digest) else {
-            return broken("tokens", "a verdict on a refresh token that was never issued");
+            return broken(
+                "tokens",
+                "a verdict on a refresh token that was never issued",
+            );
         };
         let known_spent = sight.disk.text("spent").contains(digest);
         let pair = self.pairs.at_mut(number);
@@ -358,6 +374,8 @@ impl Oracle {
         }
         self.pairs.lose_what(|pair| !sight.stores(pair));
         let session = sight.session();
+        let tokens = session.access_token();
+        self.current = tokens.and_then(|token| self.pairs.by_access(token));
         self.alerts.on_restore(session.is_told_dark());
         Ok(())
     }
@@ -425,7 +443,12 @@ impl Oracle {
     }
 
     /// A call has failed.
-    pub(crate) fn on_failed(&mut self, sight: &Sight<'_>, need: Need, error: &Error) -> Result<(), Breach> {
+    pub(crate) fn on_failed(
+        &mut self,
+        sight: &Sight<'_>,
+        need: Need,
+        error: &Error,
+    ) -> Result<(), Breach> {
         if error.kind() == ErrorKind::SignInRequired
             && let Some(pair) = self.pairs.newest()
             && sight.server.is_live(&pair.refresh)
@@ -449,7 +472,10 @@ fn is_in_order(session: &Shown<'_>, needs: &[Need], wall: u64) -> Result<(), Bre
     {
         return broken(
             "I4 no storms",
-            format!("a POST {} ms before the end of the backoff", not_before - wall),
+            format!(
+                "a POST {} ms before the end of the backoff",
+                not_before - wall
+            ),
         );
     }
     let due = session.refresh_at().is_none_or(|at| wall >= at) || session.is_rejected();
@@ -463,6 +489,9 @@ fn is_in_order(session: &Shown<'_>, needs: &[Need], wall: u64) -> Result<(), Bre
     if due || wanted {
         Ok(())
     } else {
-        broken("I1 one refresh", "a refresh that is not due and that nobody asked for")
+        broken(
+            "I1 one refresh",
+            "a refresh that is not due and that nobody asked for",
+        )
     }
 }

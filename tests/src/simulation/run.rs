@@ -105,10 +105,7 @@ async fn everybody(world: Arc<World>) -> Vec<(usize, Exam)> {
     let lives: Vec<_> = users
         .map(|(number, _)| {
             let index = u16::try_from(number).unwrap_or_default();
-            (
-                number,
-                tokio::spawn(actor::live(Arc::clone(&world), index)),
-            )
+            (number, tokio::spawn(actor::live(Arc::clone(&world), index)))
         })
         .collect();
     let mut exams = Vec::new();

@@ -10,7 +10,10 @@ use fake_procore::{Handled, Options, Policy, Procore, RateLimit};
 use procore_auth_host::{Environment, Secret};
 use sha2::{Digest as _, Sha256};
 
-use super::{machine::START, scenario::{SECOND, Scenario}};
+use super::{
+    machine::START,
+    scenario::{SECOND, Scenario},
+};
 use crate::rig::fake;
 
 /// The fake Procore of a run.

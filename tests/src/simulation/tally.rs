@@ -98,7 +98,11 @@ impl fmt::Display for Table<'_> {
         row(f, "refreshes", tally.refreshes.to_string())?;
         row(f, "sign-ins", tally.sign_ins.to_string())?;
         row(f, "processes that died", tally.crashes.to_string())?;
-        row(f, "pairs lost, with an intent", tally.lost_pairs.to_string())?;
+        row(
+            f,
+            "pairs lost, with an intent",
+            tally.lost_pairs.to_string(),
+        )?;
         row(f, "  of all refreshes", format!("{share:.2} %"))?;
         row(f, "calls without a token", tally.without_token.to_string())?;
         row(f, "alerts", tally.alerts.to_string())?;

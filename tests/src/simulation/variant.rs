@@ -10,12 +10,7 @@ use std::{
 use async_trait::async_trait;
 use procore_auth_host::{Entry, Key, LockGuard, Store, StoreFailure, Write};
 
-use super::{
-    capabilities::SimStore,
-    chance::Stream,
-    scenario::SECOND,
-    world::held,
-};
+use super::{capabilities::SimStore, chance::Stream, scenario::SECOND, world::held};
 
 /// The lock is held around each save only (S4).
 pub(crate) struct LockAroundSave(pub(crate) SimStore);
@@ -107,7 +102,11 @@ impl Store for SaveAfterUse {
         }
         let world = &self.store.0.world;
         let revision = held(&world.disk).reserve();
-        world.note_about(Some(self.store.0.who), "claims to have written", key.as_str());
+        world.note_about(
+            Some(self.store.0.who),
+            "claims to have written",
+            key.as_str(),
+        );
         let entry = Entry {
             value: value.to_owned(),
             revision,

@@ -51,9 +51,8 @@ impl Habit for Admin {
         let connection = process.connect();
         let status = process.want(Need::Nothing, connection.status()).await;
         process.alive()?;
-        let needed = status.is_ok_and(|status| {
-            matches!(status.health, Health::SignInRequired | Health::AtRisk)
-        });
+        let needed = status
+            .is_ok_and(|status| matches!(status.health, Health::SignInRequired | Health::AtRisk));
         if !needed || sign_in(process, &connection).await? {
             *held(&world.sign_in_wanted) = None;
             return Ok(MAIL);

@@ -44,7 +44,11 @@ impl Habit for Agent {
                     }
                 },
             };
-            let last = process.world.scenario.end.saturating_sub(process.world.now());
+            let last = process
+                .world
+                .scenario
+                .end
+                .saturating_sub(process.world.now());
             process.rest(pause.min(last)).await?;
             if *held(&process.world.configured) != secret {
                 // Whoever mends the configuration restarts what reads it.

@@ -287,7 +287,8 @@ impl UnderWay {
         self.ended = true;
         let process = &self.process;
         let body = reply.as_ref().ok().map(Response::body);
-        let refused = body.is_some_and(|body| body.windows(13).any(|part| part == b"invalid_grant"));
+        let refused =
+            body.is_some_and(|body| body.windows(13).any(|part| part == b"invalid_grant"));
         process.refused.store(refused, Ordering::Relaxed);
         process.world.judge(Some(process.who), |oracle, sight| {
             oracle.on_reply(sight, process.who, body.map_or(&[], Vec::as_slice))

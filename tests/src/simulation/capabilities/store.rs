@@ -9,9 +9,9 @@ use super::{living, milliseconds};
 use crate::simulation::{
     fault::{Call, Fault},
     kernel_lock::{Asked, Ticket},
+    oracle::refused_token,
     process::{Process, Step},
     scenario::Event,
-    oracle::refused_token,
     world::{Dead, held},
 };
 use std::sync::atomic::Ordering;
@@ -43,7 +43,8 @@ impl SimStore {
     fn outage(&self, call: Call) -> Option<&'static str> {
         let world = &self.0.world;
         let now = world.now();
-        let under_way = |chosen: &dyn Fn(Event) -> Option<u64>| world.scenario.is_under_way(now, chosen);
+        let under_way =
+            |chosen: &dyn Fn(Event) -> Option<u64>| world.scenario.is_under_way(now, chosen);
         let unreadable = under_way(&|event| match event {
             Event::DiskUnreadable(span) => Some(span),
             _ => None,
@@ -62,7 +63,13 @@ impl SimStore {
     }
 
     /// Ends a write, of which everybody may have seen the effect by now.
-    fn written(&self, step: &Step, key: &Key, before: Option<&str>, write: Write) -> Result<Result<Write, StoreFailure>, Dead> {
+    fn written(
+        &self,
+        step: &Step,
+        key: &Key,
+        before: Option<&str>,
+        write: Write,
+    ) -> Result<Result<Write, StoreFailure>, Dead> {
         let process = &self.0;
         let who = process.who;
         let (what, revision) = match &write {
@@ -97,9 +104,12 @@ impl SimStore {
         };
         let entry = held(&self.0.world.disk).get(key);
         let revision = entry.as_ref().map(|entry| entry.revision);
-        self.0
-            .world
-            .note_line(Some(self.0.who), "reads", Some(key.as_str().into()), revision);
+        self.0.world.note_line(
+            Some(self.0.who),
+            "reads",
+            Some(key.as_str().into()),
+            revision,
+        );
         self.0.leave(&step)?;
         Ok(Ok(entry))
     }
@@ -119,7 +129,9 @@ impl SimStore {
             let torn = held(&self.0.world.disk).tear(key, expected);
             if torn {
                 self.0.hit(&step);
-                self.0.world.note_about(Some(self.0.who), "tears", key.as_str());
+                self.0
+                    .world
+                    .note_about(Some(self.0.who), "tears", key.as_str());
                 self.0.world.oracle().on_tear();
                 return Err(self.0.crash());
             }

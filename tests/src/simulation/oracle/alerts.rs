@@ -38,14 +38,13 @@ impl Alerts {
             let state = event.fields.iter().find(|(name, _)| name == "state");
             self.dark |= state.is_some_and(|(_, state)| state == "calls do not work");
             if self.any > MOST {
-                return broken("I3 never silent", format!("{} alerts in one outage", self.any));
+                return broken(
+                    "I3 never silent",
+                    format!("{} alerts in one outage", self.any),
+                );
             }
         }
         match event.code.as_str() {
-            "token-refreshed" => {
-                self.any = 0;
-                self.dark = false;
-            }
             "recovered" if self.since_recovery == 0 => {
                 return broken("I3 never silent", "two recovery notices for one alert");
             }
@@ -53,6 +52,12 @@ impl Alerts {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The session holds new tokens: a trouble from now on is another one.
+    pub(crate) fn on_new_tokens(&mut self) {
+        self.any = 0;
+        self.dark = false;
     }
 
     /// The session of another time is back, with what it knows to have been told.
@@ -79,7 +84,10 @@ impl Alerts {
         if need == Need::Use && !self.dark {
             return broken(
                 "I3 never silent",
-                format!("a call failed with {}, and nobody was told that calls do not work", error.code()),
+                format!(
+                    "a call failed with {}, and nobody was told that calls do not work",
+                    error.code()
+                ),
             );
         }
         Ok(())
