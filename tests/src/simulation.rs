@@ -1,7 +1,7 @@
 //! The simulation: connections over weeks, in virtual time, under faults at every capability call.
 //!
 //! The component is the real one, in its real host. What the host lends is simulated: HTTP, clock, store, journal, randomness.
-//! Several actors share one store and one fake Procore. A [`Plan`] determines a run to the last step; [`run`] runs one, [`shrink`]
+//! Several actors share one store and one fake Procore. A [`Plan`] determines a run to the last step; [`run()`] runs one, [`shrink()`]
 //! makes one that breaks an invariant smaller. `cargo xtask simulate` runs many.
 //!
 //! # Who takes part
