@@ -155,7 +155,8 @@ impl Oracle {
             return broken("tokens", "a refresh token that the server never issued");
         };
         let pair = self.pairs.at(number);
-        if pair.refused {
+        // Without a lock, one may be on its way already when another's refusal becomes durable.
+        if self.exclusive && pair.refused {
             return broken(
                 "I4 no storms",
                 format!("refresh token {number} is sent again after the server called it dead"),
