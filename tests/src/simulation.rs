@@ -1,7 +1,7 @@
 //! The simulation: connections over weeks, in virtual time, under faults at every capability call.
 //!
 //! The component is the real one, in its real host. What the host lends is simulated: HTTP, clock, store, journal, randomness.
-//! Several actors share one store and one fake Procore. A [`Plan`] determines a run to the last step; [`run`] runs one, [`shrink`]
+//! Several actors share one store and one fake Procore. A [`Plan`] determines a run to the last step; [`run()`] runs one, [`shrink()`]
 //! makes one that breaks an invariant smaller. `cargo xtask simulate` runs many.
 //!
 //! # Who takes part
@@ -49,7 +49,8 @@
 //! | tokens | a token is served that the server did not issue, that has expired, or that is older than one served or stored before |
 //! | liveness | after the calm, and a sign-in where one was needed, an actor gets no token that the API accepts |
 //!
-//! Not demanded: one POST at a time where the lock excludes nobody; expiry and due moments by the minute where a clock is set
+//! Not demanded: one POST at a time where the lock excludes nobody, nor that a request stops which is on its way when another's
+//! refusal becomes durable; expiry and due moments by the minute where a clock is set
 //! wrong; what was durable before an older copy of the store was put back, or a generation was torn, says nothing afterwards. A
 //! token on record as spent may be called dead though a server with grace would still take it: to ask would be to risk it.
 //!

@@ -2,7 +2,7 @@
 
 use std::{
     thread,
-    time::{SystemTime, UNIX_EPOCH},
+    time::{Duration, SystemTime, UNIX_EPOCH},
 };
 
 use procore_auth_tests::simulation::{Outcome, Plan, Tally, Variant, run, shrink};
@@ -15,6 +15,9 @@ const FRESH: u64 = 12;
 const DAYS: u32 = 10;
 /// Where a broken variant must be found.
 const ENOUGH: std::ops::Range<u64> = 0..24;
+
+/// How long it may take to make a plan smaller.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Runs the seeds on two threads. Panics with the smallest plan that breaks what the first failing seed broke.
 fn hold(seeds: impl Iterator<Item = u64>) -> Tally {
@@ -34,7 +37,7 @@ fn hold(seeds: impl Iterator<Item = u64>) -> Tally {
         tally.add(&outcome.tally);
         if outcome.violation.is_some() {
             let found = outcome.plan.command();
-            panic!("as it was found: {found}\n{}", shrink(outcome));
+            panic!("as it was found: {found}\n{}", shrink(outcome, PATIENCE));
         }
     }
     tally
@@ -110,7 +113,7 @@ fn latching_without_a_second_look_is_found() {
 fn a_violation_shrinks_to_what_it_takes() {
     let found = first_found(Variant::LockAroundSave);
     let (days, invariant_found) = (found.plan.days, invariant(&found));
-    let least = shrink(found);
+    let least = shrink(found, PATIENCE);
     assert_eq!(invariant(&least), invariant_found);
     // Two who come at the same moment are all that it takes.
     assert_eq!(least.hits, []);

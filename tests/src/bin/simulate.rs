@@ -10,7 +10,7 @@ use std::{
         atomic::{AtomicU64, Ordering},
     },
     thread,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use clap::Parser;
@@ -43,9 +43,9 @@ struct Arguments {
     /// Replays this plan alone, and shows every step.
     #[arg(long, value_name = "PLAN")]
     replay: Option<Plan>,
-    /// Makes the plan of a violation as small as it goes.
-    #[arg(long, default_value_t = true, action = clap::ArgAction::Set)]
-    shrink: bool,
+    /// For how many seconds to make the plan of a violation smaller.
+    #[arg(long, value_name = "SECONDS", default_value_t = 60)]
+    shrink: u64,
 }
 
 fn main() -> ExitCode {
@@ -74,11 +74,7 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     };
     println!("\nas it was found: {}", first.plan.command());
-    let shown = if arguments.shrink {
-        shrink(first)
-    } else {
-        first
-    };
+    let shown = shrink(first, Duration::from_secs(arguments.shrink));
     println!("{shown}");
     ExitCode::FAILURE
 }

@@ -26,8 +26,8 @@ pub(crate) type Exam = Option<Result<(), String>>;
 /// Lives the whole run of one actor, one process after the other.
 pub(crate) async fn live(world: Arc<World>, number: u16) -> Exam {
     match world.scenario.actors[usize::from(number)].role {
-        Role::Agent => lives(&world, number, Agent::default()).await,
-        Role::Keeper => lives(&world, number, Keeper::default()).await,
+        Role::Agent => lives(&world, number, Agent).await,
+        Role::Keeper => lives(&world, number, Keeper).await,
         Role::Cron => lives(&world, number, Visitor::cron()).await,
         Role::Tool => lives(&world, number, Visitor::tool()).await,
         Role::Admin => lives(&world, number, Admin::default()).await,

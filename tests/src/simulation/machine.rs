@@ -21,8 +21,9 @@ impl Machine {
         let mut asleep: Vec<(u64, u64)> = Vec::new();
         for planned in &scenario.events {
             match planned.event {
-                Event::ClockSet(machine, off) if machine == number => {
+                Event::ClockSet(machine, off, span) if machine == number => {
                     steps.push((planned.at, off));
+                    steps.push((planned.at + span, 0));
                 }
                 Event::Suspended(machine, span) if machine == number => {
                     let from = asleep
@@ -34,6 +35,8 @@ impl Machine {
             }
         }
         steps.push((scenario.calm, 0));
+        // Who mends a clock mends it, whatever befell it meanwhile.
+        steps.sort_by_key(|(at, _)| *at);
         Self { steps, asleep }
     }
 

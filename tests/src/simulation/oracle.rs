@@ -81,6 +81,8 @@ pub(crate) struct Oracle {
     /// Whether the store is one that others cannot write meanwhile.
     exclusive: bool,
     honest_clocks: bool,
+    /// The pair in the session.
+    current: Option<usize>,
     /// Counts the times at which the store went back: what was served before says nothing about what is served now.
     setbacks: u64,
 }
@@ -101,6 +103,7 @@ impl Oracle {
             posts: VecDeque::new(),
             exclusive: scenario.lock_excludes && variant != Variant::LatchWithoutReread,
             honest_clocks: scenario.clocks_are_honest(),
+            current: None,
             setbacks: 0,
         }
     }
@@ -152,7 +155,8 @@ impl Oracle {
             return broken("tokens", "a refresh token that the server never issued");
         };
         let pair = self.pairs.at(number);
-        if pair.refused {
+        // Without a lock, one may be on its way already when another's refusal becomes durable.
+        if self.exclusive && pair.refused {
             return broken(
                 "I4 no storms",
                 format!("refresh token {number} is sent again after the server called it dead"),
@@ -280,6 +284,12 @@ impl Oracle {
         self.note_durable(sight);
         self.guard(sight)?;
         let session = sight.session();
+        let tokens = session.access_token();
+        let tokens = tokens.and_then(|token| self.pairs.by_access(token));
+        if tokens != self.current {
+            self.current = tokens;
+            self.alerts.on_new_tokens();
+        }
         match session.refused_token() {
             Some(digest) if before != Some(digest) => self.on_verdict(sight, digest),
             _ => Ok(()),
@@ -365,6 +375,8 @@ impl Oracle {
         }
         self.pairs.lose_what(|pair| !sight.stores(pair));
         let session = sight.session();
+        let tokens = session.access_token();
+        self.current = tokens.and_then(|token| self.pairs.by_access(token));
         self.alerts.on_restore(session.is_told_dark());
         Ok(())
     }

@@ -64,8 +64,8 @@ pub(crate) enum Event {
     SessionRestored,
     /// Yesterday's copy of the whole store is put back.
     StoreRestored,
-    /// A machine's wall clock is set to this far from the true time.
-    ClockSet(usize, i64),
+    /// A machine's wall clock is set to this far from the true time, and mended after so long.
+    ClockSet(usize, i64, u64),
     /// A machine sleeps for this long.
     Suspended(usize, u64),
     /// The server answers 503 for this long.
@@ -246,7 +246,7 @@ fn draw_day(rng: &mut Rng, day: u64, machines: usize, monthly: bool, events: &mu
     draw(rng, 0.03, &|_| Event::SessionRestored);
     draw(rng, 0.02, &|_| Event::StoreRestored);
     draw(rng, 0.03, &|rng| {
-        Event::ClockSet(rng.usize(..machines), step(rng))
+        Event::ClockSet(rng.usize(..machines), step(rng), rng.u64(MINUTE..12 * HOUR))
     });
     draw(rng, 0.05, &|rng| {
         let most = if rng.bool() { 8 * HOUR } else { 20 * MINUTE };
@@ -268,8 +268,8 @@ fn draw_day(rng: &mut Rng, day: u64, machines: usize, monthly: bool, events: &mu
     });
 }
 
-/// How wrong a clock is set: mostly by minutes, and right again as often as wrong.
+/// How wrong a clock is set: mostly by minutes.
 fn step(rng: &mut Rng) -> i64 {
-    let most = rng.choice([0, 0, 10, 10, 600]).unwrap_or(0) * 60_000;
-    if most == 0 { 0 } else { rng.i64(-most..most) }
+    let most = rng.choice([10, 10, 10, 600]).unwrap_or(10) * 60_000;
+    rng.i64(-most..most)
 }

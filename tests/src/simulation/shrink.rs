@@ -1,6 +1,9 @@
 //! Makes a plan that breaks an invariant smaller, as long as it still breaks the same one.
 
-use std::collections::BTreeSet;
+use std::{
+    collections::BTreeSet,
+    time::{Duration, Instant},
+};
 
 use super::{
     fault::FaultId,
@@ -12,9 +15,10 @@ use super::{
 /// Returns the smallest plan that was found, and what it comes to: first fewer days, then fewer faults (delta debugging: halves
 /// are left out, then smaller parts, until no single one can be).
 ///
-/// Returns the outcome as it is where nothing was broken.
+/// Stops at the smallest one so far when the patience ends. Returns the outcome as it is where nothing was broken.
 #[must_use]
-pub fn shrink(outcome: Outcome) -> Outcome {
+pub fn shrink(outcome: Outcome, patience: Duration) -> Outcome {
+    let last = Instant::now() + patience;
     let Some(violation) = &outcome.violation else {
         return outcome;
     };
@@ -26,19 +30,22 @@ pub fn shrink(outcome: Outcome) -> Outcome {
     let outcome = again(&shorter, &outcome).unwrap_or(outcome);
     let happened: BTreeSet<_> = outcome.hits.iter().map(|hit| hit.id).collect();
     let outcome = with_only(&outcome, happened).unwrap_or(outcome);
-    with_fewer_faults(outcome)
+    with_fewer_faults(outcome, last)
 }
 
-fn with_fewer_faults(mut outcome: Outcome) -> Outcome {
+fn with_fewer_faults(mut outcome: Outcome, last: Instant) -> Outcome {
     let mut parts = 1;
     loop {
         let faults: Vec<_> = outcome.hits.iter().map(|hit| hit.id).collect();
         let faults: Vec<_> = BTreeSet::from_iter(faults).into_iter().collect();
-        if faults.is_empty() {
+        if faults.is_empty() || Instant::now() > last {
             return outcome;
         }
         let size = faults.len().div_ceil(parts);
         let smaller = faults.chunks(size).find_map(|part| {
+            if Instant::now() > last {
+                return None;
+            }
             let rest = faults.iter().filter(|fault| !part.contains(fault));
             with_only(&outcome, rest.copied().collect())
         });

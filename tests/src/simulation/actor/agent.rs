@@ -13,7 +13,6 @@ use crate::simulation::{
 };
 
 /// An agent.
-#[derive(Default)]
 pub(super) struct Agent;
 
 impl Habit for Agent {

@@ -22,7 +22,6 @@ const PERSON: u64 = 10 * MINUTE;
 const PAUSES: (u64, u64) = (5 * SECOND, 300 * SECOND);
 
 /// The keeper.
-#[derive(Default)]
 pub(super) struct Keeper;
 
 impl Habit for Keeper {

@@ -45,10 +45,6 @@ impl Alerts {
             }
         }
         match event.code.as_str() {
-            "token-refreshed" => {
-                self.any = 0;
-                self.dark = false;
-            }
             "recovered" if self.since_recovery == 0 => {
                 return broken("I3 never silent", "two recovery notices for one alert");
             }
@@ -56,6 +52,12 @@ impl Alerts {
             _ => {}
         }
         Ok(())
+    }
+
+    /// The session holds new tokens: a trouble from now on is another one.
+    pub(crate) fn on_new_tokens(&mut self) {
+        self.any = 0;
+        self.dark = false;
     }
 
     /// The session of another time is back, with what it knows to have been told.
