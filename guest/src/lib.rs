@@ -33,4 +33,5 @@ pub mod search;
 pub mod secret;
 pub mod session;
 pub mod settings;
+pub mod spent;
 pub mod status;

@@ -11,10 +11,9 @@ use crate::{
     lifetime::Times,
     moment,
     secret::Secret,
-    session::{
-        About, Backoff, Intent, RawReply, Session, Spends, Spent, SpentTokens, Tokens, Verdict,
-    },
+    session::{About, Backoff, Intent, RawReply, Session, Spends, Tokens, Verdict},
     settings::Settings,
+    spent::{Spent, SpentTokens},
 };
 
 /// Writes down what is about to be spent.

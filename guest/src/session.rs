@@ -276,42 +276,6 @@ pub struct Identity {
     pub name: String,
 }
 
-/// The digests of refresh tokens that were spent, under the key `spent`: apart from the session, so that an old copy of the
-/// session does not bring back what it had forgotten.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SpentTokens {
-    tokens: Vec<Spent>,
-}
-
-/// One spent refresh token.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Spent {
-    /// The token.
-    pub digest: Digest,
-    /// When.
-    pub at: u64,
-    /// By whom.
-    pub by: String,
-}
-
-impl SpentTokens {
-    /// How many are remembered: a week and more of hourly refreshes.
-    const MOST: usize = 200;
-
-    /// Remembers a spent token, and forgets the oldest beyond the limit.
-    pub fn add(&mut self, spent: Spent) {
-        self.tokens.retain(|known| known.digest != spent.digest);
-        self.tokens.push(spent);
-        let excess = self.tokens.len().saturating_sub(Self::MOST);
-        self.tokens.drain(..excess);
-    }
-
-    /// Returns who spent the token, if that is remembered.
-    pub fn find(&self, digest: &Digest) -> Option<&Spent> {
-        self.tokens.iter().find(|spent| spent.digest == *digest)
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

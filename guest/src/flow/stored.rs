@@ -231,11 +231,18 @@ fn parse<T: Deserialize>(key: &str, entry: &Entry) -> Result<T> {
 
 /// Writes a JSON entry over whatever version is there.
 pub(super) fn overwrite(host: &dyn Capabilities, key: &str, value: &dyn Serialize) -> Result<()> {
+    let current = host.get(key).map_err(|failure| storage(&failure))?;
+    write(host, key, value, current.map(|entry| entry.revision))
+}
+
+/// Writes a JSON entry that was last seen at `expected` over whatever version is there by now.
+pub(super) fn write(
+    host: &dyn Capabilities,
+    key: &str,
+    value: &dyn Serialize,
+    mut expected: Option<u64>,
+) -> Result<()> {
     let bytes = json::write(value);
-    let mut expected = host
-        .get(key)
-        .map_err(|failure| storage(&failure))?
-        .map(|entry| entry.revision);
     for _ in 0..5 {
         match host
             .put(key, &bytes, expected)

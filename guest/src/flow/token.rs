@@ -1,6 +1,6 @@
 //! Getting a token: serve the stored one, or rotate under the lock.
 
-use super::stored::{LockedSession, keep_aside, overwrite, read, read_session};
+use super::stored::{LockedSession, keep_aside, read, read_session, write};
 use crate::{
     backoff,
     capabilities::Capabilities,
@@ -14,8 +14,9 @@ use crate::{
     refresh::{self, Outcome},
     retry,
     secret::Secret,
-    session::{Session, Spends, Spent, SpentTokens, Tokens},
+    session::{Session, Spends, Tokens},
     settings::Settings,
+    spent::{Spent, SpentTokens},
 };
 
 const SPENT: &str = "spent";
@@ -241,7 +242,7 @@ pub(super) fn request(
     if locked.saved().is_some() && !locked.session.belongs_to(settings) {
         locked.set_aside(settings)?;
     }
-    let spent = spent_tokens(host);
+    let spent = spent_tokens(host)?.map_or_else(SpentTokens::default, |(spent, _)| spent);
     if let Some(by) = spent_before(presented, &spent) {
         return refuse_spent(host, locked, &spent, &by);
     }
@@ -411,7 +412,7 @@ fn refuse_grant(
     if matches!(presented, Presented::Code { .. }) {
         return Err(Error::new(ErrorKind::InvalidInput, diagnosis));
     }
-    if locked.reread()? {
+    if locked.reread()? && !presents_current(presented, &locked.session) {
         host.record(&Event::new(
             Severity::Warning,
             "refreshed-elsewhere",
@@ -421,6 +422,14 @@ fn refuse_grant(
     }
     let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
     tell_and_save(host, locked, alert)
+}
+
+/// Whether the session's refresh token is the one that was presented, and nothing newer waits to be read.
+fn presents_current(presented: &Presented, session: &Session) -> bool {
+    let tokens = session.tokens.as_ref();
+    let current = tokens.and_then(|tokens| tokens.refresh_token.as_ref());
+    matches!(presented, Presented::RefreshToken { token, .. } if current == Some(token))
+        && session.reply.is_none()
 }
 
 fn tell_and_save(
@@ -452,21 +461,23 @@ fn tell_of_interrupted(host: &dyn Capabilities, session: &Session) {
     }
 }
 
-fn spent_tokens(host: &dyn Capabilities) -> SpentTokens {
+/// Reads the ledger and its revision. One that is damaged is as good as empty; one that cannot be read for another reason may hold
+/// the very token that is about to be sent.
+fn spent_tokens(host: &dyn Capabilities) -> Result<Option<(SpentTokens, u64)>> {
     match read(host, SPENT) {
-        Ok(found) => found.map(|(spent, _)| spent).unwrap_or_default(),
-        Err(error) => {
+        Err(error) if matches!(&*error.diagnosis.code, "corrupt" | "session-unreadable") => {
             let message = "It cannot be told which refresh tokens were spent: a restored backup would not be noticed.";
             let event = Event::new(Severity::Warning, "spent-not-read", message);
             host.record(&event.with("why", &error.diagnosis.cause));
-            SpentTokens::default()
+            Ok(None)
         }
+        found => found,
     }
 }
 
 fn spent_before(presented: &Presented, spent: &SpentTokens) -> Option<Spent> {
     match presented {
-        Presented::RefreshToken { token, .. } => spent.find(&token.digest()).cloned(),
+        Presented::RefreshToken { token, .. } => spent.find(&token.digest()),
         Presented::Code { .. } | Presented::ClientCredentials => None,
     }
 }
@@ -491,9 +502,14 @@ fn refuse_spent(
 
 fn remember_spent(host: &dyn Capabilities, newly: Option<Spent>) {
     let Some(newly) = newly else { return };
-    let mut spent = spent_tokens(host);
-    spent.add(newly);
-    if let Err(error) = overwrite(host, SPENT, &spent) {
+    let noted = spent_tokens(host).and_then(|found| {
+        let (mut spent, revision) = found.map_or_else(Default::default, |(spent, revision)| {
+            (spent, Some(revision))
+        });
+        spent.add(&newly);
+        write(host, SPENT, &spent, revision)
+    });
+    if let Err(error) = noted {
         host.record(&Event::new(
             Severity::Warning,
             "spent-not-noted",
