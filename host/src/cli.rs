@@ -13,6 +13,8 @@ mod exit;
 mod failure;
 mod import;
 mod import_config;
+mod key;
+mod keyring;
 mod logging;
 mod login;
 mod logout;
@@ -24,6 +26,7 @@ mod run;
 mod secret_reference;
 mod shutdown;
 mod status;
+mod stored;
 mod terminal;
 mod tick;
 mod time;
@@ -104,6 +107,15 @@ enum Verb {
     /// List, replay or discard the requests that wait
     #[command(subcommand)]
     Parked(parked::Verb),
+    /// Make keys for encryption
+    #[command(subcommand)]
+    Key(key::Verb),
+    /// Put secrets into the operating system's keyring
+    #[command(subcommand)]
+    Keyring(keyring::Verb),
+    /// Encrypt or decrypt what is stored
+    #[command(subcommand)]
+    Store(stored::Verb),
     /// Try everything out against a bundled stand-in for Procore
     Demo(demo::Arguments),
     /// Print the completions for a shell
@@ -167,6 +179,9 @@ async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Logout(arguments) => logout::run(context, &arguments).await,
         Verb::Import(arguments) => import::run(context, &arguments).await,
         Verb::Parked(verb) => parked::run(context, &verb).await,
+        Verb::Key(verb) => key::run(context, &verb),
+        Verb::Keyring(verb) => keyring::run(context, &verb),
+        Verb::Store(verb) => stored::run(context, verb).await,
         Verb::Demo(arguments) => demo::run(context, &arguments).await,
         Verb::Completions(arguments) => completions::run(context, &arguments),
     }
@@ -222,6 +237,9 @@ mod tests {
             &["procore-auth", "tick", "--next-visit", "soon"],
             &["procore-auth", "parked", "discard"],
             &["procore-auth", "import", "--token", "t.json"],
+            &["procore-auth", "key", "generate"],
+            &["procore-auth", "key", "generate", "--file", "k", "--print"],
+            &["procore-auth", "keyring", "set", "no name"],
         ] {
             assert!(Cli::try_parse_from(line).is_err(), "{line:?}");
         }
@@ -266,6 +284,12 @@ mod tests {
                 "sandbox",
                 "--write",
             ],
+            &["procore-auth", "key", "generate", "--file", "store.key"],
+            &["procore-auth", "key", "generate", "--keyring", "store"],
+            &["procore-auth", "key", "generate", "--print"],
+            &["procore-auth", "keyring", "set", "acme", "--replace"],
+            &["procore-auth", "store", "encrypt"],
+            &["procore-auth", "store", "decrypt", "--connection", "acme"],
             &["procore-auth", "completions", "bash"],
         ] {
             if let Err(error) = Cli::try_parse_from(line) {

@@ -15,6 +15,8 @@
 //! | `.lock` | empty; locked (`flock`, exclusive) by whoever holds the connection's lock |
 //! | `.install` | which installation the folder belongs to: one line of JSON, `{"procore-auth":1,"install":"…","inode":1,"born":1}` |
 //!
+//! The value may be sealed: the format of [`crate::EncryptedStore`] is documented at the top of `seal.rs`.
+//!
 //! Folders are 0700, files 0600, both from their creation; anything else is refused, and so are symbolic links.
 //!
 //! The header is one line of JSON: `{"procore-auth":1,"revision":7,"sha256":"…","install":"…"}`. `procore-auth` is the format's
@@ -55,6 +57,8 @@
 //!
 //! A file that cannot be read for another reason (permissions, an I/O error) is a failure, and nothing is touched.
 
+mod rewrite;
+
 use std::{
     collections::BTreeSet,
     fs,
@@ -77,6 +81,9 @@ use crate::{
     revision,
 };
 use unfinished::Unfinished;
+
+pub(crate) use rewrite::Piece;
+pub use rewrite::Rewritten;
 
 /// The most bytes of a value.
 const MAX_VALUE: usize = 64 << 20;

@@ -28,6 +28,7 @@
 //! | call it with an HTTP client of one's own | [`Connection::access_token`], [`Connection::renew_rejected`], [`Connection::assess`] |
 //! | keep a connection alive | [`Connection::upkeep`], again at [`Visit::come_back_at`] |
 //! | know how it is | [`Connection::status`], [`Connection::diagnose`] |
+//! | encrypt what is stored | an [`EncryptedStore`] around another one |
 //! | be told | a [`Journal`]: an event of [`Severity::Alert`] is for a person |
 //!
 //! The feature `cli`, on by default, is for the `procore-auth` binary alone; an embedder sets `default-features = false`. What is
@@ -45,6 +46,8 @@ mod connection;
 mod connection_watch;
 mod diagnosis;
 mod egress;
+mod encrypted_store;
+mod encryption_key;
 mod entry_file;
 mod epoch;
 mod error;
@@ -62,11 +65,13 @@ mod limits;
 mod login;
 mod memory_store;
 mod parked;
+mod plain_store;
 mod plugin;
 mod private_file;
 mod random;
 mod recorder;
 mod revision;
+mod seal;
 mod secret;
 mod settings;
 mod status;
@@ -94,8 +99,10 @@ pub use clock::{Clock, SystemClock};
 pub use connect_to::{ConnectTo, InvalidConnectTo, Target};
 pub use connection::{Connection, ConnectionBuilder, IncompleteConnection};
 pub use diagnosis::Diagnosis;
+pub use encrypted_store::EncryptedStore;
+pub use encryption_key::{EncryptionKey, InvalidEncryptionKey, KeyId};
 pub use error::{Error, ErrorKind};
-pub use file_store::FileStore;
+pub use file_store::{FileStore, Rewritten};
 pub use http::{HttpClient, HttpFailure, RequestLimits};
 pub use https_client::{HttpsClient, HttpsClientBuilder, HttpsClientError};
 pub use journal::{Event, Fanout, Journal, Severity, TracingJournal};
@@ -104,6 +111,7 @@ pub use limits::Limits;
 pub use login::Login;
 pub use memory_store::MemoryStore;
 pub use parked::{ParkedRequest, ParkedState, ReplayReport, Replayed};
+pub use plain_store::PlainStore;
 pub use plugin::{CONTRACT_VERSION, LoadError, Plugin};
 pub use random::{Random, SystemRandom};
 pub use secret::Secret;

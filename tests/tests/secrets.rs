@@ -4,12 +4,14 @@ use std::{
     fmt::Debug,
     fs,
     io::Write,
+    path::{Path, PathBuf},
     sync::{Arc, Mutex},
 };
 
 use fake_procore::{Alteration, Answer, Fault, Options, Reply, Target};
 use procore_auth_host::{
-    ApiRequest, Connection, Error, JsonLinesJournal, Secret, Settings, TracingJournal,
+    ApiRequest, Connection, EncryptedStore, EncryptionKey, Error, FileStore, JsonLinesJournal,
+    Secret, Settings, SystemRandom, TracingJournal,
 };
 use procore_auth_tests::{
     RecordingStore, Rig,
@@ -345,6 +347,18 @@ fn needles(life: &Life) -> Vec<String> {
     pieces.filter(|piece| piece.len() >= 16).collect()
 }
 
+/// The files in which one of the secrets stands.
+fn files_with(needles: &[String], folder: &Path) -> Vec<PathBuf> {
+    let entries = fs::read_dir(folder).expect("readable");
+    let files = entries.map(|entry| entry.expect("an entry").path());
+    let holds = |path: &PathBuf| {
+        let bytes = fs::read(path).expect("readable");
+        let text = String::from_utf8_lossy(&bytes);
+        needles.iter().any(|needle| text.contains(needle.as_str()))
+    };
+    files.filter(holds).collect()
+}
+
 #[tokio::test]
 async fn s57_no_secret_is_found_in_anything_that_is_said() {
     // Compiling the component says gigabytes, and knows no secret yet.
@@ -360,7 +374,10 @@ async fn s57_no_secret_is_found_in_anything_that_is_said() {
     let file = folder.path().join("events.jsonl");
     let journal = JsonLinesJournal::open(&file).expect("a journal");
     let name = &Rig::settings(SANDBOX).name;
-    let store = procore_auth_host::FileStore::open(folder.path(), name).expect("a store");
+    let store = FileStore::open(folder.path(), name).expect("a store");
+    let key = EncryptionKey::generate(&SystemRandom);
+    let store = EncryptedStore::new(store, name, key.clone());
+    said.debug(&store);
     let life = Life {
         settings: Settings {
             client_secret: Secret::new(secret),
@@ -393,8 +410,12 @@ async fn s57_no_secret_is_found_in_anything_that_is_said() {
     life.said.note(&written);
     let text = life.said.text();
     assert!(text.contains("token-refreshed") && text.contains("TRACE"));
-    for needle in needles(&life) {
-        let found = text.lines().find(|line| line.contains(&needle));
+    let mut needles = needles(&life);
+    needles.push(key.to_text().expose().to_owned());
+    for needle in &needles {
+        let found = text.lines().find(|line| line.contains(needle));
         assert_eq!(found, None, "holds {needle}");
     }
+    let files = files_with(&needles, &folder.path().join(name.as_str()));
+    assert_eq!(files, Vec::<PathBuf>::new(), "encryption hides them");
 }

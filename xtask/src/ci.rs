@@ -8,13 +8,18 @@ use crate::{debian, guest, step, test};
 /// A real OAuth server, for the tests against others' software.
 const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
 
+/// A real keyring on a session bus.
+const KEYRING: [&str; 2] = ["dbus-daemon", "gnome-keyring"];
+
 /// Runs what continuous integration runs, the quickest verdict first.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let mut format = step::cargo(root);
     step::run("format", format.args(["fmt", "--all", "--check"]))?;
     // Tests that lack the packages say so and skip; their absence is no failure.
-    if let Err(reason) = debian::install(&DOORKEEPER) {
-        eprintln!("Without {}: {reason:#}", DOORKEEPER.join(", "));
+    for packages in [&DOORKEEPER[..], &KEYRING] {
+        if let Err(reason) = debian::install(packages) {
+            eprintln!("Without {}: {reason:#}", packages.join(", "));
+        }
     }
     guest::build(root, Choice::Auto)?;
     lint(root)?;

@@ -1,9 +1,11 @@
 //! The configuration file: one TOML file, read once, every mistake shown with its place and its cure.
 
+mod encryption;
 mod excerpt;
 mod locate;
 mod message;
 mod policy;
+mod reference;
 mod shape;
 mod source;
 
@@ -12,6 +14,7 @@ use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
+use std::time::Duration;
 
 use procore_auth_host::{ConnectionName, Environment, Grant, Policy, Secret, Settings};
 use serde::Deserialize as _;
@@ -19,7 +22,8 @@ use toml::Spanned;
 
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::secret_reference::{SecretFile, SecretReference, VariableName};
+use super::secret_reference::{SecretReference, VariableName};
+pub(crate) use encryption::Encryption;
 pub(crate) use locate::{find, for_writing};
 use shape::{ConnectionTable, File, GrantName, NetworkTable, Written};
 use source::{Mistake, Source};
@@ -36,6 +40,7 @@ pub(crate) struct Config {
     pub(crate) plugin: Option<PathBuf>,
     /// How the network is reached.
     pub(crate) network: Network,
+    encryption: Option<Encryption>,
     default_connection: Option<ConnectionName>,
     connections: BTreeMap<ConnectionName, ConnectionConfig>,
 }
@@ -69,6 +74,7 @@ pub(crate) struct ConnectionConfig {
     redirect_span: Option<Range<usize>>,
     company_id: Option<u64>,
     policy: Policy,
+    encryption: Option<Encryption>,
 }
 
 /// A value that is no secret: in the file, or in an environment variable.
@@ -107,6 +113,7 @@ impl Config {
             ),
             plugin: file.plugin.map(|p| locate::resolve(folder, &p)),
             network: network(&source, folder, file.network),
+            encryption: encryption::read(&source, folder, file.encryption)?,
             state,
             default_connection,
             connections,
@@ -164,6 +171,12 @@ impl Config {
                 .ok_or_else(|| self.no_connection()),
             (None, _) => Err(self.ambiguous()),
         }
+    }
+
+    /// Returns how the store of a connection is encrypted, known here or not; `None` where it is not.
+    pub(crate) fn encryption(&self, name: &ConnectionName) -> Option<&Encryption> {
+        let own = self.get(name).and_then(|found| found.encryption.as_ref());
+        own.or(self.encryption.as_ref())
     }
 
     /// Returns the named connection where there is one.
@@ -232,6 +245,11 @@ impl ConnectionConfig {
     /// Returns the environment.
     pub(crate) fn environment(&self) -> Environment {
         self.environment
+    }
+
+    /// Returns how long to wait for the connection's lock.
+    pub(crate) fn lock_wait(&self) -> Duration {
+        self.policy.lock_wait
     }
 
     /// Returns the redirect URI; `None` where the grant needs none.
@@ -367,11 +385,12 @@ fn connection(
     Ok(ConnectionConfig {
         environment: table.environment,
         client_id: client_id(source, table.client_id)?,
-        client_secret: client_secret(source, folder, table.client_secret)?,
+        client_secret: reference::read(source, folder, table.client_secret, &INLINE_SECRET)?,
         grant: grant(source, &table.grant, table.redirect_uri)?,
         redirect_span,
         company_id: table.company_id,
         policy: policy::read(source, &table.policy)?,
+        encryption: encryption::read(source, folder, table.encryption)?,
         source: Arc::clone(source),
     })
 }
@@ -396,9 +415,9 @@ fn client_id(source: &Source, written: Spanned<Written>) -> Result<Spanned<Text>
         Written::Env(name) => Text::Env(
             VariableName::parse(name).map_err(|e| source.refuse(span.clone(), Mistake::from(e)))?,
         ),
-        Written::File(_) => {
+        Written::File(_) | Written::Keyring(..) => {
             return refuse(
-                "a client id is no secret and needs no file",
+                "a client id is no secret and needs no place of its own",
                 "write it as a string, or as { env = \"NAME\" }",
             );
         }
@@ -406,30 +425,10 @@ fn client_id(source: &Source, written: Spanned<Written>) -> Result<Spanned<Text>
     Ok(Spanned::new(span, text))
 }
 
-fn client_secret(
-    source: &Source,
-    folder: &Path,
-    written: Spanned<Written>,
-) -> Result<Spanned<SecretReference>, Failure> {
-    let span = written.span();
-    let reference = match written.into_inner() {
-        Written::Inline(_) => {
-            let mistake = Mistake {
-                message: "a client secret does not belong into this file: it gets copied, backed up and committed".to_owned(),
-                cure: "write { env = \"PROCORE_CLIENT_SECRET\" } or { file = \"/path/to/secret\" } here, and put the secret there".to_owned(),
-            };
-            return Err(source.refuse(span, mistake));
-        }
-        Written::Env(name) => SecretReference::Env(
-            VariableName::parse(name).map_err(|e| source.refuse(span.clone(), Mistake::from(e)))?,
-        ),
-        Written::File(written) => {
-            let path = locate::resolve(folder, Path::new(&written));
-            SecretReference::File(SecretFile::new(path, &written))
-        }
-    };
-    Ok(Spanned::new(span, reference))
-}
+const INLINE_SECRET: reference::Inline = reference::Inline {
+    message: "a client secret does not belong into this file: it gets copied, backed up and committed",
+    cure: "write { env = \"PROCORE_CLIENT_SECRET\" } or { file = \"/path/to/secret\" } here, and put the secret there",
+};
 
 fn grant(
     source: &Source,

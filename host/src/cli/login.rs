@@ -92,6 +92,7 @@ enum Told<'a> {
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     check_code_from(arguments)?;
     let open = context.open_one().await?;
+    check_store(&open).await?;
     let identity = match &open.redirect {
         None if arguments.begin => return Err(nothing_to_begin(&open)),
         None => service_account(&open).await?,
@@ -118,6 +119,14 @@ fn check_code_from(arguments: &Arguments) -> Result<(), Failure> {
 }
 
 /// A service account needs no sign-in: it gets a token, and asks who it is.
+/// A store that cannot be read, such as with a wrong key, is told before a person signs in for nothing.
+async fn check_store(open: &Open) -> Result<(), Failure> {
+    match open.connection.status().await {
+        Err(error) if error.is_storage() => Err(error.into()),
+        _ => Ok(()),
+    }
+}
+
 async fn service_account(open: &Open) -> Result<Identity, Failure> {
     open.connection.access_token().await?;
     Ok(open.connection.verify().await?)

@@ -3,12 +3,12 @@
 use std::sync::Arc;
 
 use procore_auth_host::{
-    Advice, ConnectTo, Connection, ConnectionName, Environment, Fanout, FileStore, HttpClient,
-    HttpsClient, Journal, JsonLinesJournal, LoadError, Plugin, Redirect, Settings, StoreFailure,
-    TracingJournal, internals,
+    Advice, ConnectTo, Connection, ConnectionName, EncryptedStore, Environment, Fanout, FileStore,
+    HttpClient, HttpsClient, Journal, JsonLinesJournal, LoadError, PlainStore, Plugin, Redirect,
+    Settings, Store, StoreFailure, TracingJournal, internals,
 };
 
-use super::config::{Config, ConnectionConfig, Network};
+use super::config::{Config, ConnectionConfig, Encryption, Network};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::opened::Opened;
@@ -87,12 +87,11 @@ impl Opener {
         settings: Settings,
         redirect: Option<Redirect>,
     ) -> Result<Open, Failure> {
-        let store = FileStore::open(&self.config.state, &settings.name)
-            .map_err(|error| unusable_store(&self.config, &error))?;
+        let store = self.store(&settings.name)?;
         let (name, environment) = (settings.name.clone(), settings.environment);
         let connection = Connection::builder(&self.plugin, settings)
             .http(Arc::clone(&self.http))
-            .store(Arc::new(store))
+            .store(store)
             .journal(Arc::clone(&self.journal))
             .build()
             .map_err(|error| internal("connection", &error))?;
@@ -102,6 +101,17 @@ impl Opener {
             environment,
             redirect,
             connection,
+        })
+    }
+
+    /// Opens the connection's store, encrypted where a key is configured. The key is read now, and not again.
+    fn store(&self, name: &ConnectionName) -> Result<Arc<dyn Store>, Failure> {
+        let keys = self.config.encryption(name).map(Encryption::keys);
+        let files = FileStore::open(&self.config.state, name)
+            .map_err(|error| unusable_store(&self.config, &error))?;
+        Ok(match keys.transpose()? {
+            Some(keys) => Arc::new(EncryptedStore::new(files, name, keys.key).old_keys(keys.old)),
+            None => Arc::new(PlainStore::new(files)),
         })
     }
 
@@ -183,7 +193,7 @@ fn journal(config: &Config) -> Result<Arc<dyn Journal>, Failure> {
     ])))
 }
 
-fn unusable_store(config: &Config, error: &StoreFailure) -> Failure {
+pub(super) fn unusable_store(config: &Config, error: &StoreFailure) -> Failure {
     Explained::new(
         Exit::Storage,
         error.code,
@@ -197,7 +207,7 @@ fn unusable_store(config: &Config, error: &StoreFailure) -> Failure {
     .into()
 }
 
-fn store_remedy(code: &str) -> &'static str {
+pub(super) fn store_remedy(code: &str) -> &'static str {
     match code {
         "insecure-permissions" => {
             "Make `state` a folder that belongs to this user alone (folders mode 700, files mode 600), not a link."
@@ -207,6 +217,19 @@ fn store_remedy(code: &str) -> &'static str {
             "Run as the user that owns the store, or make `state` a folder of this user."
         }
         "read-only" => "Mount the file system writable, or make `state` a folder on another one.",
+        "wrong-key" => {
+            "Name the key that it was encrypted with as `key` in [encryption], or among `old_keys`. Nothing was overwritten."
+        }
+        "key-unavailable" => {
+            "Name its key in the configuration, as [encryption] with key = { file = \"PATH\" }, and restart what runs with an older one."
+        }
+        "not-encrypted" => {
+            "Run `procore-auth store encrypt` once, or take `encryption` out of the configuration."
+        }
+        "corrupt" => {
+            "Restore the file from a backup, or move the connection's folder away and sign in anew with `procore-auth login`."
+        }
+        "newer-format" => "Use the version of procore-auth that wrote it.",
         "full" => "Make room on the disk, or raise this user's quota.",
         _ => {
             "Check that `state` names a folder, and look for errors of the disk in the system's log."
@@ -236,6 +259,9 @@ mod tests {
             ("permission-denied", "user"),
             ("read-only", "writable"),
             ("full", "room"),
+            ("wrong-key", "old_keys"),
+            ("key-unavailable", "[encryption]"),
+            ("not-encrypted", "store encrypt"),
             ("io", "log"),
         ] {
             assert!(store_remedy(code).contains(word), "{code}");

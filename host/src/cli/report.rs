@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::terminal::Terminal;
-use super::time;
+use super::{open, time};
 
 /// A failure as JSON. The fields are stable.
 #[derive(Serialize)]
@@ -101,7 +101,15 @@ fn add(text: &mut String, line: &str) {
 impl From<Error> for Failure {
     fn from(error: Error) -> Self {
         let explained = explain(exit_of(error.kind()), error.diagnosis());
+        let remedy = match error.code() {
+            // The plugin knows of no encryption.
+            code @ ("wrong-key" | "key-unavailable" | "not-encrypted") => {
+                open::store_remedy(code).to_owned()
+            }
+            _ => explained.remedy,
+        };
         Explained {
+            remedy,
             retry_at: error.retry_at(),
             ..explained
         }

@@ -1,9 +1,11 @@
 //! Secrets by reference: the configuration says where a secret is, never what it is.
 
+mod keyring_entry;
 mod secret_file;
 
 use procore_auth_host::Secret;
 
+pub(crate) use keyring_entry::KeyringEntry;
 pub(crate) use secret_file::SecretFile;
 
 /// Where a secret is.
@@ -13,6 +15,8 @@ pub(crate) enum SecretReference {
     Env(VariableName),
     /// In a file that only its owner can read: this account, or root.
     File(SecretFile),
+    /// In the operating system's keyring, and where it cannot be had there, elsewhere.
+    Keyring(KeyringEntry, Option<Box<SecretReference>>),
 }
 
 /// The name of an environment variable: letters, digits and `_`, and nothing that looks like a secret put there by mistake.
@@ -35,8 +39,21 @@ impl SecretReference {
         match self {
             Self::Env(name) => name.read().map(Secret::new),
             Self::File(file) => file.read().map(Secret::new),
+            Self::Keyring(entry, or) => match (entry.read(), or) {
+                (Err(refused), Some(or)) => read_instead(&refused, or),
+                (read, _) => read,
+            },
         }
     }
+}
+
+/// Reads the fallback of a keyring's entry. Where it fails too, both are told.
+fn read_instead(keyring: &Unreadable, or: &SecretReference) -> Result<Secret, Unreadable> {
+    tracing::info!(why = keyring.message, "the keyring's fallback is used");
+    or.read().map_err(|fallback| Unreadable {
+        message: format!("{}; and {}", keyring.message, fallback.message),
+        cure: fallback.cure,
+    })
 }
 
 impl VariableName {

@@ -2,8 +2,11 @@
 #![cfg(unix)]
 
 mod doorkeeper;
+mod encryption;
 mod files;
 mod import;
+#[cfg(feature = "keyring")]
+mod keyring;
 mod login;
 mod parked;
 mod processes;

@@ -20,6 +20,7 @@ pub(super) struct File {
     pub(super) default_connection: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) network: NetworkTable,
+    pub(super) encryption: Option<EncryptionTable>,
     #[serde(default)]
     pub(super) connections: BTreeMap<Spanned<String>, ConnectionTable>,
 }
@@ -31,6 +32,15 @@ pub(super) struct NetworkTable {
     pub(super) extra_ca: Option<PathBuf>,
     #[serde(default)]
     pub(super) connect_to: Vec<Spanned<String>>,
+}
+
+/// `[encryption]` and `[connections.NAME.encryption]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct EncryptionTable {
+    pub(super) key: Spanned<Written>,
+    #[serde(default)]
+    pub(super) old_keys: Vec<Spanned<Written>>,
 }
 
 /// `[connections.NAME]`.
@@ -45,6 +55,7 @@ pub(super) struct ConnectionTable {
     pub(super) company_id: Option<u64>,
     #[serde(default)]
     pub(super) policy: PolicyTable,
+    pub(super) encryption: Option<EncryptionTable>,
 }
 
 /// `grant`.
@@ -83,13 +94,15 @@ impl<'de> Deserialize<'de> for Span {
     }
 }
 
-/// A value that may stand elsewhere: `"text"`, `{ env = "NAME" }` or `{ file = "PATH" }`.
+/// A value that may stand elsewhere: `"text"`, `{ env = "NAME" }`, `{ file = "PATH" }`, or `{ keyring = "NAME" }`, which may
+/// add what to use where there is no keyring: `or = { file = "PATH" }`.
 ///
 /// Reads whatever stands there without repeating it in an error: it may be a secret in the wrong place.
 pub(super) enum Written {
     Inline(Secret),
     Env(String),
     File(String),
+    Keyring(String, Option<Box<Written>>),
 }
 
 impl<'de> Deserialize<'de> for Written {
@@ -104,7 +117,7 @@ impl<'de> Visitor<'de> for WrittenVisitor {
     type Value = Written;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("{ env = \"NAME\" } or { file = \"PATH\" }")
+        f.write_str("{ env = \"NAME\" }, { file = \"PATH\" } or { keyring = \"NAME\" }")
     }
 
     fn visit_str<E: Error>(self, text: &str) -> Result<Written, E> {
@@ -120,23 +133,38 @@ impl<'de> Visitor<'de> for WrittenVisitor {
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Written, A::Error> {
-        let written = match map.next_key::<Place>()? {
-            Some(Place::Env) => Written::Env(map.next_value()?),
-            Some(Place::File) => Written::File(map.next_value()?),
-            None => return Err(A::Error::custom(ONE_OF)),
-        };
-        match map.next_key::<Place>()? {
-            None => Ok(written),
-            Some(_) => Err(A::Error::custom(ONE_OF)),
+        let (mut found, mut or) = (None, None);
+        while let Some(place) = map.next_key::<Place>()? {
+            let written = match place {
+                Place::Or if or.is_none() => {
+                    or = Some(Box::new(map.next_value()?));
+                    continue;
+                }
+                Place::Env => Written::Env(map.next_value()?),
+                Place::File => Written::File(map.next_value()?),
+                Place::Keyring => Written::Keyring(map.next_value()?, None),
+                Place::Or => return Err(A::Error::custom(ONE_OF)),
+            };
+            if found.replace(written).is_some() {
+                return Err(A::Error::custom(ONE_OF));
+            }
+        }
+        match (found, or) {
+            (Some(Written::Keyring(name, _)), or) => Ok(Written::Keyring(name, or)),
+            (Some(written), None) => Ok(written),
+            _ => Err(A::Error::custom(ONE_OF)),
         }
     }
 }
 
-const ONE_OF: &str = "exactly one of `env` and `file` is expected here";
+const ONE_OF: &str =
+    "exactly one of `env`, `file` and `keyring` is expected here, and `or` beside `keyring` only";
 
 #[derive(Deserialize)]
 #[serde(field_identifier, rename_all = "lowercase")]
 enum Place {
     Env,
     File,
+    Keyring,
+    Or,
 }
