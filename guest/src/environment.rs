@@ -10,6 +10,7 @@ use fluent_uri::Uri;
 use crate::{
     diagnosis::Diagnosis,
     json::{Text, stored_as_text},
+    search,
 };
 
 /// A Procore environment.
@@ -264,7 +265,7 @@ impl Cell {
 
 /// Returns the host of a URL, which may lack its scheme, as people write it.
 fn host_of(url: &str) -> Result<String, String> {
-    let absolute = if url.contains("://") {
+    let absolute = if search::contains(url, "://") {
         url.to_owned()
     } else {
         format!("https://{url}")
@@ -287,7 +288,7 @@ fn host_of(url: &str) -> Result<String, String> {
 fn without_query(url: &str) -> String {
     let end = url.find(['?', '#']).unwrap_or(url.len());
     let text = &url[..end];
-    match (text.find("://"), text.find('@')) {
+    match (search::find(text, "://"), text.find('@')) {
         (Some(scheme), Some(at)) if at > scheme => {
             format!("{}{}", &text[..scheme + 3], &text[at + 1..])
         }

@@ -10,6 +10,7 @@ use crate::{
     environment::Environment,
     http::{Header, find_header},
     json::Fields,
+    search,
 };
 
 /// The code that says that the API does not accept an access token.
@@ -89,8 +90,10 @@ impl OAuthError {
 
     fn from_header(challenge: &str) -> Option<Self> {
         let parameter = |name: &str| {
-            let (_, rest) = challenge.split_once(&format!("{name}=\""))?;
-            rest.split_once('"').map(|(value, _)| value)
+            let opening = format!("{name}=\"");
+            let begin = search::find(challenge, &opening)? + opening.len();
+            let (value, _) = challenge.get(begin..)?.split_once('"')?;
+            Some(value)
         };
         let code = parameter("error").filter(|code| is_code(code))?;
         Some(Self {
@@ -270,10 +273,12 @@ fn explain_by_body(seen: &Observation<'_>, code: &str) -> Diagnosis {
     let text =
         String::from_utf8_lossy(&seen.body[..seen.body.len().min(64 * 1024)]).to_ascii_lowercase();
     if seen.endpoint == Endpoint::Authorize {
-        if text.contains("redirect uri") {
+        if search::contains(&text, "redirect uri") {
             return redirect_mismatch();
         }
-        if text.contains("unknown client") || text.contains("client authentication failed") {
+        if search::contains(&text, "unknown client")
+            || search::contains(&text, "client authentication failed")
+        {
             return explain_login(
                 seen,
                 &OAuthError {
@@ -329,7 +334,7 @@ fn capitalized(text: &str) -> String {
 fn explain_api(seen: &Observation<'_>) -> Diagnosis {
     let text =
         String::from_utf8_lossy(&seen.body[..seen.body.len().min(16 * 1024)]).to_ascii_lowercase();
-    if text.contains("procore-company-id") {
+    if search::contains(&text, "procore-company-id") {
         return Diagnosis::new(
             "company-id-missing",
             "The call needs a company id.",
@@ -339,7 +344,7 @@ fn explain_api(seen: &Observation<'_>) -> Diagnosis {
     }
     match seen.status {
         401 => rejected_token(seen),
-        403 if text.contains("not connected") => Diagnosis::new(
+        403 if search::contains(&text, "not connected") => Diagnosis::new(
             "app-not-connected",
             "The app is not connected to this company.",
             "A company admin disconnected the app, or it was never installed there. The token is fine: signing in again does not help.",
@@ -382,9 +387,9 @@ fn rejected_token(seen: &Observation<'_>) -> Diagnosis {
         .description
         .to_ascii_lowercase();
     let environment = seen.environment;
-    let cause = if description.contains("expired") {
+    let cause = if search::contains(&description, "expired") {
         "The access token has expired at the server: this machine's clock may be wrong, or the token was kept for too long."
-    } else if description.contains("revoked") {
+    } else if search::contains(&description, "revoked") {
         "The access token was revoked: by a sign-out, the user (My Connected Apps), a reset of the secret, or a refresh elsewhere."
     } else {
         "The token is not one of this API host's environment, has expired or was revoked, or the app is not installed for the company."

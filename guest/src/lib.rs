@@ -29,6 +29,7 @@ pub mod parking;
 pub mod redirect;
 pub mod refresh;
 pub mod retry;
+pub mod search;
 pub mod secret;
 pub mod session;
 pub mod settings;

@@ -9,6 +9,7 @@ use crate::{
     grant::Presented,
     json,
     redirect::{Kind, RedirectUri},
+    search,
     secret::{Secret, code_challenge, random_text},
     settings::{Grant, Settings},
 };
@@ -181,11 +182,11 @@ impl Callback {
         let is_query = || {
             ["code=", "state=", "error="]
                 .iter()
-                .any(|name| text.contains(name))
+                .any(|name| search::contains(text, name))
         };
         let query = match text.split_once('?') {
             Some((_, query)) => query,
-            None if text.contains("://") => "",
+            None if search::contains(text, "://") => "",
             None if is_query() => text,
             None => return Self::Code(Secret::new(text)),
         };

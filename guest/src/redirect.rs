@@ -17,7 +17,7 @@ use fluent_uri::{
     normalize::Normalizer,
 };
 
-use crate::diagnosis::Diagnosis;
+use crate::{diagnosis::Diagnosis, search};
 
 /// Asks Procore to show the code on a page instead of redirecting.
 pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
@@ -202,7 +202,7 @@ fn refused(uri: &str, fault: &str, register: &str) -> Diagnosis {
         .chars()
         .take(200)
         .collect();
-    let shown = match (shown.find("://"), shown.find('@')) {
+    let shown = match (search::find(&shown, "://"), shown.find('@')) {
         (Some(_), Some(at)) => shown[at + 1..].to_owned(),
         _ => shown,
     };

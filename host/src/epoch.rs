@@ -27,6 +27,8 @@ struct Shared {
 #[derive(Default)]
 struct State {
     running: usize,
+    /// Whether the thread waits for a call, rather than for the next tick: only then is a call worth waking it.
+    idle: bool,
     closed: bool,
 }
 
@@ -38,10 +40,12 @@ impl Shared {
     fn tick_until_closed(&self, engine: &EngineWeak) {
         let mut state = self.state();
         loop {
+            state.idle = true;
             state = self
                 .changed
                 .wait_while(state, |state| !state.closed && state.running == 0)
                 .unwrap_or_else(PoisonError::into_inner);
+            state.idle = false;
             state = self
                 .changed
                 .wait_timeout_while(state, TICK, |state| !state.closed)
@@ -98,8 +102,12 @@ struct Running(Arc<Shared>);
 
 impl Running {
     fn enter(shared: &Arc<Shared>) -> Self {
-        shared.state().running += 1;
-        shared.changed.notify_all();
+        let mut state = shared.state();
+        state.running += 1;
+        if state.idle {
+            shared.changed.notify_all();
+        }
+        drop(state);
         Self(Arc::clone(shared))
     }
 

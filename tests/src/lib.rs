@@ -16,6 +16,7 @@ pub mod locks_refused;
 pub mod paused_clock;
 pub mod recording_store;
 pub mod rig;
+pub mod simulation;
 #[cfg(target_os = "linux")]
 pub mod small_disk;
 pub mod stepped_clock;

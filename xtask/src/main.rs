@@ -13,6 +13,7 @@ mod debian;
 mod demo;
 mod guest;
 mod inputs;
+mod simulate;
 mod step;
 mod test;
 
@@ -59,6 +60,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds the plugin and the simulation, then runs many connections under faults in virtual time: `--seeds 350 --days 30`.
+    Simulate {
+        /// For the simulation; `--help` lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Runs what continuous integration runs: formatting, lints, documentation and all tests.
     Ci,
 }
@@ -80,6 +87,7 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Test { arguments } => test::run(root, &arguments)?,
         Verb::Demo { arguments } => demo::run(root, &arguments)?,
         Verb::Crash { arguments } => crash::run(root, &arguments)?,
+        Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
         Verb::Ci => ci::run(root)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -54,7 +54,7 @@ fn probe(
     match verify::token_info(host, settings, settings.environment, token) {
         Ok(_) => {
             let api_base = api_base(session, settings.environment);
-            let api_host = api_base.trim_start_matches("https://");
+            let api_host = api_base.strip_prefix("https://").unwrap_or(&api_base);
             let refused = verify::me(host, settings, api_host, token).err()?.diagnosis;
             let fact = format!("{} knows the token", settings.environment.login_host());
             Some(refused.with_evidence(vec![fact]))

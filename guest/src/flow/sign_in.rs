@@ -72,10 +72,10 @@ fn exchange(
     if locked.saved().is_some() && !locked.session.belongs_to(settings) {
         locked.set_aside(settings)?;
     }
-    let before = Standing::take(&mut locked.session);
+    let before = Standing::make_way(&mut locked.session);
     let error = match token::request(host, locked, settings, presented) {
         Ok(true) => return Ok(()),
-        Ok(false) => failed_exchange(&locked.session, settings),
+        Ok(false) => failed_exchange(&locked.session, settings, &before),
         Err(error) if error.kind == ErrorKind::InvalidInput => error,
         Err(error) => return Err(error),
     };
@@ -93,10 +93,11 @@ struct Standing {
 }
 
 impl Standing {
-    fn take(session: &mut Session) -> Self {
+    /// The verdict stays: an exchange that is interrupted does not make a dead refresh token worth another try.
+    fn make_way(session: &mut Session) -> Self {
         Self {
             intent: session.intent.take(),
-            verdict: session.verdict.take(),
+            verdict: session.verdict.clone(),
             backoff: session.backoff.take(),
         }
     }
@@ -108,8 +109,9 @@ impl Standing {
     }
 }
 
-fn failed_exchange(session: &Session, settings: &Settings) -> Error {
-    if let Some(verdict) = session.standing_verdict(settings) {
+fn failed_exchange(session: &Session, settings: &Settings, before: &Standing) -> Error {
+    let verdict = session.standing_verdict(settings);
+    if let Some(verdict) = verdict.filter(|verdict| before.verdict.as_ref() != Some(verdict)) {
         return Error::new(ErrorKind::Configuration, verdict.diagnosis.clone());
     }
     let diagnosis = session

@@ -263,6 +263,7 @@ pub(super) fn storage(failure: &StoreFailure) -> Error {
             "Look at the damaged file that was set aside. If the tokens are lost, run `procore-auth login`."
         }
         "locks-unsupported" => "Keep the store on a local file system.",
+        "wrong-key" | "key-unavailable" | "not-encrypted" => "Do what the cause says.",
         _ => "Look at the disk and the system's log.",
     };
     let diagnosis = Diagnosis::new(

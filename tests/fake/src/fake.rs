@@ -3,6 +3,7 @@
 use std::fmt;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
+use std::ops::Deref;
 
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
@@ -12,18 +13,19 @@ use crate::environment::{CredentialPair, Environment, hosts};
 use crate::fault::{Fault, Target};
 use crate::ledger::{Grant, RowId};
 use crate::policy::{Options, Policy};
+use crate::procore::Procore;
 use crate::projects::Project;
 use crate::registry::{App, AppId, registrable};
 use crate::request_log::{Commit, Recorded};
-use crate::server::{self, Shared};
+use crate::server;
 use crate::tls;
 use crate::world::World;
 
 /// Runs a fake Procore. Stops, and closes all connections, when it is dropped.
 ///
-/// All methods return at once; none of them waits for a request.
+/// What a test asks and does to it are the methods of [`Procore`]. All methods return at once; none of them waits for a request.
 pub struct FakeProcore {
-    world: Shared,
+    procore: Procore,
     address: SocketAddr,
     ca_pem: String,
     accepting: JoinHandle<()>,
@@ -95,10 +97,10 @@ impl FakeProcore {
         let (acceptor, ca_pem) = tls::acceptor()?;
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await?;
         let address = listener.local_addr()?;
-        let world = Shared::new(World::new(options));
-        let accepting = tokio::spawn(server::accept(listener, acceptor, world.clone()));
+        let procore = Procore::new(options);
+        let accepting = tokio::spawn(server::accept(listener, acceptor, procore.world.clone()));
         Ok(Self {
-            world,
+            procore,
             address,
             ca_pem,
             accepting,
@@ -127,7 +129,7 @@ impl FakeProcore {
 }
 
 /// Behaviour and faults.
-impl FakeProcore {
+impl Procore {
     /// Returns how the server behaves now.
     #[must_use]
     pub fn policy(&self) -> Policy {
@@ -172,7 +174,7 @@ impl FakeProcore {
 }
 
 /// What reached the server.
-impl FakeProcore {
+impl Procore {
     /// Lists all requests since the start or the last [`Self::clear_requests`], in the order in which their heads arrived.
     #[must_use]
     pub fn requests(&self) -> Vec<Recorded> {
@@ -223,7 +225,7 @@ impl FakeProcore {
 }
 
 /// Tokens.
-impl FakeProcore {
+impl Procore {
     /// Issues a pair as if this user had signed in, without any request.
     ///
     /// # Errors
@@ -363,7 +365,7 @@ impl FakeProcore {
 }
 
 /// Apps and projects.
-impl FakeProcore {
+impl Procore {
     /// Resets the secret of an app and returns the new one. Kills its access tokens; its refresh tokens live on.
     ///
     /// # Errors
@@ -465,6 +467,14 @@ impl fmt::Debug for FakeProcore {
         f.debug_struct("FakeProcore")
             .field("address", &self.address)
             .finish_non_exhaustive()
+    }
+}
+
+impl Deref for FakeProcore {
+    type Target = Procore;
+
+    fn deref(&self) -> &Procore {
+        &self.procore
     }
 }
 

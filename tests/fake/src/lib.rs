@@ -7,6 +7,8 @@
 //! Three things make it useful in tests: the time is the caller's ([`VirtualClock`]), every failure can be scripted ([`Fault`]), and
 //! everything that reached it can be read back ([`Recorded`]).
 //!
+//! [`Procore`] is the same server without the network: a simulation hands it requests and gets answers, in virtual time.
+//!
 //! It does not promise to be Procore: what Procore leaves undocumented follows Doorkeeper, the OAuth server whose messages Procore's
 //! are, and can mostly be set in [`Policy`]. Nobody who can reach the port is kept out; it binds to 127.0.0.1 only.
 //!
@@ -39,6 +41,7 @@ mod mint;
 mod oauth_error;
 mod payload;
 mod policy;
+mod procore;
 mod projects;
 mod rate_limit;
 mod registry;
@@ -61,6 +64,7 @@ pub use gate::Gate;
 pub use policy::{
     Consent, Dialect, OldAccessToken, Options, Pkce, Policy, RateLimit, ReportedExpiry, Rotation,
 };
+pub use procore::{Handled, Procore};
 pub use projects::Project;
 pub use registry::{App, GrantType, OUT_OF_BAND, ServiceAccount, User};
 pub use reply::Reply;

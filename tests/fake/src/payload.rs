@@ -44,6 +44,17 @@ impl From<Payload> for Sending {
     }
 }
 
+impl From<Payload> for Vec<u8> {
+    /// Keeps what is in memory; the payloads that are made while they are sent come from scripted failures only.
+    fn from(payload: Payload) -> Self {
+        match payload {
+            Payload::Bytes(bytes) => bytes,
+            Payload::Truncated { sent, .. } => sent,
+            Payload::Repeated(_) => Self::new(),
+        }
+    }
+}
+
 impl Body for Sending {
     type Data = Bytes;
     type Error = io::Error;

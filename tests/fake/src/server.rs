@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::environment::Place;
 use crate::fault::{Answer, Fault};
-use crate::payload::Sending;
+use crate::payload::{Payload, Sending};
 use crate::reply::Reply;
 use crate::request::Request;
 use crate::request_log::{Outcome, RecordId, Recorded};
@@ -156,7 +156,7 @@ fn handle(world: &Shared, id: RecordId, request: &Request, fault: &Fault) -> Rep
 }
 
 /// Describes a request of which the head is known. A host that contradicts the TLS server name is nobody's.
-fn head(parts: &Parts, server_name: Option<&str>, at_ms: u64) -> Recorded {
+pub(crate) fn head(parts: &Parts, server_name: Option<&str>, at_ms: u64) -> Recorded {
     let headers = texts(&parts.headers);
     let named = headers
         .iter()
@@ -196,7 +196,8 @@ fn texts(headers: &HeaderMap) -> Vec<(String, String)> {
         .collect()
 }
 
-fn request(place: Place, head: Recorded, body: Vec<u8>) -> Request {
+/// Describes a request whose body was read.
+pub(crate) fn request(place: Place, head: Recorded, body: Vec<u8>) -> Request {
     Request {
         place,
         method: head.method,
@@ -217,13 +218,14 @@ async fn read(
         .map(|body| body.to_bytes().to_vec())
 }
 
-fn response(world: &mut World, reply: Reply) -> Response<Sending> {
+/// Turns a reply into what is sent, with the headers that every reply has.
+pub(crate) fn response<B: From<Payload>>(world: &mut World, reply: Reply) -> Response<B> {
     let date = httpdate::fmt_http_date(
         UNIX_EPOCH + Duration::from_millis(world.now_ms().min(MAX_HTTP_DATE_MS)),
     );
     let request_id = world.mint.request_id();
     let has_request_id = reply.headers.iter().any(|(name, _)| name == "x-request-id");
-    let mut response = Response::new(Sending::from(reply.payload));
+    let mut response = Response::new(B::from(reply.payload));
     *response.status_mut() = reply
         .status
         .try_into()

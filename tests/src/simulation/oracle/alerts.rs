@@ -1,0 +1,101 @@
+//! What people were told.
+
+use std::collections::HashSet;
+
+use procore_auth_host::{Error, ErrorKind, Event, Severity};
+
+use super::{Breach, Need, Who, broken};
+
+/// The most alerts between two refreshes that succeed. Each trouble is told once, and once more when calls stop working; a
+/// process that dies before it has noted that it told leaves the next one to tell it again.
+const MOST: u32 = 40;
+
+/// What people were told since a refresh last succeeded.
+#[derive(Debug, Default)]
+pub(crate) struct Alerts {
+    /// Everything that must be seen nowhere.
+    pub(crate) secrets: HashSet<String>,
+    any: u32,
+    /// Whether they were told that calls do not work.
+    dark: bool,
+    since_recovery: u32,
+}
+
+impl Alerts {
+    pub(crate) fn on_event(&mut self, who: Who, event: &Event) -> Result<(), Breach> {
+        let fields = event.fields.iter().map(|(_, value)| value);
+        for text in fields.chain([&event.message, &event.code]) {
+            if self.gives_away(text) {
+                return broken(
+                    "I6 secrets stay",
+                    format!("{who} records a secret in an event {}", event.code),
+                );
+            }
+        }
+        if event.severity == Severity::Alert {
+            self.any += 1;
+            self.since_recovery += 1;
+            let state = event.fields.iter().find(|(name, _)| name == "state");
+            self.dark |= state.is_some_and(|(_, state)| state == "calls do not work");
+            if self.any > MOST {
+                return broken(
+                    "I3 never silent",
+                    format!("{} alerts in one outage", self.any),
+                );
+            }
+        }
+        match event.code.as_str() {
+            "token-refreshed" => {
+                self.any = 0;
+                self.dark = false;
+            }
+            "recovered" if self.since_recovery == 0 => {
+                return broken("I3 never silent", "two recovery notices for one alert");
+            }
+            "recovered" => self.since_recovery = 0,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// The session of another time is back, with what it knows to have been told.
+    pub(crate) fn on_restore(&mut self, told_dark: bool) {
+        self.any += u32::from(told_dark);
+        self.since_recovery += 1;
+        self.dark |= told_dark;
+    }
+
+    pub(crate) fn on_failed(&mut self, need: Need, error: &Error) -> Result<(), Breach> {
+        let of_the_connection = matches!(
+            error.kind(),
+            ErrorKind::SignInRequired | ErrorKind::Configuration | ErrorKind::Unavailable
+        );
+        if !of_the_connection {
+            return Ok(());
+        }
+        if self.any == 0 {
+            return broken(
+                "I3 never silent",
+                format!("a call failed with {}, and nobody was told", error.code()),
+            );
+        }
+        if need == Need::Use && !self.dark {
+            return broken(
+                "I3 never silent",
+                format!(
+                    "a call failed with {}, and nobody was told that calls do not work",
+                    error.code()
+                ),
+            );
+        }
+        Ok(())
+    }
+
+    /// Whether a word of the text is a secret.
+    fn gives_away(&self, text: &str) -> bool {
+        let is_part = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        text.split(|c| !is_part(c))
+            .filter(|word| word.len() >= 20)
+            .any(|word| self.secrets.contains(word.trim_end_matches('.')))
+    }
+}

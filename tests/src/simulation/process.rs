@@ -1,0 +1,234 @@
+//! A process: one life of an actor, with the capabilities that are lent to its plugin.
+
+use std::sync::{
+    Arc, Mutex,
+    atomic::{AtomicBool, AtomicU32, Ordering},
+};
+
+use fastrand::Rng;
+use procore_auth_host::{Connection, Grant, Policy, Settings, Store};
+
+use super::{
+    capabilities::{SimClock, SimEntropy, SimHttp, SimJournal, SimStore},
+    chance::{Stream, stream},
+    fault::{Call, Fault, FaultId},
+    machine::Machine,
+    plan::Variant,
+    trace::Who,
+    variant::{LatchWithoutReread, LockAroundSave, SaveAfterUse},
+    world::{Dead, World, held},
+};
+use crate::{plugin, rig::REDIRECT_URI};
+
+/// What an actor wants a token for. It decides whether a refresh is in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Need {
+    /// A call now.
+    Use,
+    /// A call that was answered 401.
+    Renew,
+    /// Calls for so many milliseconds.
+    Ahead(u64),
+    /// None: it signs in, or looks.
+    Nothing,
+}
+
+/// One life of an actor.
+pub(crate) struct Process {
+    pub(crate) world: Arc<World>,
+    pub(crate) who: Who,
+    calls: AtomicU32,
+    draws: AtomicU32,
+    dead: AtomicBool,
+    /// What its call is for. One that goes on in the background counts as well.
+    pub(crate) needs: Mutex<Vec<Need>>,
+    /// Whether the token endpoint was asked since the lock was taken, and whether it refused.
+    pub(crate) asked: AtomicBool,
+    pub(crate) refused: AtomicBool,
+}
+
+/// A capability call under way.
+pub(crate) struct Step {
+    pub(crate) fault: Option<Fault>,
+    id: FaultId,
+    pub(crate) rng: Rng,
+}
+
+impl Process {
+    /// Begins a life.
+    pub(crate) fn start(world: &Arc<World>, who: Who) -> Arc<Self> {
+        world.note(Some(who), "starts");
+        Arc::new(Self {
+            world: Arc::clone(world),
+            who,
+            calls: AtomicU32::new(0),
+            draws: AtomicU32::new(0),
+            dead: AtomicBool::new(false),
+            needs: Mutex::default(),
+            asked: AtomicBool::new(false),
+            refused: AtomicBool::new(false),
+        })
+    }
+
+    /// Opens the connection with the configuration as it is now.
+    pub(crate) fn connect(self: &Arc<Self>) -> Connection {
+        let server = &self.world.server;
+        let settings = Settings {
+            name: "acme".parse().expect("a name"),
+            environment: server.environment,
+            client_id: server.client_id().to_owned(),
+            client_secret: held(&self.world.configured).clone(),
+            grant: Grant::AuthorizationCode {
+                redirect_uri: REDIRECT_URI.to_owned(),
+            },
+            company_id: None,
+            policy: Policy::default(),
+        };
+        let mine = SimStore(Arc::clone(self));
+        let store: Arc<dyn Store> = match self.world.plan.variant {
+            Variant::Sound => Arc::new(mine),
+            Variant::LockAroundSave => Arc::new(LockAroundSave(mine)),
+            Variant::SaveAfterUse => Arc::new(SaveAfterUse::over(mine)),
+            Variant::LatchWithoutReread => Arc::new(LatchWithoutReread::over(mine)),
+        };
+        Connection::builder(plugin(), settings)
+            .http(Arc::new(SimHttp(Arc::clone(self))))
+            .store(store)
+            .clock(Arc::new(SimClock(Arc::clone(self))))
+            .random(Arc::new(SimEntropy(Arc::clone(self))))
+            .journal(Arc::new(SimJournal(Arc::clone(self))))
+            .actor(self.who.to_string())
+            .build()
+            .expect("complete")
+    }
+
+    pub(crate) fn machine(&self) -> &Machine {
+        self.world.machine_of(self.who)
+    }
+
+    /// Returns the machine's wall clock.
+    pub(crate) fn wall(&self) -> u64 {
+        self.machine().wall(self.world.now())
+    }
+
+    pub(crate) fn is_dead(&self) -> bool {
+        self.dead.load(Ordering::Relaxed)
+    }
+
+    /// Fails where the process is dead.
+    pub(crate) fn alive(&self) -> Result<(), Dead> {
+        if self.is_dead() { Err(Dead) } else { Ok(()) }
+    }
+
+    /// Opens a stream for what is lent to the plugin.
+    pub(crate) fn draw(&self, purpose: Stream) -> Rng {
+        let number = self.draws.fetch_add(1, Ordering::Relaxed);
+        self.stream(purpose, number)
+    }
+
+    /// Opens the stream of this number.
+    pub(crate) fn stream(&self, purpose: Stream, number: u32) -> Rng {
+        let Who { actor, life } = self.who;
+        let name = [u64::from(actor), u64::from(life), u64::from(number)];
+        stream(self.world.plan.seed, purpose, &name)
+    }
+
+    /// Begins a capability call: time passes, and what befalls it is decided.
+    pub(crate) async fn enter(&self, call: Call) -> Result<Step, Dead> {
+        self.alive()?;
+        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let id = FaultId::Call(self.who.actor, self.who.life, number);
+        let mut rng = self.stream(Stream::Latency, number);
+        let mut step = Step {
+            fault: self.fault(call, id, number),
+            id,
+            rng: Rng::new(),
+        };
+        let latency = if rng.u8(..16) == 0 {
+            rng.u64(20..400)
+        } else {
+            rng.u64(1..8)
+        };
+        step.rng = rng;
+        let stall = match step.fault {
+            Some(Fault::Stall(span)) => {
+                self.hit(&step);
+                span
+            }
+            _ => 0,
+        };
+        self.rest(latency + stall).await?;
+        if step.fault == Some(Fault::CrashBefore) {
+            self.hit(&step);
+            return Err(self.crash());
+        }
+        Ok(step)
+    }
+
+    fn fault(&self, call: Call, id: FaultId, number: u32) -> Option<Fault> {
+        if !self.world.has_faults() || !self.world.plan.permits(id) {
+            return None;
+        }
+        let mut rng = self.stream(Stream::Fault, number);
+        Fault::draw(call, self.world.scenario.weather, &mut rng)
+    }
+
+    /// Notes that the fault of this call happens.
+    pub(crate) fn hit(&self, step: &Step) {
+        if let Some(fault) = step.fault {
+            self.world.note_fault(step.id, Some(self.who), fault.name());
+        }
+    }
+
+    /// Ends a capability call that has had its effect.
+    pub(crate) fn leave(&self, step: &Step) -> Result<(), Dead> {
+        if step.fault == Some(Fault::CrashAfter) {
+            self.hit(step);
+            return Err(self.crash());
+        }
+        self.alive()
+    }
+
+    /// Lets time pass; not while the machine sleeps.
+    pub(crate) async fn rest(&self, span: u64) -> Result<(), Dead> {
+        let at = self.machine().after(self.world.now(), span);
+        self.world.agenda.until(at).await;
+        self.alive()
+    }
+
+    /// Dies: what runs of it ends at its next step, and its lock is free.
+    pub(crate) fn crash(&self) -> Dead {
+        if !self.dead.swap(true, Ordering::Relaxed) {
+            let who = self.who;
+            self.world.note(Some(who), "dies");
+            held(&self.world.tally).crashes += 1;
+            self.world
+                .judge(Some(who), |oracle, sight| oracle.on_death(sight, who));
+            self.world.lock.abandon(&self.world, who);
+        }
+        Dead
+    }
+
+    /// Ends as a process does that has nothing more to do. What still runs in the background dies with it.
+    pub(crate) fn end(&self) {
+        if !self.dead.swap(true, Ordering::Relaxed) {
+            let who = self.who;
+            self.world.note(Some(who), "ends");
+            self.world
+                .judge(Some(who), |oracle, sight| oracle.on_death(sight, who));
+            self.world.lock.abandon(&self.world, who);
+        }
+    }
+
+    /// Makes a call of the plugin with its need known to the oracle.
+    pub(crate) async fn want<T>(&self, need: Need, call: impl Future<Output = T>) -> T {
+        held(&self.needs).push(need);
+        held(&self.world.tally).calls += 1;
+        let result = call.await;
+        let mut needs = held(&self.needs);
+        if let Some(place) = needs.iter().position(|other| *other == need) {
+            needs.swap_remove(place);
+        }
+        result
+    }
+}
