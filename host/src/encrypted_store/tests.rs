@@ -178,7 +178,7 @@ async fn a_plain_value_is_refused_until_everything_is_encrypted() {
     // Slipped in later.
     folder.write("login", &fs::read(folder.path("session")).expect("there"));
     assert_eq!(code(&store, "login").await, "corrupt");
-    let plain = crate::entry_file::encode(entry.revision + 1, SECRET);
+    let plain = crate::entry_file::encode(entry.revision + 1, None, SECRET);
     folder.write("session", &plain);
     assert_eq!(code(&store, "session").await, "not-encrypted");
 }
@@ -202,10 +202,11 @@ async fn no_plain_text_is_left_anywhere() {
     // The previous generation serves as ever.
     folder.write("session", b"torn");
     let entry = read(&store, "session").await;
-    assert!(entry.recovered && entry.value == SECRET);
+    assert!(entry.provenance == crate::Provenance::Previous && entry.value == SECRET);
     // What was torn after it was sealed stays as it is.
     assert_eq!(encrypt(&store).await.files, 1, "the torn one is sealed");
-    assert!(read(&store, "session").await.recovered, "still told");
+    let entry = read(&store, "session").await;
+    assert_eq!(entry.provenance, crate::Provenance::Previous, "still told");
 }
 
 #[tokio::test]

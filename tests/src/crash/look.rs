@@ -67,9 +67,14 @@ impl Look {
         self.is_at(refresh_token) && !self.has_reply() && !self.will_leave(refresh_token)
     }
 
-    /// Whether the current tokens are these.
+    /// Returns the current refresh token.
+    pub fn refresh_token(&self) -> Option<&str> {
+        self.session["tokens"]["refresh_token"].as_str()
+    }
+
+    /// Whether the current refresh token is this one.
     pub fn is_at(&self, refresh_token: &str) -> bool {
-        self.session["tokens"]["refresh_token"] == refresh_token
+        self.refresh_token() == Some(refresh_token)
     }
 
     /// Whether a reply waits to be read.
