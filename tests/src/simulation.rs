@@ -26,10 +26,10 @@
 //! | a request | is not sent (S16); is lost; its reply is lost, or comes after the timeout (S17); it arrives after the timeout and is handled then |
 //! | a reply | 5xx before or after the commit, HTML, 429 with `Retry-After` (S36); garbled or cut off after the commit (S18) |
 //! | the lock | excludes nobody in one of eight seeds, until the calm: a file system without locks, a program that takes none (S5, S7, S11) |
-//! | the disk | full, read-only, permission denied for up to 40 s (S19); unreadable for minutes |
+//! | the disk | full, read-only, permission denied for up to 3 h (S19); unreadable for minutes |
 //! | a machine | its clock is set, by up to ten minutes or hours; it sleeps; it reaches nobody (S44) |
 //! | the server | is down; rotates strictly or with grace; tokens live for 15, 90 or 120 minutes |
-//! | operators | the client secret is reset and the configuration follows later (S42); the refresh token is revoked; the app is disconnected; the monthly wipe (S54); yesterday's copy of the session or of the whole store is put back (S24) |
+//! | operators | the client secret is reset and the configuration follows later (S42); the refresh token is revoked; the app is disconnected; the monthly wipe (S54); yesterday's copy of the session's newest file, of both its generations or of the whole store is put back (S24) |
 //!
 //! Each fault has a name ([`FaultId`]) and is decided by a stream of randomness of its own, so that it can be left out without
 //! shifting the others. The last four hours are calm.

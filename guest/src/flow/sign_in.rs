@@ -169,6 +169,7 @@ pub fn adopt(host: &dyn Capabilities, reply: &[u8], replace: bool) -> Result<Sta
         &settings,
         now,
         lifetime_left.map(|left| Lifetime::received(Some(left))),
+        host.draw(),
     );
     let incident = locked.session.incident.take();
     locked.session = Session {
@@ -227,27 +228,21 @@ impl SavedReply {
 
     /// Returns the tokens' times: by what the server says is left, or else by what the file says; where neither tells, the
     /// token counts as expired, so that the next need refreshes it.
-    fn times(&self, settings: &Settings, now: u64, left: Option<Lifetime>) -> Times {
-        let policy = &settings.policy;
-        let (issued_at, expires_at) = match (left, self.issued_at, self.expires_at) {
-            (Some(left), ..) => return Times::new(now, left, policy.refresh_percent, 0, 0),
-            (None, _, Some(expires_at)) => (
-                expires_at.saturating_sub(self.issued.lifetime.milliseconds()),
-                expires_at,
-            ),
-            (None, Some(issued_at), None) => (
-                issued_at,
-                issued_at.saturating_add(self.issued.lifetime.milliseconds()),
-            ),
-            (None, None, None) => (now.saturating_sub(1), now),
+    fn times(&self, settings: &Settings, now: u64, left: Option<Lifetime>, draw: u64) -> Times {
+        let lifetime = self.issued.lifetime;
+        let length = lifetime.milliseconds();
+        let (issued_at, lifetime) = match (left, self.issued_at, self.expires_at) {
+            (Some(left), ..) => (now, left),
+            (None, _, Some(expires_at)) => (expires_at.saturating_sub(length), lifetime),
+            (None, Some(issued_at), None) => (issued_at, lifetime),
+            (None, None, None) => (now.saturating_sub(length), lifetime),
         };
-        let due = expires_at.saturating_sub(issued_at)
-            * u64::from(policy.refresh_percent.clamp(1, 99))
-            / 100;
+        let policy = &settings.policy;
+        let (percent, jitter) = (policy.refresh_percent, policy.refresh_jitter);
+        let times = Times::new(issued_at, lifetime, percent, jitter, draw);
         Times {
             issued_at: issued_at.min(now),
-            refresh_at: issued_at.saturating_add(due),
-            expires_at,
+            ..times
         }
     }
 }
@@ -289,7 +284,7 @@ mod tests {
             format!(r#"{{"access_token":"a","refresh_token":"r","expires_in":5400{extra}}}"#);
         SavedReply::parse(text.as_bytes())
             .expect("valid")
-            .times(&settings(), NOW, None)
+            .times(&settings(), NOW, None, 0)
             .expires_at
     }
 
@@ -317,7 +312,7 @@ mod tests {
         let saved = SavedReply::parse(br#"{"access_token":"a","expires_at":1}"#).expect("valid");
         let left = Lifetime::received(Some(100.0));
         assert_eq!(
-            saved.times(&settings(), NOW, Some(left)).expires_at,
+            saved.times(&settings(), NOW, Some(left), 0).expires_at,
             NOW + 100_000
         );
         assert_eq!(saved.issued.access_token, Secret::new("a"));

@@ -6,6 +6,7 @@ use super::{
     token::{Obtained, obtain, tell_of},
 };
 use crate::{
+    backoff::LONGEST_WAIT,
     capabilities::Capabilities,
     decision::Need,
     diagnosis::{Error, ErrorKind, Result},
@@ -13,6 +14,8 @@ use crate::{
     lifetime::Times,
     moment,
     parking::State,
+    session::Session,
+    settings::Settings,
     status::Status,
 };
 
@@ -39,8 +42,15 @@ pub struct Visit {
 
 /// Tells how the connection is.
 pub fn status(host: &dyn Capabilities) -> Result<Status> {
-    let settings = host.settings();
-    let mut status = Status::of(read_session(host)?.as_ref(), &settings, host.now());
+    status_of(host, &host.settings(), read_session(host)?.as_ref())
+}
+
+fn status_of(
+    host: &dyn Capabilities,
+    settings: &Settings,
+    session: Option<&Session>,
+) -> Result<Status> {
+    let mut status = Status::of(session, settings, host.now());
     for parked in replay::list(host)? {
         match parked.request.state {
             State::Queued | State::Sending { .. } => status.parked += 1,
@@ -77,20 +87,21 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
     if let (Some(wait), Some(times)) = (next_visit, times) {
         warn_of_dark_window(host, now, wait, times);
     }
-    let soon = now + SHORTEST;
-    let due = times.map(|times| {
-        if times.is_due(now) {
-            now + WATCH
-        } else {
-            times.refresh_at
-        }
-    });
-    let come_back_at = due.or(retry_at).unwrap_or(now + WATCH).max(soon);
+    let session = read_session(host)?;
+    let moment = match times {
+        Some(times) if !times.is_due(now) => Some(times.refresh_at),
+        // The refresh failed, and the token lives: each connection has drawn a pause of its own.
+        Some(_) => session
+            .as_ref()
+            .and_then(|session| session.backoff.as_ref())
+            .map(|backoff| backoff.not_before.min(now + LONGEST_WAIT)),
+        None => retry_at,
+    };
     Ok(Visit {
         refreshed,
         replayed,
-        come_back_at,
-        status: status(host)?,
+        come_back_at: moment.unwrap_or(now + WATCH).max(now + SHORTEST),
+        status: status_of(host, &settings, session.as_ref())?,
     })
 }
 

@@ -6,8 +6,9 @@ use procore_auth_host::{Entry, Key, Provenance, Write};
 
 /// The durable content of a connection's store.
 ///
-/// Keeps the promises of a store: a write is whole or not at all, a revision is never used twice, and where the newest
-/// generation is torn the one before is served and said to be recovered.
+/// Keeps the promises of a store: a write is whole or not at all, a revision is never used twice; where the newest generation is
+/// torn, or an older file was put in its place, the generation before is served and said to be so; and a copy of everything that
+/// was put back is known for one until it is written.
 #[derive(Debug, Default)]
 pub(crate) struct Disk {
     slots: BTreeMap<Key, Slot>,
@@ -20,6 +21,8 @@ struct Slot {
     /// `None` where it is torn.
     current: Option<Version>,
     previous: Option<Version>,
+    /// Whether another installation wrote it.
+    copied: bool,
 }
 
 #[derive(Debug, Clone)]
@@ -30,7 +33,18 @@ struct Version {
 
 impl Slot {
     fn visible(&self) -> Option<&Version> {
-        self.current.as_ref().or(self.previous.as_ref())
+        let revision = |version: &&Version| version.revision;
+        let versions = [self.current.as_ref(), self.previous.as_ref()];
+        versions.into_iter().flatten().max_by_key(revision)
+    }
+
+    fn provenance(&self, shown: &Version) -> Provenance {
+        let is_current = |current: &Version| current.revision == shown.revision;
+        match &self.current {
+            Some(current) if is_current(current) && self.copied => Provenance::Copied,
+            Some(current) if is_current(current) => Provenance::Newest,
+            _ => Provenance::Previous,
+        }
     }
 
     /// The one place in which an entry is made.
@@ -38,11 +52,7 @@ impl Slot {
         self.visible().map(|version| Entry {
             value: version.value.to_vec(),
             revision: version.revision,
-            provenance: if self.current.is_none() {
-                Provenance::Previous
-            } else {
-                Provenance::Newest
-            },
+            provenance: self.provenance(version),
         })
     }
 }
@@ -71,7 +81,8 @@ impl Disk {
         let Some(slot) = self.slots.get_mut(key) else {
             return false;
         };
-        slot.previous = slot.current.take().or(slot.previous.take());
+        slot.previous = slot.visible().cloned();
+        slot.current = None;
         true
     }
 
@@ -100,11 +111,12 @@ impl Disk {
     pub(crate) fn write(&mut self, key: &Key, value: &[u8], revision: u64) {
         let before = self.slots.remove(key);
         let slot = Slot {
-            previous: before.and_then(|slot| slot.current.or(slot.previous)),
+            previous: before.and_then(|slot| slot.visible().cloned()),
             current: Some(Version {
                 revision,
                 value: value.into(),
             }),
+            copied: false,
         };
         self.slots.insert(key.clone(), slot);
     }
@@ -136,7 +148,18 @@ impl Disk {
         self.backup = self.slots.clone();
     }
 
-    /// Puts the copy of one entry back, with the revision that it had.
+    /// Puts the copy of one entry's file back, with the revision that it had.
+    pub(crate) fn restore_file(&mut self, key: &str) {
+        let backup = &self.backup;
+        let slot = self.slots.iter_mut().find(|(name, _)| name.as_str() == key);
+        if let Some((name, slot)) = slot
+            && let Some(copy) = backup.get(name)
+        {
+            slot.current.clone_from(&copy.current);
+        }
+    }
+
+    /// Puts the copies of both generations of one entry back.
     pub(crate) fn restore(&mut self, key: &str) {
         let copy = self.backup.iter().find(|(name, _)| name.as_str() == key);
         if let Some((key, slot)) = copy {
@@ -144,9 +167,12 @@ impl Disk {
         }
     }
 
-    /// Puts the copy of everything back.
+    /// Puts the copy of everything back, as a folder that is made anew.
     pub(crate) fn restore_all(&mut self) {
         self.slots = self.backup.clone();
+        for slot in self.slots.values_mut() {
+            slot.copied = true;
+        }
     }
 }
 
@@ -187,5 +213,26 @@ mod tests {
         disk.restore("session");
         assert!(disk.holds("old") && !disk.holds("new"));
         assert_eq!(disk.put(&key, b"newer", Some(1)), Write::Stored(3));
+        disk.restore_all();
+        let provenance = |disk: &Disk| disk.get(&key).expect("there").provenance;
+        assert_eq!(provenance(&disk), Provenance::Copied);
+        assert_eq!(disk.put(&key, b"mine", Some(1)), Write::Stored(4));
+        assert_eq!(provenance(&disk), Provenance::Newest);
+    }
+
+    #[test]
+    fn an_older_file_does_not_hide_the_newer_generation_before() {
+        let key = Key::new("session").expect("a key");
+        let mut disk = Disk::default();
+        disk.put(&key, b"one", None);
+        disk.back_up();
+        disk.put(&key, b"two", Some(1));
+        disk.put(&key, b"three", Some(2));
+        disk.restore_file("session");
+        let entry = disk.get(&key).expect("there");
+        assert_eq!(
+            (&*entry.value, entry.provenance),
+            (&b"two"[..], Provenance::Previous)
+        );
     }
 }

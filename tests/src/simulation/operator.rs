@@ -41,6 +41,10 @@ fn carry_out(world: &Arc<World>, planned: Planned) {
             }
         }
         Event::GrantRevoked | Event::Wipe => world.server.revoke_grant(),
+        Event::SessionFileRestored => {
+            held(&world.disk).restore_file("session");
+            world.judge(None, |oracle, sight| oracle.on_restore(sight, false));
+        }
         Event::SessionRestored => {
             held(&world.disk).restore("session");
             world.judge(None, |oracle, sight| oracle.on_restore(sight, false));

@@ -22,9 +22,8 @@ pub(crate) const DAY: u64 = 24 * HOUR;
 /// The calm at the end, in which everybody must come back to a token.
 pub(crate) const CALM: u64 = 4 * HOUR;
 
-/// The longest time for which the disk takes no writes. The plugin tries to save received tokens for a minute, and then
-/// its process is the last to know them.
-const LONGEST_DISK_OUTAGE: u64 = 40 * SECOND;
+/// The longest time for which the disk takes no writes.
+const LONGEST_DISK_OUTAGE: u64 = 3 * HOUR;
 
 /// Who takes part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,7 +59,9 @@ pub(crate) enum Event {
     GrantRevoked,
     /// All tokens of the environment die.
     Wipe,
-    /// Yesterday's copy of the session is put back.
+    /// Yesterday's copy of the session's newest generation is put back.
+    SessionFileRestored,
+    /// Yesterday's copy of the session is put back, both generations.
     SessionRestored,
     /// Yesterday's copy of the whole store is put back.
     StoreRestored,
@@ -86,6 +87,7 @@ impl Event {
             Self::RefreshTokenRevoked => "refresh token revoked",
             Self::GrantRevoked => "app disconnected",
             Self::Wipe => "monthly wipe",
+            Self::SessionFileRestored => "session file restored from a backup",
             Self::SessionRestored => "session restored from a backup",
             Self::StoreRestored => "store restored from a backup",
             Self::ClockSet(..) => "clock step",
@@ -244,6 +246,7 @@ fn draw_day(rng: &mut Rng, day: u64, machines: usize, monthly: bool, events: &mu
     let wiped = monthly && day % 30 == 6;
     draw(rng, f64::from(u8::from(wiped)), &|_| Event::Wipe);
     draw(rng, 0.03, &|_| Event::SessionRestored);
+    draw(rng, 0.03, &|_| Event::SessionFileRestored);
     draw(rng, 0.02, &|_| Event::StoreRestored);
     draw(rng, 0.03, &|rng| {
         Event::ClockSet(rng.usize(..machines), step(rng), rng.u64(MINUTE..12 * HOUR))
@@ -260,7 +263,12 @@ fn draw_day(rng: &mut Rng, day: u64, machines: usize, monthly: bool, events: &mu
     });
     for code in ["full", "read-only", "permission-denied"] {
         draw(rng, 0.2, &|rng| {
-            Event::DiskRefuses(code, rng.u64(SECOND..LONGEST_DISK_OUTAGE))
+            let most = if rng.u8(..4) > 0 {
+                MINUTE
+            } else {
+                LONGEST_DISK_OUTAGE
+            };
+            Event::DiskRefuses(code, rng.u64(SECOND..most))
         });
     }
     draw(rng, 0.2, &|rng| {
