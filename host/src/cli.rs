@@ -1,5 +1,6 @@
 //! The command line: one module a verb, and the few concepts that they share.
 
+mod alerts;
 mod browser;
 mod call;
 mod callback;
@@ -23,6 +24,7 @@ mod report;
 mod run;
 mod secret_reference;
 mod shutdown;
+mod sinks;
 mod status;
 mod terminal;
 mod tick;
@@ -104,6 +106,9 @@ enum Verb {
     /// List, replay or discard the requests that wait
     #[command(subcommand)]
     Parked(parked::Verb),
+    /// Try the sinks of alerts out, and see what waits for them
+    #[command(subcommand)]
+    Alerts(alerts::Verb),
     /// Try everything out against a bundled stand-in for Procore
     Demo(demo::Arguments),
     /// Print the completions for a shell
@@ -146,7 +151,7 @@ fn start(global: &Global, terminal: Terminal, verb: Verb) -> Exit {
         let exit = carry_out(&context, verb)
             .await
             .unwrap_or_else(|failure| report::failure(&context.terminal, &failure));
-        match context.opened.saved().await {
+        match context.opened.end().await {
             Ok(()) => exit,
             Err(failure) => report::failure(&context.terminal, &failure),
         }
@@ -167,6 +172,7 @@ async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Logout(arguments) => logout::run(context, &arguments).await,
         Verb::Import(arguments) => import::run(context, &arguments).await,
         Verb::Parked(verb) => parked::run(context, &verb).await,
+        Verb::Alerts(verb) => alerts::run(context, &verb).await,
         Verb::Demo(arguments) => demo::run(context, &arguments).await,
         Verb::Completions(arguments) => completions::run(context, &arguments),
     }
@@ -254,6 +260,9 @@ mod tests {
             &["procore-auth", "parked", "list"],
             &["procore-auth", "parked", "replay"],
             &["procore-auth", "parked", "replay", "parked-1"],
+            &["procore-auth", "alerts", "test"],
+            &["procore-auth", "alerts", "list"],
+            &["procore-auth", "alerts", "discard", "00112233"],
             &["procore-auth", "logout", "--local"],
             &[
                 "procore-auth",

@@ -1,5 +1,6 @@
 //! The configuration file: one TOML file, read once, every mistake shown with its place and its cure.
 
+mod alerts;
 mod excerpt;
 mod locate;
 mod message;
@@ -20,6 +21,7 @@ use toml::Spanned;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::secret_reference::{SecretFile, SecretReference, VariableName};
+pub(crate) use alerts::{SinkConfig, SinkKind};
 pub(crate) use locate::{find, for_writing};
 use shape::{ConnectionTable, File, GrantName, NetworkTable, Written};
 use source::{Mistake, Source};
@@ -36,6 +38,8 @@ pub(crate) struct Config {
     pub(crate) plugin: Option<PathBuf>,
     /// How the network is reached.
     pub(crate) network: Network,
+    /// Where alerts go.
+    pub(crate) alerts: Vec<SinkConfig>,
     default_connection: Option<ConnectionName>,
     connections: BTreeMap<ConnectionName, ConnectionConfig>,
 }
@@ -107,6 +111,7 @@ impl Config {
             ),
             plugin: file.plugin.map(|p| locate::resolve(folder, &p)),
             network: network(&source, folder, file.network),
+            alerts: alerts::read(&source, folder, file.alerts, &connections)?,
             state,
             default_connection,
             connections,
@@ -169,6 +174,25 @@ impl Config {
     /// Returns the named connection where there is one.
     pub(crate) fn get(&self, name: &ConnectionName) -> Option<&ConnectionConfig> {
         self.connections.get(name)
+    }
+
+    /// Returns every connection with its environment.
+    pub(crate) fn environments(&self) -> impl Iterator<Item = (&ConnectionName, Environment)> {
+        let connections = self.connections.iter();
+        connections.map(|(name, connection)| (name, connection.environment))
+    }
+
+    /// Returns the environment variables that hold secrets.
+    pub(crate) fn secret_variables(&self) -> Vec<String> {
+        let of_connections = self
+            .connections
+            .values()
+            .map(|connection| connection.client_secret.get_ref());
+        let of_sinks = self.alerts.iter().filter_map(SinkConfig::reference);
+        let all = of_connections.chain(of_sinks);
+        all.filter_map(SecretReference::variable)
+            .map(str::to_owned)
+            .collect()
     }
 
     fn names(&self) -> String {
@@ -411,15 +435,23 @@ fn client_secret(
     folder: &Path,
     written: Spanned<Written>,
 ) -> Result<Spanned<SecretReference>, Failure> {
+    let inline = Mistake {
+        message: "a client secret does not belong into this file: it gets copied, backed up and committed".to_owned(),
+        cure: "write { env = \"PROCORE_CLIENT_SECRET\" } or { file = \"/path/to/secret\" } here, and put the secret there".to_owned(),
+    };
+    secret(source, folder, written, inline)
+}
+
+/// Reads where a secret is. One that stands in the file itself is the mistake `inline`.
+fn secret(
+    source: &Source,
+    folder: &Path,
+    written: Spanned<Written>,
+    inline: Mistake,
+) -> Result<Spanned<SecretReference>, Failure> {
     let span = written.span();
     let reference = match written.into_inner() {
-        Written::Inline(_) => {
-            let mistake = Mistake {
-                message: "a client secret does not belong into this file: it gets copied, backed up and committed".to_owned(),
-                cure: "write { env = \"PROCORE_CLIENT_SECRET\" } or { file = \"/path/to/secret\" } here, and put the secret there".to_owned(),
-            };
-            return Err(source.refuse(span, mistake));
-        }
+        Written::Inline(_) => return Err(source.refuse(span, inline)),
         Written::Env(name) => SecretReference::Env(
             VariableName::parse(name).map_err(|e| source.refuse(span.clone(), Mistake::from(e)))?,
         ),

@@ -37,6 +37,14 @@ impl SecretReference {
             Self::File(file) => file.read().map(Secret::new),
         }
     }
+
+    /// Returns the name of the environment variable that holds the secret.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Env(VariableName(name)) => Some(name),
+            Self::File(_) => None,
+        }
+    }
 }
 
 impl VariableName {

@@ -10,7 +10,7 @@ use procore_auth_tests::{Tool, tool::set_mode};
 use crate::{PROGRAM, rig, signed_in};
 
 /// Lists a folder with everything below it.
-fn tree(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn tree(path: &Path) -> Vec<PathBuf> {
     let mut found = vec![path.to_owned()];
     if path.is_dir() {
         for entry in fs::read_dir(path).expect("readable") {
