@@ -20,7 +20,7 @@ use super::{Alert, Format, Sink, SinkName, Undelivered};
 use crate::{HttpClient, RequestLimits, Secret, https_client::is_loopback};
 
 /// How long one request may take.
-const TIMEOUT: Duration = Duration::from_secs(10);
+const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The most of an answer that is read.
 const REPLY_SIZE: usize = 1 << 20;

@@ -84,9 +84,15 @@ impl Opened {
         let Some(courier) = recorded else {
             return self.saved().await;
         };
+        let mut saved = std::pin::pin!(self.saved());
+        tokio::select! {
+            biased;
+            at_once = &mut saved => return at_once,
+            () = std::future::ready(()) => {}
+        }
         let (saving, ended) = oneshot::channel::<()>();
         let save = async {
-            let saved = self.saved().await;
+            let saved = saved.await;
             drop(saving);
             saved
         };

@@ -87,7 +87,7 @@ fn left(tool: &Tool) -> Vec<String> {
 
 #[tokio::test]
 async fn s39_status_shows_what_waits_and_has_an_exit_code_for_it() {
-    let webhook = Webhook::start(times(2, 500)).await;
+    let webhook = Webhook::start(times(99, 500)).await;
     let (rig, tool) = signed_out_by_the_server(&webhook).await;
     tool.run(&["token"]).await.code_is(4);
     let status = tool.run(&["status"]).await;
@@ -120,7 +120,8 @@ async fn s39_status_shows_what_waits_and_has_an_exit_code_for_it() {
         .code_is(0)
         .says("for ops");
 
-    // The next visit; a test that arrives ends the pause.
+    webhook.mend();
+    // A test that arrives ends the pause, and the next visit delivers.
     tool.run(&["alerts", "test"]).await.code_is(0);
     tool.run(&["tick"]).await.code_is(0);
     assert_eq!(
@@ -157,15 +158,16 @@ async fn two_processes_do_not_deliver_one_alert_twice() {
     let gate = Arc::new(Semaphore::new(0));
     let webhook = Webhook::start([Answer::Hold(Arc::clone(&gate))]).await;
     let (_rig, tool) = signed_out_by_the_server(&webhook).await;
-    let first = tool.start(&["token"]);
+    let mut keeper = tool.start(&["run"]);
     webhook.heard(1).await;
-    let others = [tool.start(&["tick"]), tool.start(&["tick"])];
-    wait_for_lock(&others, 2).await;
+    let others = [tool.start(&["tick"])];
+    wait_for_lock(&others, 1).await;
     gate.add_permits(1);
-    first.end().await.code_is(4);
-    for other in others {
-        other.end().await.code_is(4);
-    }
+    let [other] = others;
+    other.end().await.code_is(4);
+    keeper.says("alert-delivered").await;
+    keeper.signal("TERM").await;
+    keeper.end().await.code_is(0);
     assert_eq!(webhook.got().len(), 1);
 }
 

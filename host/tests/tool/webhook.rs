@@ -60,6 +60,11 @@ impl Webhook {
         format!("http://127.0.0.1:{}/services/{SECRET}", self.0.port)
     }
 
+    /// Has it take everything from now on.
+    pub(crate) fn mend(&self) {
+        self.0.script.lock().expect("not poisoned").clear();
+    }
+
     pub(crate) fn got(&self) -> Vec<Got> {
         self.0.got.borrow().clone()
     }
