@@ -42,6 +42,9 @@ use crate::{
 /// How many alerts may wait for one sink.
 const MOST: usize = 1000;
 
+/// The end of the year 9999: a clock that says later must not use the numbers up.
+const LATEST: u64 = 253_402_300_799_999;
+
 /// A longer file is none of ours.
 const LONGEST_FILE: u64 = 1 << 20;
 
@@ -95,8 +98,8 @@ pub struct Outbox {
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     most: usize,
-    /// One writer at a time in this process, so that two do not take one number.
-    writing: Mutex<()>,
+    /// The last number that this process has given. One writer at a time, so that two do not take one number.
+    writing: Mutex<u64>,
     memory: Mutex<Memory>,
     recorded: watch::Sender<u64>,
 }
@@ -320,12 +323,15 @@ impl Outbox {
     }
 
     fn store(&self, sink: &SinkName, alert: &Alert) {
-        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut last = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let now = self.clock.now().min(LATEST);
         let mut entry = Entry {
-            number: self.clock.now(),
+            number: now.max(last.saturating_add(1)),
             alert: alert.clone(),
         };
-        match self.write(sink, &mut entry) {
+        let written = self.write(sink, &mut entry);
+        *last = entry.number;
+        match written {
             Ok(()) => self.bound(sink),
             Err(failure) => self.hold(sink, entry, &failure),
         }

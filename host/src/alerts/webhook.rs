@@ -7,7 +7,7 @@
 //! | any other; 3xx too, since nothing is followed | refused: tried again slowly |
 //!
 //! The URL is a secret: whoever has it can write to the channel. It is read anew for each alert, so that a changed one needs no
-//! restart, and no message says more of it than its host.
+//! restart, and no message has any of it: the host alone can be what makes it one.
 
 use std::{sync::Arc, time::Duration};
 
@@ -17,7 +17,7 @@ use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use url::Url;
 
 use super::{Alert, Format, Sink, SinkName, Undelivered};
-use crate::{HttpClient, RequestLimits, Secret, https_client::is_loopback};
+use crate::{HttpClient, HttpFailure, RequestLimits, Secret, https_client::is_loopback};
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
@@ -62,6 +62,7 @@ impl Webhook {
         self
     }
 
+    /// Returns the request, and the host that no message is to have.
     fn request(&self, alert: &Alert) -> Result<(http::Request<Vec<u8>>, String), Undelivered> {
         let url = (self.url)().map_err(Undelivered::unreachable)?;
         let checked = check(&url).map_err(Undelivered::unreachable)?;
@@ -117,8 +118,8 @@ impl Sink for Webhook {
             .http
             .send(request, limits)
             .await
-            .map_err(|failure| Undelivered::unreachable(failure.to_string()))?;
-        judge(&host, &reply)
+            .map_err(|failure| Undelivered::unreachable(without(&host, &failure)))?;
+        judge(&reply)
     }
 }
 
@@ -131,14 +132,20 @@ impl std::fmt::Debug for Webhook {
     }
 }
 
-fn judge(host: &str, reply: &http::Response<Vec<u8>>) -> Result<String, Undelivered> {
+/// Tells a failure without the host.
+fn without(host: &str, failure: &HttpFailure) -> String {
+    let message = failure.message.replace(host, "the webhook");
+    format!("{}: {message}", failure.code)
+}
+
+fn judge(reply: &http::Response<Vec<u8>>) -> Result<String, Undelivered> {
     let status = reply.status();
     if status.is_success() {
         return Ok(format!("HTTP {}", status.as_u16()));
     }
     let message = match word(reply.body()) {
-        Some(word) => format!("{host} answered {} ({word})", status.as_u16()),
-        None => format!("{host} answered {}", status.as_u16()),
+        Some(word) => format!("the webhook answered {} ({word})", status.as_u16()),
+        None => format!("the webhook answered {}", status.as_u16()),
     };
     let down = matches!(
         status,
@@ -195,7 +202,7 @@ mod tests {
     use async_trait::async_trait;
     use jiff::Timestamp;
 
-    use super::{Webhook, check, judge, retry_after};
+    use super::{Webhook, check, judge, retry_after, without};
     use crate::{
         HttpClient, HttpFailure, RequestLimits, Secret,
         alerts::{Format, Kind, Reason, Sink as _, alert::tests::example},
@@ -238,7 +245,7 @@ mod tests {
         let refused = sink.deliver(&alert, Duration::from_secs(1)).await;
         let refused = refused.expect_err("404");
         assert_eq!(refused.reason, Reason::Refused);
-        assert_eq!(refused.message, "hooks.slack.com answered 404");
+        assert_eq!(refused.message, "the webhook answered 404");
         assert!(!format!("{sink:?}").contains("hunter2"));
         let sent = http.1.lock().expect("not poisoned");
         assert_eq!(sent[0].uri(), URL);
@@ -269,23 +276,36 @@ mod tests {
     }
 
     #[test]
+    fn a_failure_does_not_name_the_host() {
+        let failure = HttpFailure {
+            code: "tls",
+            message: "ops.example: certificate not valid for name \"ops.example\"".to_owned(),
+            sent: false,
+        };
+        assert_eq!(
+            without("ops.example", &failure),
+            "tls: the webhook: certificate not valid for name \"the webhook\""
+        );
+    }
+
+    #[test]
     fn answers_are_judged() {
         for status in [200, 202, 204] {
-            assert!(judge("h", &reply(status, "")).is_ok());
+            assert!(judge(&reply(status, "")).is_ok());
         }
         for status in [408, 425, 429, 500, 503] {
-            let reason = judge("h", &reply(status, "")).expect_err("down").reason;
+            let reason = judge(&reply(status, "")).expect_err("down").reason;
             assert!(
                 matches!(reason, Reason::Down { answered: true, .. }),
                 "{status}"
             );
         }
         for status in [301, 307, 400, 401, 403, 404, 410, 413] {
-            let reason = judge("h", &reply(status, "")).expect_err("refused").reason;
+            let reason = judge(&reply(status, "")).expect_err("refused").reason;
             assert_eq!(reason, Reason::Refused, "{status}");
         }
-        let known = judge("h", &reply(404, "no_service\n")).expect_err("refused");
-        assert_eq!(known.message, "h answered 404 (no_service)");
+        let known = judge(&reply(404, "no_service\n")).expect_err("refused");
+        assert_eq!(known.message, "the webhook answered 404 (no_service)");
     }
 
     #[test]

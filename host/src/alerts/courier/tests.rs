@@ -1,6 +1,5 @@
 use std::{
     collections::VecDeque,
-    fs,
     sync::{Arc, Mutex},
     time::Duration,
 };
@@ -257,16 +256,17 @@ async fn a_test_that_arrives_makes_what_waits_due_at_once() {
     assert_eq!(sink.taken(), ["a"]);
 }
 
+#[cfg(unix)]
 #[tokio::test]
 async fn what_cannot_be_stored_is_delivered_all_the_same() {
     let setting = Setting::new();
     // A file in place of the folder: nothing can be stored, whoever asks.
     let sink = Scripted::new([]);
     let outbox = setting.to_ops();
-    fs::create_dir(setting.path("outbox")).expect("created");
-    fs::write(setting.path("outbox/ops"), "").expect("written");
+    std::fs::create_dir(setting.path("outbox")).expect("created");
+    std::fs::write(setting.path("outbox/ops"), "").expect("written");
     outbox.record("acme", &alert("a"));
-    fs::remove_file(setting.path("outbox/ops")).expect("removed");
+    std::fs::remove_file(setting.path("outbox/ops")).expect("removed");
     std::os::unix::fs::symlink(setting.path("nowhere"), setting.path("outbox/ops"))
         .expect("linked");
     for _ in 0..2 {

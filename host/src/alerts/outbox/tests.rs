@@ -139,8 +139,7 @@ fn a_clock_that_is_set_back_does_not_change_the_order() {
     setting.clock.0.store(u64::MAX, Ordering::SeqCst);
     setting.to_ops().record("acme", &alert("c"));
     setting.to_ops().record("acme", &alert("d"));
-    assert_eq!(codes(&setting.to_ops(), "ops")[..3], ["a", "b", "c"]);
-    assert_eq!(codes(&setting.to_ops(), "ops").len(), 4);
+    assert_eq!(codes(&setting.to_ops(), "ops"), ["a", "b", "c", "d"]);
 }
 
 #[test]
