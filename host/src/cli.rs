@@ -1,5 +1,6 @@
 //! The command line: one module a verb, and the few concepts that they share.
 
+mod alerts;
 mod browser;
 mod call;
 mod callback;
@@ -25,6 +26,7 @@ mod report;
 mod run;
 mod secret_reference;
 mod shutdown;
+mod sinks;
 mod status;
 mod stored;
 mod terminal;
@@ -116,6 +118,9 @@ enum Verb {
     /// Encrypt or decrypt what is stored
     #[command(subcommand)]
     Store(stored::Verb),
+    /// Try the sinks of alerts out, and see what waits for them
+    #[command(subcommand)]
+    Alerts(alerts::Verb),
     /// Try everything out against a bundled stand-in for Procore
     Demo(demo::Arguments),
     /// Print the completions for a shell
@@ -158,7 +163,7 @@ fn start(global: &Global, terminal: Terminal, verb: Verb) -> Exit {
         let exit = carry_out(&context, verb)
             .await
             .unwrap_or_else(|failure| report::failure(&context.terminal, &failure));
-        match context.opened.saved().await {
+        match context.opened.end().await {
             Ok(()) => exit,
             Err(failure) => report::failure(&context.terminal, &failure),
         }
@@ -182,6 +187,7 @@ async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Key(verb) => key::run(context, &verb),
         Verb::Keyring(verb) => keyring::run(context, &verb),
         Verb::Store(verb) => stored::run(context, verb).await,
+        Verb::Alerts(verb) => alerts::run(context, &verb).await,
         Verb::Demo(arguments) => demo::run(context, &arguments).await,
         Verb::Completions(arguments) => completions::run(context, &arguments),
     }
@@ -272,6 +278,9 @@ mod tests {
             &["procore-auth", "parked", "list"],
             &["procore-auth", "parked", "replay"],
             &["procore-auth", "parked", "replay", "parked-1"],
+            &["procore-auth", "alerts", "test"],
+            &["procore-auth", "alerts", "list"],
+            &["procore-auth", "alerts", "discard", "00112233"],
             &["procore-auth", "logout", "--local"],
             &[
                 "procore-auth",

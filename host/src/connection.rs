@@ -529,7 +529,8 @@ fn make_room(limits: &mut Limits, policy: &Policy) {
     limits.host_calls = limits.host_calls.max(least_host_calls(policy.parked_count));
 }
 
-fn default_actor() -> String {
+/// Names this process, for others: its machine and its id.
+pub(crate) fn default_actor() -> String {
     format!("{}/{}", machine(), process::id())
 }
 

@@ -51,12 +51,18 @@ const MAX_IDLE: usize = 32;
 /// Keeps no cookies, sends no referrer, decompresses nothing. Clones are cheap and share connections: one serves thousands of
 /// procore-auth connections.
 #[derive(Clone)]
-pub struct HttpsClient(Arc<Inner>);
+pub struct HttpsClient {
+    inner: Arc<Inner>,
+    /// Where it is there, plain HTTP may be spoken with this machine itself.
+    loopback: Option<reqwest::Client>,
+}
 
 struct Inner {
     usual: Clients,
     overridden: Vec<Override>,
     proxies: Matcher,
+    tls: rustls::ClientConfig,
+    connect_timeout: Duration,
 }
 
 /// Two ways to a server.
@@ -132,23 +138,28 @@ impl HttpsClientBuilder {
     pub fn build(self) -> Result<HttpsClient, HttpsClientError> {
         let tls = tls_config(&self.extra_ca)?;
         let timeout = self.connect_timeout;
-        let usual = Clients::new(&tls, timeout, None)?;
+        let usual = Clients::new(&tls, timeout, Reach::Anywhere)?;
         let overridden = self
             .connect_to
             .into_iter()
             .map(|connect_to| {
-                let clients = Clients::new(&tls, timeout, Some(&connect_to))?;
+                let clients = Clients::new(&tls, timeout, Reach::Override(&connect_to))?;
                 Ok(Override {
                     connect_to,
                     clients,
                 })
             })
             .collect::<Result<_, HttpsClientError>>()?;
-        Ok(HttpsClient(Arc::new(Inner {
-            usual,
-            overridden,
-            proxies: Matcher::from_system(),
-        })))
+        Ok(HttpsClient {
+            inner: Arc::new(Inner {
+                usual,
+                overridden,
+                proxies: Matcher::from_system(),
+                tls,
+                connect_timeout: timeout,
+            }),
+            loopback: None,
+        })
     }
 }
 
@@ -229,11 +240,22 @@ fn certificates(ca: &Ca) -> Result<Vec<CertificateDer<'static>>, HttpsClientErro
     Ok(found)
 }
 
+/// Where a client may go.
+#[derive(Clone, Copy)]
+enum Reach<'a> {
+    /// To every server with TLS.
+    Anywhere,
+    /// To the one address of an override.
+    Override(&'a ConnectTo),
+    /// To this machine, without TLS.
+    Loopback,
+}
+
 impl Clients {
     fn new(
         tls: &rustls::ClientConfig,
         connect_timeout: Duration,
-        connect_to: Option<&ConnectTo>,
+        reach: Reach<'_>,
     ) -> Result<Self, reqwest::Error> {
         let base = || {
             let builder = reqwest::Client::builder()
@@ -246,9 +268,10 @@ impl Clients {
                 .connector_layer(ConnectionWatch)
                 // A clone shares the session cache: a fresh connection resumes an earlier session.
                 .tls_backend_preconfigured(tls.clone());
-            match connect_to {
-                None => builder.https_only(true),
-                Some(connect_to) => {
+            match reach {
+                Reach::Anywhere => builder.https_only(true),
+                Reach::Loopback => builder.no_proxy(),
+                Reach::Override(connect_to) => {
                     let (address, plain) = match connect_to.target() {
                         Target::Tls(address) => (address, false),
                         Target::Plain(address) => (address, true),
@@ -290,11 +313,39 @@ impl HttpsClient {
     pub fn new() -> Result<Self, HttpsClientError> {
         Self::builder().build()
     }
+
+    /// Returns a client that also speaks plain HTTP with this machine itself: with `localhost`, `127.0.0.0/8` and `[::1]`, past
+    /// every proxy. For sinks of alerts; what a plugin is lent has no use for it.
+    pub fn with_plain_loopback(&self) -> Result<Self, HttpsClientError> {
+        let inner = &self.inner;
+        let clients = Clients::new(&inner.tls, inner.connect_timeout, Reach::Loopback)?;
+        Ok(Self {
+            inner: Arc::clone(inner),
+            loopback: Some(clients.fresh),
+        })
+    }
+
+    fn way(&self, request: http::Request<Vec<u8>>) -> Result<Way, HttpFailure> {
+        match (&self.loopback, loopback_url(request.uri())) {
+            (Some(client), Some(url)) => Ok(Way {
+                client: client.clone(),
+                host: url.host_str().unwrap_or_default().to_owned(),
+                request: into_reqwest(request, url),
+                fresh: true,
+                proxied: false,
+            }),
+            _ => self.inner.way(request),
+        }
+    }
 }
 
 impl fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let overridden = self.0.overridden.iter().map(|o| o.connect_to.to_string());
+        let overridden = self
+            .inner
+            .overridden
+            .iter()
+            .map(|o| o.connect_to.to_string());
         f.debug_struct("HttpsClient")
             .field("connect_to", &overridden.collect::<Vec<_>>())
             .finish_non_exhaustive()
@@ -308,7 +359,7 @@ impl HttpClient for HttpsClient {
         request: http::Request<Vec<u8>>,
         limits: RequestLimits,
     ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
-        let way = self.0.way(request)?;
+        let way = self.way(request)?;
         let (outcome, connection) = connection_watch::observe(tokio::time::timeout(
             limits.timeout,
             exchange(&way.client, way.request, limits.reply_size),
@@ -380,6 +431,22 @@ fn https_url(uri: &http::Uri) -> Result<Url, HttpFailure> {
     match Url::parse(&uri.to_string()) {
         Ok(url) if url.scheme() == "https" => Ok(url),
         _ => Err(invalid_request("the URL is not an https URL")),
+    }
+}
+
+/// Parses a URL of plain HTTP to this machine itself; `None` for any other.
+fn loopback_url(uri: &http::Uri) -> Option<Url> {
+    let url = Url::parse(&uri.to_string()).ok()?;
+    (url.scheme() == "http" && is_loopback(&url)).then_some(url)
+}
+
+/// Tells whether a URL names this machine itself.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    match url.host() {
+        Some(url::Host::Domain(name)) => name == "localhost",
+        Some(url::Host::Ipv4(address)) => address.is_loopback(),
+        Some(url::Host::Ipv6(address)) => address.is_loopback(),
+        None => false,
     }
 }
 

@@ -95,7 +95,7 @@ struct Line<'a> {
 }
 
 /// The fields as an object, in their order.
-struct Fields<'a>(&'a [(String, String)]);
+pub(crate) struct Fields<'a>(pub(crate) &'a [(String, String)]);
 
 impl Serialize for Fields<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {

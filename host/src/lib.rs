@@ -30,12 +30,14 @@
 //! | know how it is | [`Connection::status`], [`Connection::diagnose`] |
 //! | encrypt what is stored | an [`EncryptedStore`] around another one |
 //! | be told | a [`Journal`]: an event of [`Severity::Alert`] is for a person |
+//! | carry what is told to a person | [`alerts`]: a durable outbox, a courier, webhooks and commands |
 //!
 //! The feature `cli`, on by default, is for the `procore-auth` binary alone; an embedder sets `default-features = false`. What is
 //! bundled is `dist/procore-auth.wasm`, built by `cargo xtask build`, or the file that the environment variable
 //! `PROCORE_AUTH_COMPONENT` names at build time.
 
 mod advice;
+pub mod alerts;
 mod api;
 mod bindings;
 mod call;

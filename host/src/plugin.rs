@@ -43,6 +43,8 @@ const CONCURRENT_CALLS: u32 = 256;
 /// How many bytes of a finished call's memory are kept and zeroed for the next one, instead of being given back to the system.
 /// A call rarely touches more; each page that is given back costs a fault in the next call.
 const RESIDENT: usize = 512 << 10;
+/// The same for its stack.
+const RESIDENT_STACK: usize = 32 << 10;
 /// What one call may use of the pool, at most.
 const POOLED_MEMORY: usize = 256 << 20;
 const CORE_INSTANCES: u32 = 8;
@@ -222,6 +224,7 @@ fn config() -> Config {
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
         .wasm_tail_call(false)
+        .memory_init_cow(false)
         .memory_reservation(POOLED_MEMORY as u64);
     config
 }
@@ -238,6 +241,8 @@ fn pool() -> InstanceAllocationStrategy {
         .total_tables(CONCURRENT_CALLS * TABLES)
         .max_tables_per_component(TABLES)
         .linear_memory_keep_resident(RESIDENT)
+        .async_stack_keep_resident(RESIDENT_STACK)
+        .decommit_batch_size(16)
         .table_keep_resident(RESIDENT);
     InstanceAllocationStrategy::Pooling(pool)
 }

@@ -1,14 +1,26 @@
 //! Where the events of one connection go.
 
-use std::sync::Arc;
+use std::{
+    collections::{BTreeMap, btree_map::Entry},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
 
 use crate::{Clock, Event, Journal, Severity};
+
+/// For how long an alert that comes again is no news.
+const NEWS: Duration = Duration::from_secs(3600);
+
+/// The plugin's word for the end of a trouble.
+const RECOVERED: &str = "recovered";
 
 /// Hands the events of one connection, the plugin's and its host's, to every journal.
 pub(crate) struct Recorder {
     connection: String,
     clock: Arc<dyn Clock>,
     journals: Vec<Arc<dyn Journal>>,
+    /// The plugin's alerts of late: what they told, and when on the scale of the elapsed time.
+    told: Mutex<BTreeMap<String, Duration>>,
 }
 
 impl Recorder {
@@ -21,6 +33,7 @@ impl Recorder {
             connection,
             clock,
             journals,
+            told: Mutex::default(),
         }
     }
 
@@ -41,5 +54,50 @@ impl Recorder {
         for journal in &self.journals {
             journal.record(&self.connection, &event);
         }
+    }
+
+    /// Records an event of the plugin.
+    ///
+    /// The plugin notes in the store what it has told. Where the store cannot be written it tells it at every call: within an
+    /// hour, the same alert is a warning.
+    pub(crate) fn record_of_plugin(
+        &self,
+        severity: Severity,
+        code: String,
+        message: String,
+        fields: Vec<(String, String)>,
+    ) {
+        let is_repeated = severity == Severity::Alert && !self.is_news(&code, &fields);
+        if code == RECOVERED {
+            self.told().clear();
+        }
+        let severity = if is_repeated {
+            Severity::Warning
+        } else {
+            severity
+        };
+        self.record(severity, code, message, fields);
+    }
+
+    /// Whether no such alert of the present incident was told of late; from now on it was. That calls work no more is news of
+    /// its own, and so is everything that is no incident.
+    fn is_news(&self, code: &str, fields: &[(String, String)]) -> bool {
+        let Some((_, state)) = fields.iter().find(|(name, _)| name == "state") else {
+            return true;
+        };
+        let now = self.clock.elapsed();
+        let mut told = self.told();
+        told.retain(|_, at| now.saturating_sub(*at) < NEWS);
+        match told.entry(format!("{code} {state}")) {
+            Entry::Occupied(_) => false,
+            Entry::Vacant(untold) => {
+                untold.insert(now);
+                true
+            }
+        }
+    }
+
+    fn told(&self) -> MutexGuard<'_, BTreeMap<String, Duration>> {
+        self.told.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -328,6 +328,23 @@ async fn s19_while_the_disk_is_full_the_new_pair_is_served_and_refreshed_and_the
 }
 
 #[tokio::test]
+async fn s39_a_trouble_that_cannot_be_noted_in_the_store_is_not_an_alert_at_every_call() {
+    let rig = Rig::start().await;
+    let store = RecordingStore::new(MemoryStore::new());
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    rig.advance_to_expiry();
+    // The intent is still written; what came of the request is not.
+    rig.procore
+        .inject(Target::Token, Fault::uncommitted(Answer::Close));
+    store.fail_writes_after(1, usize::MAX);
+    for _ in 0..10 {
+        connection.access_token().await.expect_err("no store");
+    }
+    assert_eq!(alerts(&rig), ["refresh-outcome-unknown"]);
+}
+
+#[tokio::test]
 async fn s19_while_the_disk_is_full_no_other_process_posts_the_old_token() {
     let rig = Rig::start().await;
     let (connection, store) = disk_fills_up_after_the_rotation(&rig, usize::MAX).await;

@@ -9,6 +9,7 @@ use std::{
 };
 
 use fake_procore::{Alteration, Answer, Fault, Options, Reply, Target};
+use procore_auth_host::alerts::{Format, Outbox, Route};
 use procore_auth_host::{
     ApiRequest, Connection, EncryptedStore, EncryptionKey, Error, FileStore, JsonLinesJournal,
     Secret, Settings, SystemRandom, TracingJournal,
@@ -389,8 +390,13 @@ async fn s57_no_secret_is_found_in_anything_that_is_said() {
     };
     let builder = life.rig.builder(life.settings.clone());
     let builder = builder.store(Arc::new(life.store.clone()));
+    let ops = Route::to("ops".parse().expect("a name"));
+    let outbox = Outbox::builder(folder.path().join(".alerts"))
+        .route(ops)
+        .build();
     let builder = builder
         .journal(Arc::new(journal))
+        .journal(outbox.clone())
         .journal(Arc::new(TracingJournal));
     let connection = builder.build().expect("complete");
 
@@ -408,6 +414,15 @@ async fn s57_no_secret_is_found_in_anything_that_is_said() {
     let written = fs::read_to_string(&file).expect("events");
     assert!(written.lines().count() > 100);
     life.said.note(&written);
+    let alerts = outbox.waiting().expect("readable");
+    assert!(alerts.len() > 3);
+    for waiting in &alerts {
+        life.said.debug(waiting);
+        for format in [Format::Generic, Format::Slack, Format::Teams] {
+            let written = format.write(&waiting.alert);
+            life.said.note(&String::from_utf8_lossy(&written));
+        }
+    }
     let text = life.said.text();
     assert!(text.contains("token-refreshed") && text.contains("TRACE"));
     let mut needles = needles(&life);

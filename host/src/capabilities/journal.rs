@@ -17,7 +17,7 @@ impl Host for CallState {
     fn record(&mut self, event: Event) -> wasmtime::Result<()> {
         let _pause = self.enter()?;
         let fields = event.fields.into_iter().take(FIELDS);
-        self.lent.recorder.record(
+        self.lent.recorder.record_of_plugin(
             event.severity.into(),
             shortened(event.code, NAME),
             shortened(event.message, TEXT),

@@ -1,5 +1,6 @@
 //! The configuration file: one TOML file, read once, every mistake shown with its place and its cure.
 
+mod alerts;
 mod encryption;
 mod excerpt;
 mod locate;
@@ -23,6 +24,7 @@ use toml::Spanned;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::secret_reference::{SecretReference, VariableName};
+pub(crate) use alerts::{SinkConfig, SinkKind};
 pub(crate) use encryption::Encryption;
 pub(crate) use locate::{find, for_writing};
 use shape::{ConnectionTable, File, GrantName, NetworkTable, Written};
@@ -41,6 +43,8 @@ pub(crate) struct Config {
     /// How the network is reached.
     pub(crate) network: Network,
     encryption: Option<Encryption>,
+    /// Where alerts go.
+    pub(crate) alerts: Vec<SinkConfig>,
     default_connection: Option<ConnectionName>,
     connections: BTreeMap<ConnectionName, ConnectionConfig>,
 }
@@ -114,6 +118,7 @@ impl Config {
             plugin: file.plugin.map(|p| locate::resolve(folder, &p)),
             network: network(&source, folder, file.network),
             encryption: encryption::read(&source, folder, file.encryption)?,
+            alerts: alerts::read(&source, folder, file.alerts, &connections)?,
             state,
             default_connection,
             connections,
@@ -182,6 +187,29 @@ impl Config {
     /// Returns the named connection where there is one.
     pub(crate) fn get(&self, name: &ConnectionName) -> Option<&ConnectionConfig> {
         self.connections.get(name)
+    }
+
+    /// Returns every connection with its environment.
+    pub(crate) fn environments(&self) -> impl Iterator<Item = (&ConnectionName, Environment)> {
+        let connections = self.connections.iter();
+        connections.map(|(name, connection)| (name, connection.environment))
+    }
+
+    /// Returns the environment variables that hold secrets.
+    pub(crate) fn secret_variables(&self) -> Vec<String> {
+        let connections = self.connections.values();
+        let of_clients = connections
+            .clone()
+            .map(|connection| connection.client_secret.get_ref());
+        let encryptions = connections.filter_map(|connection| connection.encryption.as_ref());
+        let of_stores = encryptions
+            .chain(&self.encryption)
+            .flat_map(Encryption::references);
+        let of_sinks = self.alerts.iter().filter_map(SinkConfig::reference);
+        let all = of_clients.chain(of_stores).chain(of_sinks);
+        all.filter_map(SecretReference::variable)
+            .map(str::to_owned)
+            .collect()
     }
 
     fn names(&self) -> String {

@@ -30,6 +30,8 @@ pub(crate) enum Exit {
     Parked,
     /// The connection works as far as is known, and that is not enough to call it healthy.
     AtRisk,
+    /// Alerts wait that no sink took.
+    Undelivered,
     /// Procore's API answered with a status of 400 or more. Curl's code for it.
     ApiRefused,
     /// Ctrl-C.
@@ -38,7 +40,7 @@ pub(crate) enum Exit {
 
 impl Exit {
     /// Every way to end, in the order of the codes.
-    pub(crate) const ALL: [Self; 14] = [
+    pub(crate) const ALL: [Self; 15] = [
         Self::Done,
         Self::Refused,
         Self::Usage,
@@ -51,6 +53,7 @@ impl Exit {
         Self::Internal,
         Self::Parked,
         Self::AtRisk,
+        Self::Undelivered,
         Self::ApiRefused,
         Self::Interrupted,
     ];
@@ -70,6 +73,7 @@ impl Exit {
             Self::Internal => (9, "a defect of this program"),
             Self::Parked => (10, "a request was parked, or parked requests wait"),
             Self::AtRisk => (11, "a connection is at risk or not verified"),
+            Self::Undelivered => (12, "alerts wait that could not be delivered"),
             Self::ApiRefused => (22, "Procore's API answered with a status of 400 or more"),
             Self::Interrupted => (130, "interrupted by Ctrl-C"),
         }
@@ -81,17 +85,18 @@ impl Exit {
             Self::Done => 0,
             Self::Parked => 1,
             Self::AtRisk => 2,
-            Self::Busy => 3,
-            Self::ApiRefused => 4,
-            Self::Unavailable => 5,
-            Self::UnknownOutcome => 6,
-            Self::Refused => 7,
-            Self::SignInRequired => 8,
-            Self::Configuration => 9,
-            Self::Storage => 10,
-            Self::Internal => 11,
-            Self::Usage => 12,
-            Self::Interrupted => 13,
+            Self::Undelivered => 3,
+            Self::Busy => 4,
+            Self::ApiRefused => 5,
+            Self::Unavailable => 6,
+            Self::UnknownOutcome => 7,
+            Self::Refused => 8,
+            Self::SignInRequired => 9,
+            Self::Configuration => 10,
+            Self::Storage => 11,
+            Self::Internal => 12,
+            Self::Usage => 13,
+            Self::Interrupted => 14,
         }
     }
 

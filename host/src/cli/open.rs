@@ -2,10 +2,11 @@
 
 use std::sync::Arc;
 
+use procore_auth_host::alerts::Courier;
 use procore_auth_host::{
     Advice, ConnectTo, Connection, ConnectionName, EncryptedStore, Environment, Fanout, FileStore,
-    HttpClient, HttpsClient, Journal, JsonLinesJournal, LoadError, PlainStore, Plugin, Redirect,
-    Settings, Store, StoreFailure, TracingJournal, internals,
+    HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal, LoadError, PlainStore,
+    Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal, internals,
 };
 
 use super::config::{Config, ConnectionConfig, Encryption, Network};
@@ -13,6 +14,7 @@ use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::opened::Opened;
 use super::report;
+use super::sinks;
 
 /// What all connections of a configuration share.
 #[derive(Clone)]
@@ -21,6 +23,7 @@ pub(crate) struct Opener {
     plugin: Plugin,
     http: Arc<dyn HttpClient>,
     journal: Arc<dyn Journal>,
+    courier: Courier,
     opened: Opened,
 }
 
@@ -39,21 +42,29 @@ pub(crate) struct Open {
 impl Opener {
     /// Loads the plugin and prepares what the connections are lent.
     pub(crate) fn new(config: Config, opened: Opened) -> Result<Self, Failure> {
+        let plugin = plugin(&config)?;
+        let http = https(&config.network)?;
+        let lines = journal(&config)?;
+        let courier = sinks::courier(&config, &http, Arc::clone(&lines))?;
+        opened.add_courier(&courier);
+        let outbox = Arc::clone(courier.outbox());
         Ok(Self {
-            plugin: plugin(&config)?,
-            http: https(&config.network)?,
-            journal: journal(&config)?,
+            plugin,
+            http: Arc::new(http),
+            journal: Arc::new(Fanout(vec![lines, outbox])),
+            courier,
             config: Arc::new(config),
             opened,
         })
     }
 
-    /// Goes on with another configuration, and the same plugin.
+    /// Goes on with another configuration, and the same plugin and sinks.
     pub(crate) fn with_config(&self, config: Config) -> Result<Self, Failure> {
         Ok(Self {
             plugin: self.plugin.clone(),
-            http: https(&config.network)?,
+            http: Arc::new(https(&config.network)?),
             journal: Arc::clone(&self.journal),
+            courier: self.courier.clone(),
             config: Arc::new(config),
             opened: self.opened.clone(),
         })
@@ -67,6 +78,11 @@ impl Opener {
     /// Returns the journal.
     pub(crate) fn journal(&self) -> &dyn Journal {
         &*self.journal
+    }
+
+    /// Returns who takes alerts to people.
+    pub(crate) fn courier(&self) -> &Courier {
+        &self.courier
     }
 
     /// Returns the plugin's advice.
@@ -159,7 +175,7 @@ fn unusable_plugin(config: &Config, error: &LoadError) -> Failure {
     .into()
 }
 
-fn https(network: &Network) -> Result<Arc<dyn HttpClient>, Failure> {
+fn https(network: &Network) -> Result<HttpsClient, Failure> {
     let mut client = HttpsClient::builder();
     for line in &network.connect_to {
         let connect_to: ConnectTo = line.text.parse().map_err(|error| line.refuse(error))?;
@@ -168,15 +184,18 @@ fn https(network: &Network) -> Result<Arc<dyn HttpClient>, Failure> {
     if let Some(path) = &network.extra_ca {
         client = client.extra_ca_file(path);
     }
-    let client = client.build().map_err(|error| {
-        Explained::new(
-            Exit::Configuration,
-            "network",
-            format!("The network cannot be set up: {error}."),
-            "Check [network] in the configuration, and the proxy variables of the environment.",
-        )
-    })?;
-    Ok(Arc::new(client))
+    client.build().map_err(|error| unusable_network(&error))
+}
+
+/// Explains why there is no HTTP client.
+pub(crate) fn unusable_network(error: &HttpsClientError) -> Failure {
+    Explained::new(
+        Exit::Configuration,
+        "network",
+        format!("The network cannot be set up: {error}."),
+        "Check [network] in the configuration, and the proxy variables of the environment.",
+    )
+    .into()
 }
 
 fn journal(config: &Config) -> Result<Arc<dyn Journal>, Failure> {

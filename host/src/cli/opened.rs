@@ -1,9 +1,11 @@
-//! The connections that this process has opened, to wait for at its end.
+//! What this process has opened, and does not end without: tokens that are saved, alerts that were handed over.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use procore_auth_host::Connection;
+use procore_auth_host::alerts::{Courier, SinkReport};
+use procore_auth_host::{Connection, StoreFailure};
+use tokio::sync::oneshot;
 
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
@@ -11,24 +13,97 @@ use super::failure::{Explained, Failure};
 /// How long the end of the process waits for tokens to be saved.
 const PATIENCE: Duration = Duration::from_secs(600);
 
-/// The connections that this process has opened. Clones share the list.
+/// How long the end of a verb tries to deliver alerts. The rest is for the keeper, or the next visit.
+const DELIVERY: Duration = Duration::from_secs(8);
+
+/// What this process has opened. Clones share it.
 #[derive(Clone, Default)]
-pub(crate) struct Opened(Arc<Mutex<Vec<Connection>>>);
+pub(crate) struct Opened(Arc<Mutex<List>>);
+
+#[derive(Default)]
+struct List {
+    connections: Vec<Connection>,
+    courier: Option<Courier>,
+    /// How many of the recorded alerts were tried to be delivered.
+    handed_over: u64,
+}
 
 impl Opened {
     /// Adds a connection.
     pub(crate) fn add(&self, connection: &Connection) {
-        let mut connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        connections.push(connection.clone());
+        self.list().connections.push(connection.clone());
+    }
+
+    /// Adds who delivers alerts.
+    pub(crate) fn add_courier(&self, courier: &Courier) {
+        self.list().courier = Some(courier.clone());
+    }
+
+    /// Tells what waits to be delivered; nothing where nothing was opened.
+    pub(crate) fn undelivered(&self) -> Result<Vec<SinkReport>, StoreFailure> {
+        let courier = self.list().courier.clone();
+        courier.map_or(Ok(Vec::new()), |courier| courier.outbox().report())
+    }
+
+    /// Tries once to deliver all alerts that wait.
+    pub(crate) async fn deliver(&self) {
+        let Some(courier) = self.list().courier.clone() else {
+            return;
+        };
+        let recorded = *courier.outbox().recorded().borrow();
+        self.list().handed_over = recorded;
+        courier.drain(DELIVERY).await;
+    }
+
+    /// Waits until all tokens that were received are saved, and tries to deliver the alerts that this process has recorded.
+    pub(crate) async fn end(&self) -> Result<(), Failure> {
+        self.hand_over().await;
+        let saved = self.save_and_deliver().await;
+        self.hand_over().await;
+        saved
+    }
+
+    async fn hand_over(&self) {
+        let is_news = {
+            let list = self.list();
+            let courier = list.courier.as_ref();
+            courier.is_some_and(|c| *c.outbox().recorded().borrow() > list.handed_over)
+        };
+        if is_news {
+            self.deliver().await;
+        }
+    }
+
+    /// Saving takes long where the store cannot be written: an alert has told so, and is to arrive meanwhile.
+    async fn save_and_deliver(&self) -> Result<(), Failure> {
+        let recorded = {
+            let list = self.list();
+            let told = list.handed_over > 0;
+            list.courier.clone().filter(|_| told)
+        };
+        let Some(courier) = recorded else {
+            return self.saved().await;
+        };
+        let mut saved = std::pin::pin!(self.saved());
+        tokio::select! {
+            biased;
+            at_once = &mut saved => return at_once,
+            () = std::future::ready(()) => {}
+        }
+        let (saving, ended) = oneshot::channel::<()>();
+        let save = async {
+            let saved = saved.await;
+            drop(saving);
+            saved
+        };
+        let deliver = courier.run(async { _ = ended.await });
+        tokio::join!(save, deliver).0
     }
 
     /// Waits until all tokens that were received are saved. That takes time only where the store cannot be written, and an alert
     /// has told so.
-    pub(crate) async fn saved(&self) -> Result<(), Failure> {
-        let connections = {
-            let connections = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-            connections.clone()
-        };
+    async fn saved(&self) -> Result<(), Failure> {
+        let connections = self.list().connections.clone();
         let all = async {
             for connection in &connections {
                 connection.saved().await;
@@ -46,5 +121,9 @@ impl Opened {
             )
             .into()
         })
+    }
+
+    fn list(&self) -> MutexGuard<'_, List> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

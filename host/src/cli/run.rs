@@ -2,7 +2,8 @@
 //!
 //! One task a connection: a visit, then a wait until the moment that the visit named. The wait is measured on the wall clock and
 //! looked at anew at least once a minute, because a machine may sleep and clocks are set; a glance at the status between visits
-//! notices what others did (a sign-in, a refresh by another program). A connection in trouble never stops the others.
+//! notices what others did (a sign-in, a refresh by another program). A connection in trouble never stops the others. Alerts that
+//! wait, its own and those of other processes, are delivered meanwhile.
 
 mod trouble;
 
@@ -51,7 +52,8 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
     for (name, open) in opened {
         keepers.spawn(keep(opener.clone(), name, open, context.shutdown.clone()));
     }
-    keepers.join_all().await;
+    let delivering = opener.courier().run(context.shutdown.requested());
+    tokio::join!(keepers.join_all(), delivering);
     Ok(Exit::Done)
 }
 

@@ -45,6 +45,15 @@ impl SecretReference {
             },
         }
     }
+
+    /// Returns the name of the environment variable that holds the secret.
+    pub(crate) fn variable(&self) -> Option<&str> {
+        match self {
+            Self::Env(VariableName(name)) => Some(name),
+            Self::File(_) => None,
+            Self::Keyring(_, or) => or.as_ref()?.variable(),
+        }
+    }
 }
 
 /// Reads the fallback of a keyring's entry. Where it fails too, both are told.

@@ -1,5 +1,7 @@
 //! `procore-auth status`: how the connections are, with the evidence. Sends nothing.
 
+mod undelivered;
+
 use procore_auth_host::{ConnectionName, Diagnosis, Environment, Health, Status};
 use serde::Serialize;
 
@@ -13,6 +15,7 @@ use super::time;
 #[derive(Serialize)]
 struct Document<'a> {
     connections: Vec<ConnectionDocument<'a>>,
+    alerts: undelivered::Document<'a>,
 }
 
 /// A connection as JSON. The fields are stable.
@@ -84,15 +87,23 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
     print(context, &all)
 }
 
-/// Prints what is known, and returns the exit code of the worst.
+/// Prints what is known, of the connections and of their alerts, and returns the exit code of the worst.
 pub(super) fn print(context: &Context<'_>, all: &[Known]) -> Result<Exit, Failure> {
+    let alerts = context.opened.undelivered();
     if context.terminal.is_json() {
         let connections = all.iter().map(ConnectionDocument::from).collect();
-        context.terminal.json(&Document { connections })?;
+        let alerts = undelivered::Document::from(&alerts);
+        context.terminal.json(&Document {
+            connections,
+            alerts,
+        })?;
     } else {
-        context.terminal.bytes(table(all, time::now()).as_bytes())?;
+        let now = time::now();
+        let text = table(all, now) + &undelivered::text(&alerts, now);
+        context.terminal.bytes(text.as_bytes())?;
     }
-    Ok(all.iter().map(Known::exit).fold(Exit::Done, Exit::worst))
+    let worst = all.iter().map(Known::exit).fold(Exit::Done, Exit::worst);
+    Ok(worst.worst(undelivered::exit(&alerts)))
 }
 
 impl Known {

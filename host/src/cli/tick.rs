@@ -1,4 +1,4 @@
-//! `procore-auth tick`: one visit to each connection, for cron.
+//! `procore-auth tick`: one visit to each connection, for cron. What waits in the outbox of alerts is delivered too.
 
 use std::time::Duration;
 
@@ -29,6 +29,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     }
     let mut all: Vec<Known> = visits.join_all().await;
     all.sort_by(|a, b| a.name.cmp(&b.name));
+    context.opened.deliver().await;
     status::print(context, &all)
 }
 

@@ -370,7 +370,7 @@ async fn a_refused_connection_has_sent_nothing() {
 async fn an_unknown_name_has_sent_nothing() {
     let client = HttpsClient::new().expect("a client");
     let request = request("POST", "https://login.procore.invalid/", "");
-    let proxied = client.0.proxies.intercept(request.uri()).is_some();
+    let proxied = client.inner.proxies.intercept(request.uri()).is_some();
     let code = if proxied { "proxy" } else { "dns" };
     assert_eq!(facts(client.send(request, LIMITS).await), (code, false));
 }
@@ -387,7 +387,7 @@ async fn only_https_is_sent_and_only_the_overridden_port_is_redirected() {
         assert_eq!(facts(outcome), ("invalid-request", false));
     }
     let another_port = request("GET", "https://login.procore.com:1/", "");
-    let way = client.0.way(another_port).expect("acceptable");
+    let way = client.inner.way(another_port).expect("acceptable");
     assert_eq!(way.request.url().as_str(), "https://login.procore.com:1/");
     assert_eq!(server.seen(), []);
 }
@@ -509,5 +509,29 @@ fn refuses_unusable_certificates() {
             matches!(build(unusable), HttpsClientError::CaPem(_)),
             "{pem:?}"
         );
+    }
+}
+
+#[tokio::test]
+async fn plain_http_goes_to_this_machine_alone_and_only_where_that_is_permitted() {
+    let server = Server::start(vec![OK], None).await;
+    let client = HttpsClient::new().expect("a client");
+    let permitted = client.with_plain_loopback().expect("a client");
+    let send = async |client: &HttpsClient, url: String| {
+        let mut request = http::Request::new(b"{}".to_vec());
+        *request.method_mut() = http::Method::POST;
+        *request.uri_mut() = url.parse().expect("a URL");
+        client.send(request, LIMITS).await
+    };
+    let here = format!("http://{}/x", server.address);
+    let refused = send(&client, here.clone())
+        .await
+        .expect_err("not permitted");
+    assert_eq!(refused.code, "invalid-request");
+    let sent = send(&permitted, here).await.expect("permitted");
+    assert_eq!(sent.status(), 200);
+    for elsewhere in ["http://login.procore.com/x", "http://192.0.2.1/x"] {
+        let refused = send(&permitted, elsewhere.to_owned()).await;
+        assert_eq!(refused.expect_err("not here").code, "invalid-request");
     }
 }

@@ -10,7 +10,7 @@ use procore_auth_tests::{Tool, tool::set_mode};
 use crate::{PROGRAM, rig, signed_in};
 
 /// Lists a folder with everything below it.
-fn tree(path: &Path) -> Vec<PathBuf> {
+pub(crate) fn tree(path: &Path) -> Vec<PathBuf> {
     let mut found = vec![path.to_owned()];
     if path.is_dir() {
         for entry in fs::read_dir(path).expect("readable") {
@@ -24,6 +24,10 @@ fn tree(path: &Path) -> Vec<PathBuf> {
 async fn used(program: &str) -> (procore_auth_tests::Rig, Tool) {
     let rig = rig().await;
     let tool = Tool::on_fake(program, &rig);
+    let connection = "[connections.acme]\n";
+    // A sink that takes nothing, so that alerts wait.
+    let sink = format!("[alerts.ops]\ncommand = [\"false\"]\n\n{connection}");
+    tool.reconfigure(connection, &sink);
     tool.log_in(&rig).await;
     tool.run(&["tick", "--next-visit", "2h"]).await.code_is(0);
     rig.procore
@@ -51,6 +55,7 @@ async fn s58_files_are_for_their_owner_alone_whatever_the_umask() {
     .expect("written");
     set_mode(&path, 0o700);
     let (_rig, tool) = used(path.to_str().expect("UTF-8")).await;
+    assert!(tool.path("state/.alerts/ops").is_dir(), "an alert waits");
     let all = tree(&tool.path("state"));
     assert!(all.len() > 6, "{all:?}");
     for path in all {

@@ -1,6 +1,7 @@
 //! The `procore-auth` program as its users run it: processes, files, signals, and what it says.
 #![cfg(unix)]
 
+mod alerts;
 mod doorkeeper;
 mod encryption;
 mod files;
@@ -11,6 +12,7 @@ mod login;
 mod parked;
 mod processes;
 mod surface;
+mod webhook;
 
 use std::time::Duration;
 

@@ -6,7 +6,7 @@ use procore_auth_tests::Tool;
 
 use crate::{PROGRAM, arrived, expired, fresh, hold_next_refresh, signed_in};
 
-const VERBS: [&str; 11] = [
+const VERBS: [&str; 12] = [
     "login",
     "token",
     "call",
@@ -16,6 +16,7 @@ const VERBS: [&str; 11] = [
     "logout",
     "import",
     "parked",
+    "alerts",
     "demo",
     "completions",
 ];

@@ -55,7 +55,10 @@ async fn lives(world: &Arc<World>, number: u16, mut habit: impl Habit) -> Exam {
         let process = Process::start(world, who);
         let mut rng = process.stream(Stream::Habit, u32::MAX);
         let pause = match habit.spend(&process).await {
-            Ok(pause) => pause,
+            Ok(pause) => {
+                process.save().await;
+                pause
+            }
             // Somebody starts it again.
             Err(Dead) => rng.u64(2 * SECOND..2 * MINUTE),
         };

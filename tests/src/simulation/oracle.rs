@@ -387,6 +387,7 @@ impl Oracle {
     /// A process has died.
     pub(crate) fn on_death(&mut self, sight: &Sight<'_>, who: Who) -> Result<(), Breach> {
         self.under_way.retain(|other| *other != who);
+        self.alerts.on_death(who);
         self.lose(sight, who, Loss::Death)
     }
 
@@ -424,7 +425,8 @@ impl Oracle {
                 format!("a token was served that expired {ago} min ago"),
             );
         }
-        if least.setbacks == self.setbacks && number < least.number {
+        // Where two had the lock at once, a server with grace has given each a pair, and both are good.
+        if self.exclusive && least.setbacks == self.setbacks && number < least.number {
             return broken(
                 "tokens",
                 format!("token {number} was served after token {}", least.number),

@@ -14,11 +14,15 @@ use super::{
     fault::{Call, Fault, FaultId},
     machine::Machine,
     plan::Variant,
+    scenario::MINUTE,
     trace::Who,
     variant::{LatchWithoutReread, LockAroundSave, SaveAfterUse},
     world::{Dead, World, held},
 };
 use crate::{plugin, rig::REDIRECT_URI};
+
+/// How long the end of a process waits for what it could not save.
+const SAVING: u64 = 10 * MINUTE;
 
 /// What an actor wants a token for. It decides whether a refresh is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +46,8 @@ pub(crate) struct Process {
     dead: AtomicBool,
     /// What its call is for. One that goes on in the background counts as well.
     pub(crate) needs: Mutex<Vec<Need>>,
+    /// What it has opened, until it ends.
+    opened: Mutex<Vec<Connection>>,
     /// Whether the token endpoint was asked since the lock was taken, and whether it refused.
     pub(crate) asked: AtomicBool,
     pub(crate) refused: AtomicBool,
@@ -65,6 +71,7 @@ impl Process {
             draws: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             needs: Mutex::default(),
+            opened: Mutex::default(),
             asked: AtomicBool::new(false),
             refused: AtomicBool::new(false),
         })
@@ -91,7 +98,7 @@ impl Process {
             Variant::SaveAfterUse => Arc::new(SaveAfterUse::over(mine)),
             Variant::LatchWithoutReread => Arc::new(LatchWithoutReread::over(mine)),
         };
-        Connection::builder(plugin(), settings)
+        let connection = Connection::builder(plugin(), settings)
             .http(Arc::new(SimHttp(Arc::clone(self))))
             .store(store)
             .clock(Arc::new(SimClock(Arc::clone(self))))
@@ -99,7 +106,23 @@ impl Process {
             .journal(Arc::new(SimJournal(Arc::clone(self))))
             .actor(self.who.to_string())
             .build()
-            .expect("complete")
+            .expect("complete");
+        held(&self.opened).push(connection.clone());
+        connection
+    }
+
+    /// Waits at its end as the tool does, until everything that was received is saved.
+    pub(crate) async fn save(&self) {
+        let opened = held(&self.opened).clone();
+        let all = async {
+            for connection in &opened {
+                connection.saved().await;
+            }
+        };
+        let last = self.machine().after(self.world.now(), SAVING);
+        let last = self.world.agenda.book(last);
+        // Where it is not saved by then, it is lost with the process.
+        let _ = tokio::time::timeout_at(self.world.agenda.instant(last), all).await;
     }
 
     pub(crate) fn machine(&self) -> &Machine {
@@ -205,6 +228,7 @@ impl Process {
             self.world
                 .judge(Some(who), |oracle, sight| oracle.on_death(sight, who));
             self.world.lock.abandon(&self.world, who);
+            held(&self.opened).clear();
         }
         Dead
     }
@@ -217,6 +241,7 @@ impl Process {
             self.world
                 .judge(Some(who), |oracle, sight| oracle.on_death(sight, who));
             self.world.lock.abandon(&self.world, who);
+            held(&self.opened).clear();
         }
     }
 

@@ -62,6 +62,12 @@ impl Encryption {
         })
     }
 
+    /// Returns where the keys are.
+    pub(super) fn references(&self) -> impl Iterator<Item = &SecretReference> {
+        let all = self.old_keys.iter().chain([&self.key]);
+        all.map(Spanned::get_ref)
+    }
+
     fn read(&self, reference: &Spanned<SecretReference>) -> Result<EncryptionKey, Failure> {
         let text = reference.get_ref().read().map_err(|unreadable| {
             self.refuse(

@@ -3,7 +3,7 @@
 use procore_auth_host::ConnectionName;
 
 /// Keys whose values may be shown. What stands behind any other key may be a secret in the wrong place.
-const SHOWN_KEYS: [&str; 20] = [
+const SHOWN_KEYS: [&str; 23] = [
     "state",
     "journal",
     "plugin",
@@ -24,6 +24,9 @@ const SHOWN_KEYS: [&str; 20] = [
     "parked_bytes",
     "parked_age",
     "pkce",
+    "format",
+    "connections",
+    "retry",
 ];
 
 /// What stands in place of something that is not shown.
@@ -145,7 +148,9 @@ impl<'a> Code<'a> {
             .trim_start()
             .strip_prefix('[')?
             .strip_suffix(']')?;
-        let connection = names.strip_prefix("connections.");
+        let connection = names
+            .strip_prefix("connections.")
+            .or_else(|| names.strip_prefix("alerts."));
         let (name, tables) = connection.map_or(("", names), |rest| {
             rest.split_once('.').unwrap_or((rest, "policy"))
         });

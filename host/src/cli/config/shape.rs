@@ -5,7 +5,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use procore_auth_host::{Environment, Secret};
+use procore_auth_host::{Environment, Secret, alerts::Format};
 use serde::Deserialize;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
@@ -22,7 +22,20 @@ pub(super) struct File {
     pub(super) network: NetworkTable,
     pub(super) encryption: Option<EncryptionTable>,
     #[serde(default)]
+    pub(super) alerts: BTreeMap<Spanned<String>, AlertTable>,
+    #[serde(default)]
     pub(super) connections: BTreeMap<Spanned<String>, ConnectionTable>,
+}
+
+/// `[alerts.NAME]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct AlertTable {
+    pub(super) webhook: Option<Spanned<Written>>,
+    pub(super) command: Option<Spanned<Vec<String>>>,
+    pub(super) format: Option<Spanned<Format>>,
+    pub(super) connections: Option<Vec<Spanned<String>>>,
+    pub(super) retry: Option<Spanned<Span>>,
 }
 
 /// `[network]`.

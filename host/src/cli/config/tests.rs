@@ -1,9 +1,10 @@
 use std::path::Path;
 use std::time::Duration;
 
+use procore_auth_host::alerts::Format;
 use procore_auth_host::{ConnectionName, Environment, Grant};
 
-use super::{Config, Failure};
+use super::{Config, Failure, SinkKind};
 use crate::cli::failure::Explained;
 
 const WHOLE: &str = r#"
@@ -442,5 +443,51 @@ fn an_empty_state_folder_is_refused() {
                 .contains(":2:9: the path of the state folder is empty"),
             "{refused:?}"
         );
+    }
+}
+
+#[test]
+fn sinks_are_read_with_their_secrets_by_reference() {
+    let text = format!(
+        "{WHOLE}\n[alerts.ops]\nwebhook = {{ env = \"OPS_WEBHOOK\" }}\nformat = \"slack\"\nconnections = [\"acme\"]\n\
+         \n[alerts.pager]\ncommand = [\"/usr/local/bin/page\", \"--now\"]\nretry = \"1m\"\n"
+    );
+    let config = parse(&text).expect("valid");
+    let [ops, pager] = &config.alerts[..] else {
+        panic!("{:?}", config.alerts);
+    };
+    assert_eq!(ops.connections, Some(vec![name("acme")]));
+    assert!(matches!(
+        &ops.kind,
+        SinkKind::Webhook {
+            format: Format::Slack,
+            ..
+        }
+    ));
+    assert_eq!(pager.retry, Some(Duration::from_secs(60)));
+    let SinkKind::Command { program, arguments } = &pager.kind else {
+        panic!("{pager:?}");
+    };
+    assert_eq!(
+        (program.as_str(), arguments.len()),
+        ("/usr/local/bin/page", 1)
+    );
+    assert_eq!(config.secret_variables(), ["PATH", "OPS_WEBHOOK"]);
+}
+
+#[test]
+fn the_url_of_a_webhook_is_never_shown() {
+    for written in [
+        "webhook = \"https://hooks.slack.com/services/hunter2\"",
+        "webhook = { url = \"https://hooks.slack.com/services/hunter2\" }",
+        "webhook = { env = \"https://hooks.slack.com/services/hunter2\" }",
+        "webhok = \"https://hooks.slack.com/services/hunter2\"",
+        "command = \"curl https://hooks.slack.com/services/hunter2\"",
+        "command = [\"curl\", 1, \"https://hooks.slack.com/services/hunter2\"]",
+    ] {
+        let refused = parse(&format!("{WHOLE}\n[alerts.ops]\n{written}\n"));
+        let refused = refused.expect_err("refused");
+        let told = format!("{refused:?}");
+        assert!(!told.contains("hunter2"), "{written}: {told}");
     }
 }

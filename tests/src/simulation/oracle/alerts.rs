@@ -19,6 +19,8 @@ pub(crate) struct Alerts {
     /// Whether they were told that calls do not work.
     dark: bool,
     since_recovery: u32,
+    /// The processes that have tokens which they could not save. A recovery that they tell may be undone by their death.
+    unsaved: HashSet<Who>,
 }
 
 impl Alerts {
@@ -49,6 +51,8 @@ impl Alerts {
                 return broken("I3 never silent", "two recovery notices for one alert");
             }
             "recovered" => self.since_recovery = 0,
+            "tokens-not-saved" => drop(self.unsaved.insert(who)),
+            "tokens-saved" => drop(self.unsaved.remove(&who)),
             _ => {}
         }
         Ok(())
@@ -65,6 +69,12 @@ impl Alerts {
         self.any += u32::from(told_dark);
         self.since_recovery += 1;
         self.dark |= told_dark;
+    }
+
+    pub(crate) fn on_death(&mut self, who: Who) {
+        if self.unsaved.remove(&who) {
+            self.since_recovery += 1;
+        }
     }
 
     pub(crate) fn on_failed(&mut self, need: Need, error: &Error) -> Result<(), Breach> {

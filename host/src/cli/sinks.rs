@@ -1,0 +1,67 @@
+//! The sinks of the configuration, and the outbox before them.
+
+use std::sync::Arc;
+
+use procore_auth_host::alerts::{Command, Courier, Outbox, Route, Sink, Webhook};
+use procore_auth_host::{HttpClient, HttpsClient, Journal};
+
+use super::config::{Config, SinkConfig, SinkKind};
+use super::failure::Failure;
+use super::open::unusable_network;
+
+/// The folder of the outbox in `state`. It cannot be the name of a connection.
+const FOLDER: &str = ".alerts";
+
+/// Puts the sinks and the outbox together. Their own troubles go to `journal`.
+pub(crate) fn courier(
+    config: &Config,
+    http: &HttpsClient,
+    journal: Arc<dyn Journal>,
+) -> Result<Courier, Failure> {
+    let mut outbox = Outbox::builder(config.state.join(FOLDER)).journal(journal);
+    for (name, environment) in config.environments() {
+        outbox = outbox.environment(name, environment);
+    }
+    for sink in &config.alerts {
+        let route = Route::to(sink.name.clone());
+        outbox = outbox.route(match &sink.connections {
+            Some(connections) => route.only(connections.iter().cloned()),
+            None => route,
+        });
+    }
+    let http = webhook_client(config, http)?;
+    let sinks = config.alerts.iter().map(|s| sink(config, s, &http));
+    Ok(Courier::new(outbox.build(), sinks))
+}
+
+/// What is lent to the plugin does not speak plain HTTP; a webhook on this machine may.
+fn webhook_client(config: &Config, http: &HttpsClient) -> Result<Arc<dyn HttpClient>, Failure> {
+    if config.alerts.is_empty() {
+        return Ok(Arc::new(http.clone()));
+    }
+    let client = http.with_plain_loopback();
+    Ok(Arc::new(client.map_err(|error| unusable_network(&error))?))
+}
+
+fn sink(config: &Config, sink: &SinkConfig, http: &Arc<dyn HttpClient>) -> Arc<dyn Sink> {
+    let name = sink.name.clone();
+    match &sink.kind {
+        SinkKind::Webhook { url, format } => {
+            let url = url.clone();
+            let read = move || url.read().map_err(|unreadable| unreadable.message);
+            let webhook = Webhook::new(name, read, *format, Arc::clone(http));
+            Arc::new(match sink.retry {
+                Some(pause) => webhook.retry(pause),
+                None => webhook,
+            })
+        }
+        SinkKind::Command { program, arguments } => {
+            let command = Command::new(name, program, arguments.iter().cloned())
+                .hide(config.secret_variables());
+            Arc::new(match sink.retry {
+                Some(pause) => command.retry(pause),
+                None => command,
+            })
+        }
+    }
+}

@@ -1,0 +1,110 @@
+//! The alerts that wait, as `status` tells them.
+
+use procore_auth_host::StoreFailure;
+use procore_auth_host::alerts::SinkReport;
+use serde::Serialize;
+
+use crate::cli::exit::Exit;
+use crate::cli::time;
+
+/// What is known of the outbox.
+type Found = Result<Vec<SinkReport>, StoreFailure>;
+
+/// The outbox as JSON. The fields are stable.
+#[derive(Serialize)]
+pub(super) struct Document<'a> {
+    waiting: usize,
+    exit_code: u8,
+    sinks: Vec<SinkDocument<'a>>,
+    error: Option<&'a str>,
+}
+
+#[derive(Serialize)]
+struct SinkDocument<'a> {
+    sink: &'a str,
+    configured: bool,
+    waiting: usize,
+    oldest: Option<String>,
+    failures: u32,
+    failing_since: Option<String>,
+    last_error: Option<&'a str>,
+    next_try_at: Option<String>,
+}
+
+/// Returns the exit code that stands for it. An alert that is just on its way is fine.
+pub(super) fn exit(found: &Found) -> Exit {
+    match found {
+        Ok(sinks) if sinks.iter().any(|sink| sink.overdue) => Exit::Undelivered,
+        Ok(_) => Exit::Done,
+        Err(_) => Exit::Storage,
+    }
+}
+
+/// Tells what waits, sink by sink; nothing where nothing does.
+pub(super) fn text(found: &Found, now: u64) -> String {
+    match found {
+        Ok(sinks) => {
+            let waiting = sinks.iter().filter(|sink| sink.waiting > 0);
+            waiting.map(|sink| of_sink(sink, now)).collect()
+        }
+        Err(failure) => format!(
+            "\nalerts: what waits cannot be read\n   code: {}\n    why: {}\n",
+            failure.code, failure.message
+        ),
+    }
+}
+
+fn of_sink(sink: &SinkReport, now: u64) -> String {
+    let oldest = sink.oldest.map_or_else(String::new, |at| {
+        format!(", the oldest from {}", time::relative(at, now))
+    });
+    let mut text = format!("\nalerts: {} for {}{oldest}\n", waiting(sink), sink.sink);
+    if let Some(error) = &sink.last_error {
+        text += &format!("    why: {error}\n");
+    }
+    if let Some(at) = sink.next_try_at {
+        text += &format!("  again: {}\n", time::relative(at, now));
+    }
+    if !sink.routed {
+        text += "     do: No sink has this name. Configure it again, or `procore-auth alerts discard` them.\n";
+    } else if sink.failures > 0 {
+        text += "     do: Mend the sink; `procore-auth alerts test` tries it out.\n";
+    } else if sink.overdue {
+        text += "     do: `procore-auth tick` delivers now; `procore-auth run` always does.\n";
+    }
+    text
+}
+
+fn waiting(sink: &SinkReport) -> String {
+    match sink.waiting {
+        1 => "1 waits".to_owned(),
+        many => format!("{many} wait"),
+    }
+}
+
+impl<'a> From<&'a Found> for Document<'a> {
+    fn from(found: &'a Found) -> Self {
+        let sinks = found.as_deref().unwrap_or_default();
+        Self {
+            waiting: sinks.iter().map(|sink| sink.waiting).sum(),
+            exit_code: exit(found).describe().0,
+            sinks: sinks.iter().map(SinkDocument::from).collect(),
+            error: found.as_ref().err().map(|failure| &*failure.message),
+        }
+    }
+}
+
+impl<'a> From<&'a SinkReport> for SinkDocument<'a> {
+    fn from(report: &'a SinkReport) -> Self {
+        Self {
+            sink: report.sink.as_str(),
+            configured: report.routed,
+            waiting: report.waiting,
+            oldest: report.oldest.map(time::rfc3339),
+            failures: report.failures,
+            failing_since: report.failing_since.map(time::rfc3339),
+            last_error: report.last_error.as_deref(),
+            next_try_at: report.next_try_at.map(time::rfc3339),
+        }
+    }
+}
