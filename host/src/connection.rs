@@ -201,6 +201,11 @@ impl Connection {
         })
         .await
         .map(Visit::from)
+        .inspect(|visit| {
+            if visit.status.health <= Health::Unverified {
+                self.0.lent.recorder.forget();
+            }
+        })
         .map(|visit| Visit {
             status: self.with_what_is_held(visit.status),
             ..visit
@@ -226,7 +231,12 @@ impl Connection {
             })
         })
         .await
-        .map(Into::into)
+        .map(Outcome::from)
+        .inspect(|outcome| {
+            if matches!(outcome, Outcome::Answered(_)) {
+                self.0.lent.recorder.forget();
+            }
+        })
     }
 
     /// Decides what to do after an attempt of a caller with an HTTP client of its own: the same policy as in
@@ -395,6 +405,7 @@ impl Shared {
     fn keep(&self, result: &Result<AccessToken, Error>, wanted: &Wanted) {
         match (result, &wanted.instead_of) {
             (Ok(token), rejected) => {
+                self.lent.recorder.forget();
                 if let Some(rejected) = rejected {
                     self.cache.clear_where(|kept| kept.bearer() == rejected);
                 }

@@ -59,7 +59,7 @@ impl Recorder {
     /// Records an event of the plugin.
     ///
     /// The plugin notes in the store what it has told. Where the store cannot be written it tells it at every call: within an
-    /// hour, the same alert is a warning.
+    /// hour, and until the connection works again, the same alert is a warning.
     pub(crate) fn record_of_plugin(
         &self,
         severity: Severity,
@@ -69,7 +69,7 @@ impl Recorder {
     ) {
         let is_repeated = severity == Severity::Alert && !self.is_news(&code, &fields);
         if code == RECOVERED {
-            self.told().clear();
+            self.forget();
         }
         let severity = if is_repeated {
             Severity::Warning
@@ -77,6 +77,11 @@ impl Recorder {
             severity
         };
         self.record(severity, code, message, fields);
+    }
+
+    /// Notes that the connection works: whatever is told from now on is news.
+    pub(crate) fn forget(&self) {
+        self.told().clear();
     }
 
     /// Whether no such alert of the present incident was told of late; from now on it was. That calls work no more is news of

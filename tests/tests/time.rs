@@ -236,10 +236,6 @@ async fn crowd(rig: &Rig, size: usize) -> Vec<Connection> {
         adopted.expect("taken over");
         crowd.push(connection);
     }
-    rig.advance_to_refresh();
-    for connection in &crowd {
-        connection.access_token().await.expect("refreshed");
-    }
     crowd
 }
 

@@ -90,11 +90,15 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
     let session = read_session(host)?;
     let moment = match times {
         Some(times) if !times.is_due(now) => Some(times.refresh_at),
-        // The refresh failed, and the token lives: each connection has drawn a pause of its own.
-        Some(_) => session
-            .as_ref()
-            .and_then(|session| session.backoff.as_ref())
-            .map(|backoff| backoff.not_before.min(now + LONGEST_WAIT)),
+        // The refresh failed, and the token lives: there is time, and many that failed together come back apart.
+        Some(_) => {
+            let apart = now + WATCH / 2 + host.draw() % WATCH;
+            let backoff = session
+                .as_ref()
+                .and_then(|session| session.backoff.as_ref());
+            let not_before = backoff.map_or(0, |backoff| backoff.not_before);
+            Some(apart.max(not_before.min(now + LONGEST_WAIT)))
+        }
         None => retry_at,
     };
     Ok(Visit {
