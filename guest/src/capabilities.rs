@@ -56,10 +56,10 @@ pub struct Entry {
     pub provenance: Provenance,
 }
 
-/// Where an entry comes from.
+/// Whether an entry can be what was written last.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Provenance {
-    /// It was written last.
+    /// As far as the host can tell, it was written last.
     Newest,
     /// It is an older version.
     Previous,

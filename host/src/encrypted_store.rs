@@ -14,7 +14,7 @@ use crate::{
 /// A [`Store`] that seals every value before another store gets it, and opens it on the way back.
 ///
 /// Encrypted and authenticated (XChaCha20-Poly1305) are the values; a sealed value opens at its own key of its own connection
-/// alone. Names of entries, sizes, times and the number of entries stay visible. Revisions, locks and [`Entry::recovered`] are the
+/// alone. Names of entries, sizes, times and the number of entries stay visible. Revisions, locks and [`Entry::provenance`] are the
 /// inner store's.
 ///
 /// **A plain value is refused**, with the code `not-encrypted`: if it were read, whoever can write the folder could slip one
@@ -62,7 +62,7 @@ impl<S> EncryptedStore<S> {
 
 impl EncryptedStore<FileStore> {
     /// Encrypts everything in the folder with the key, whether plain or sealed with an old key: entries, their previous
-    /// generations, and what was set aside as damaged. Unfinished writes are removed. `None` where another holder kept the
+    /// generations, and what was set aside as damaged. Unfinished writes are finished or removed. `None` where another holder kept the
     /// connection's lock for longer than `wait`.
     ///
     /// When it returned, no plain value and no old key's value is left in the store's files. Cut short, it has done a part, and

@@ -58,6 +58,7 @@
 //! A file that cannot be read for another reason (permissions, an I/O error) is a failure, and nothing is touched.
 
 mod rewrite;
+mod unfinished;
 
 use std::{
     collections::BTreeSet,
@@ -258,7 +259,7 @@ impl Folder {
         }
         self.remove_beginning_with(&unfinished::prefix(key))?;
         self.remove_beginning_with(&format!("{}.damaged-", key.as_str()))?;
-        // A recovered entry lives in its previous generation alone; either way the last removal decides.
+        // An entry that is served from its previous generation has no other file; either way the last removal decides.
         remove(&self.previous_path(key))?;
         remove(&self.current_path(key))?;
         self.sync()?;
@@ -551,4 +552,3 @@ fn create_folder(path: &Path) -> Result<(), StoreFailure> {
 
 #[cfg(test)]
 mod tests;
-mod unfinished;

@@ -17,8 +17,11 @@ use crate::{
     recorder::Recorder,
 };
 
-/// The pauses between two tries to store what is held: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(30));
+/// The pause before the first try to store what is held. It doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_millis(500);
+
+/// The longest pause between two tries.
+const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
 /// A connection's store. What cannot be written and must not be lost is held in memory until it is stored.
 ///
@@ -101,13 +104,7 @@ impl HoldingStore {
         match self.0.held(key) {
             None => self.0.inner.delete(key, expected).await,
             Some(held) if held.revision != expected => Ok(Write::Conflict(Some(held.into()))),
-            Some(held) => {
-                if let Some(stored) = held.expected {
-                    self.0.inner.delete(key, stored).await?;
-                }
-                self.0.let_go(key);
-                Ok(Write::Stored(expected))
-            }
+            Some(held) => self.0.delete_held(key, &held).await,
         }
     }
 
@@ -210,33 +207,57 @@ impl Shared {
             written = self.inner.put(key, value, Some(current.revision)).await?;
         }
         if matches!(written, Write::Stored(_)) {
-            self.let_go(key);
+            self.saved(key);
         }
         Ok(written)
     }
 
-    fn let_go(&self, key: &Key) {
-        let mut state = self.state();
-        state.held.remove(key);
-        let is_last = state.held.is_empty();
-        drop(state);
-        if is_last {
+    /// Deletes a held entry, and what it was to replace. What somebody else wrote meanwhile stays.
+    async fn delete_held(&self, key: &Key, held: &Held) -> Result<Write, StoreFailure> {
+        if let Some(stored) = self.inner.get(key).await? {
+            let is_ours = Some(stored.revision) == held.expected || stored.value == held.value;
+            if !is_ours {
+                return Ok(Write::Conflict(Some(stored)));
+            }
+            let deleted = self.inner.delete(key, stored.revision).await?;
+            if matches!(deleted, Write::Conflict(Some(_))) {
+                return Ok(deleted);
+            }
+        }
+        self.let_go(key);
+        Ok(Write::Stored(held.revision))
+    }
+
+    /// Says so where nothing lives in this process alone any more.
+    fn saved(&self, key: &Key) {
+        if self.let_go(key) {
             self.recorder.record(
                 Severity::Info,
                 "tokens-saved",
                 "The tokens that could not be saved are saved now.",
                 Vec::new(),
             );
+        }
+    }
+
+    /// Holds an entry no more. Returns whether it was the last one.
+    fn let_go(&self, key: &Key) -> bool {
+        let mut state = self.state();
+        state.held.remove(key);
+        let is_last = state.held.is_empty();
+        drop(state);
+        if is_last {
             self.emptied.notify_waiters();
         }
+        is_last
     }
 
     /// Tries again and again, between the turns of the calls, until nothing is held.
     async fn store_what_is_held(self: Arc<Self>) {
-        let mut pause = PAUSES.0;
+        let mut pause = FIRST_PAUSE;
         loop {
             self.clock.sleep(pause).await;
-            pause = (pause * 2).min(PAUSES.1);
+            pause = (pause * 2).min(LONGEST_PAUSE);
             let turn = Arc::clone(&self.turn).lock_owned().await;
             let held = self.state().held.clone();
             for (key, held) in held {
@@ -253,8 +274,8 @@ impl Shared {
 
     async fn store(&self, key: &Key, held: &Held) -> Result<(), StoreFailure> {
         match self.inner.put(key, &held.value, held.expected).await? {
-            Write::Stored(_) => self.let_go(key),
-            Write::Conflict(Some(current)) if current.value == held.value => self.let_go(key),
+            Write::Stored(_) => self.saved(key),
+            Write::Conflict(Some(current)) if current.value == held.value => self.saved(key),
             Write::Conflict(_) => self.keep_aside(key, held).await?,
         }
         Ok(())
@@ -271,8 +292,11 @@ impl Shared {
             "Somebody changed the store without its lock while tokens could not be saved: both versions are kept, these as `{}`.",
             aside.as_str()
         );
+        let remedy =
+            "Let only procore-auth write the store. Look at what was kept before you delete it.";
+        let fields = vec![("remedy".to_owned(), remedy.to_owned())];
         self.recorder
-            .record(Severity::Alert, "kept-aside", message, Vec::new());
+            .record(Severity::Alert, "kept-aside", message, fields);
         self.let_go(key);
         Ok(())
     }
@@ -535,9 +559,32 @@ mod tests {
         let keys = memory.list("session-conflict-").await.expect("listed");
         let kept = memory.get(&keys[0]).await.expect("readable");
         assert_eq!(kept.expect("kept").value, b"two");
-        assert_eq!(
-            setting.codes(),
-            ["tokens-not-saved", "kept-aside", "tokens-saved"]
-        );
+        assert_eq!(setting.codes(), ["tokens-not-saved", "kept-aside"]);
+    }
+
+    #[tokio::test]
+    async fn deleting_what_is_held_leaves_alone_what_somebody_wrote_meanwhile() {
+        let setting = Setting::full().await;
+        let held = setting.hold(b"two", setting.first).await;
+        let memory = &setting.disk.memory;
+        let other = memory
+            .put(&setting.key, b"other", Some(setting.first))
+            .await;
+        assert!(matches!(other, Ok(Write::Stored(_))));
+        let refused = setting.store.delete(&setting.key, held).await;
+        assert!(matches!(refused, Ok(Write::Conflict(Some(entry))) if entry.value == b"other"));
+        assert_eq!(setting.on_disk().await, b"other");
+    }
+
+    #[tokio::test]
+    async fn deleting_what_is_held_takes_a_write_with_it_that_happened_all_the_same() {
+        let setting = Setting::full().await;
+        let held = setting.hold(b"two", setting.first).await;
+        let memory = &setting.disk.memory;
+        let wrote = memory.put(&setting.key, b"two", Some(setting.first)).await;
+        assert!(matches!(wrote, Ok(Write::Stored(_))));
+        let deleted = setting.store.delete(&setting.key, held).await;
+        assert_eq!(deleted, Ok(Write::Stored(held)));
+        assert_eq!(setting.disk.get(&setting.key).await, Ok(None));
     }
 }

@@ -11,6 +11,9 @@ use crate::{Clock, Event, Journal, Severity};
 /// For how long an alert that comes again is no news.
 const NEWS: Duration = Duration::from_secs(3600);
 
+/// What the plugin says of the state where calls fail; otherwise for how long they still work.
+const DARK: &str = "calls do not work";
+
 /// The plugin's word for the end of a trouble.
 const RECOVERED: &str = "recovered";
 
@@ -90,10 +93,11 @@ impl Recorder {
         let Some((_, state)) = fields.iter().find(|(name, _)| name == "state") else {
             return true;
         };
+        let calls = if state == DARK { "fail" } else { "work" };
         let now = self.clock.elapsed();
         let mut told = self.told();
         told.retain(|_, at| now.saturating_sub(*at) < NEWS);
-        match told.entry(format!("{code} {state}")) {
+        match told.entry(format!("{code}, calls {calls}")) {
             Entry::Occupied(_) => false,
             Entry::Vacant(untold) => {
                 untold.insert(now);

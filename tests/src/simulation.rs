@@ -49,10 +49,11 @@
 //! | tokens | a token is served that the server did not issue, that has expired, or that is older than one served or stored before |
 //! | liveness | after the calm, and a sign-in where one was needed, an actor gets no token that the API accepts |
 //!
-//! Not demanded: one POST at a time where the lock excludes nobody, nor the order of the tokens that are served, nor that a request stops which is on its way when another's
-//! refusal becomes durable; expiry and due moments by the minute where a clock is set
-//! wrong; what was durable before an older copy of the store was put back, or a generation was torn, says nothing afterwards. A
-//! token on record as spent may be called dead though a server with grace would still take it: to ask would be to risk it.
+//! Not demanded where the lock excludes nobody: one POST at a time, the order of the tokens that are served, one recovery notice, nor
+//! that a request stops which is on its way when another's refusal becomes durable. Not demanded anywhere: expiry and due moments by
+//! the minute where a clock is set wrong; an alert for a call on a store without a sign-in, whose caller is told. What was durable
+//! before an older copy of the store was put back, or a generation was torn, says nothing afterwards. A token on record as spent may
+//! be called dead though a server with grace would still take it: to ask would be to risk it.
 //!
 //! # Why a run repeats itself
 //!

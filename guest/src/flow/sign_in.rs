@@ -75,8 +75,8 @@ fn exchange(
     let before = Standing::make_way(&mut locked.session);
     let error = match token::request(host, locked, settings, presented) {
         Ok(true) => return Ok(()),
-        Ok(false) => failed_exchange(&locked.session, settings, &before),
-        Err(error) if error.kind == ErrorKind::InvalidInput => error,
+        Ok(false) => failed_exchange(&locked.session),
+        Err(error) if is_refusal(&error) => error,
         Err(error) => return Err(error),
     };
     // What the exchange met says nothing about an earlier sign-in: it goes on as it was.
@@ -109,11 +109,14 @@ impl Standing {
     }
 }
 
-fn failed_exchange(session: &Session, settings: &Settings, before: &Standing) -> Error {
-    let verdict = session.standing_verdict(settings);
-    if let Some(verdict) = verdict.filter(|verdict| before.verdict.as_ref() != Some(verdict)) {
-        return Error::new(ErrorKind::Configuration, verdict.diagnosis.clone());
-    }
+fn is_refusal(error: &Error) -> bool {
+    matches!(
+        error.kind,
+        ErrorKind::InvalidInput | ErrorKind::Configuration
+    )
+}
+
+fn failed_exchange(session: &Session) -> Error {
     let diagnosis = session
         .backoff
         .as_ref()

@@ -262,6 +262,10 @@ pub(super) fn request(
             Answer::GrantRefused(diagnosis) if *presented != Presented::ClientCredentials => {
                 refuse_grant(host, locked, presented, diagnosis, &spent).map(|()| false)
             }
+            // A person is at the sign-in and is told; what is known of an earlier sign-in stays.
+            Answer::ClientRefused(diagnosis) if matches!(presented, Presented::Code { .. }) => {
+                Err(Error::new(ErrorKind::Configuration, diagnosis))
+            }
             Answer::GrantRefused(diagnosis) | Answer::ClientRefused(diagnosis) => {
                 let alert =
                     refresh::refuse_client(&mut locked.session, settings, diagnosis, host.now());

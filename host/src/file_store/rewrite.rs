@@ -8,7 +8,7 @@ use std::io::Read as _;
 
 use super::{
     File, FileStore, Folder, Found, PREVIOUS, entry_file, failure, file_lock, remove, revision,
-    unfinished,
+    unfinished::{self, Unfinished},
 };
 use crate::{Key, LockGuard, Provenance, StoreFailure, private_file};
 
@@ -63,7 +63,7 @@ impl Folder {
             done.files += self.rewrite_entry(&key, &guard, change)?;
         }
         for name in self.names()? {
-            if is_unfinished(&name) {
+            if Unfinished::parse(&name).is_some() {
                 remove(&self.path.join(name))?;
             } else if is_damaged(&name) {
                 done.files += self.rewrite_damaged(&name, change)?;
@@ -133,12 +133,6 @@ impl Folder {
         self.put_in_place(new, &path)?;
         Ok(1)
     }
-}
-
-/// `.KEY.xxxxxx`
-fn is_unfinished(name: &str) -> bool {
-    let key = name.strip_prefix('.').and_then(|rest| rest.split_once('.'));
-    key.is_some_and(|(key, _)| is_key(key))
 }
 
 /// `KEY.damaged-N`

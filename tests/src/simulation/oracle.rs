@@ -55,6 +55,11 @@ fn broken(invariant: &'static str, what: impl Into<String>) -> Result<(), Breach
     })
 }
 
+/// An actor came out of the calm without a token that the API accepts.
+pub(crate) fn without_token_after_the_calm(what: String) -> Result<(), Breach> {
+    broken("liveness", what)
+}
+
 /// Both sides, as they are at a step.
 pub(crate) struct Sight<'w> {
     pub(crate) now: u64,
@@ -96,12 +101,13 @@ pub(crate) struct Served {
 
 impl Oracle {
     pub(crate) fn of(scenario: &Scenario, variant: Variant) -> Self {
+        let exclusive = scenario.lock_excludes && variant != Variant::LatchWithoutReread;
         Self {
             pairs: Pairs::default(),
-            alerts: Alerts::default(),
+            alerts: Alerts::new(exclusive),
             under_way: Vec::new(),
             posts: VecDeque::new(),
-            exclusive: scenario.lock_excludes && variant != Variant::LatchWithoutReread,
+            exclusive,
             honest_clocks: scenario.clocks_are_honest(),
             current: None,
             setbacks: 0,
@@ -437,12 +443,6 @@ impl Oracle {
             setbacks: self.setbacks,
         };
         Ok(())
-    }
-
-    /// An actor came out of the calm without a token that the API accepts.
-    #[expect(clippy::unused_self, reason = "as its siblings")]
-    pub(crate) fn on_calm_without_token(&self, what: String) -> Result<(), Breach> {
-        broken("liveness", what)
     }
 
     /// A call has failed.

@@ -48,7 +48,7 @@ impl Plan {
     }
 }
 
-/// Reads what [`FromStr`] takes: `seed:days:variant`, and after one more colon the faults that may happen.
+/// Writes what [`FromStr`] takes: `seed:days:variant`, and after one more colon the faults that may happen.
 impl fmt::Display for Plan {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}:{}:{}", self.seed, self.days, self.variant)?;

@@ -6,6 +6,7 @@ use super::{
     actor::{self, Exam},
     fault::Hit,
     operator,
+    oracle::without_token_after_the_calm,
     plan::Plan,
     scenario::Role,
     tally::Tally,
@@ -123,8 +124,8 @@ fn judge_exams(world: &World, exams: Vec<(usize, Exam)>) {
     for (number, exam) in exams {
         if let Some(Err(why)) = exam {
             let name = &names(world)[number];
-            world.judge(None, |oracle, _| {
-                oracle.on_calm_without_token(format!("{name} has no token after the calm: {why}"))
+            world.judge(None, |_, _| {
+                without_token_after_the_calm(format!("{name} has no token after the calm: {why}"))
             });
         }
     }

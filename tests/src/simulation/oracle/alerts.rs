@@ -19,11 +19,20 @@ pub(crate) struct Alerts {
     /// Whether they were told that calls do not work.
     dark: bool,
     since_recovery: u32,
+    /// Whether the lock excludes. Where it does not, two may end one trouble.
+    exclusive: bool,
     /// The processes that have tokens which they could not save. A recovery that they tell may be undone by their death.
     unsaved: HashSet<Who>,
 }
 
 impl Alerts {
+    pub(crate) fn new(exclusive: bool) -> Self {
+        Self {
+            exclusive,
+            ..Self::default()
+        }
+    }
+
     pub(crate) fn on_event(&mut self, who: Who, event: &Event) -> Result<(), Breach> {
         let fields = event.fields.iter().map(|(_, value)| value);
         for text in fields.chain([&event.message, &event.code]) {
@@ -47,7 +56,7 @@ impl Alerts {
             }
         }
         match event.code.as_str() {
-            "recovered" if self.since_recovery == 0 => {
+            "recovered" if self.since_recovery == 0 && self.exclusive => {
                 return broken("I3 never silent", "two recovery notices for one alert");
             }
             "recovered" => self.since_recovery = 0,
@@ -82,7 +91,8 @@ impl Alerts {
             error.kind(),
             ErrorKind::SignInRequired | ErrorKind::Configuration | ErrorKind::Unavailable
         );
-        if !of_the_connection {
+        // Where nothing is stored there is no trouble to note: the caller is told, and people by the keeper.
+        if !of_the_connection || error.code() == "not-signed-in" {
             return Ok(());
         }
         if self.any == 0 {
