@@ -68,7 +68,10 @@ pub fn adopt(
     let spent = spent.map(|token| Spent {
         digest: token.digest(),
         at: requested_at,
-        by: settings.actor.clone(),
+        // Who asked, which need not be who reads the reply.
+        by: intent
+            .as_ref()
+            .map_or_else(|| settings.actor.clone(), |intent| intent.by.clone()),
     });
     if let Some(Intent {
         spends: Spends::Code(code),
@@ -119,7 +122,7 @@ pub fn refuse_grant(
     let mut diagnosis = diagnosis;
     if let Some(by) = spent.find(&digest) {
         diagnosis.cause = format!(
-            "This token was spent on {} by {}: an older copy of the store is in use, or the reply of that refresh was overwritten.",
+            "This token was spent on {} by {}: it did not expire. Another program raced with that refresh, or an older copy of the store is in use.",
             moment::text(by.at),
             by.by
         );

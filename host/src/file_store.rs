@@ -117,13 +117,9 @@ impl FileStore {
         // A link would pass for a folder here, and is refused by the check.
         create_folder(&path)?;
         private_file::check_folder(&path)?;
-        let folder = Folder {
-            path,
-            install: None,
-        };
+        let folder = Folder { path };
         file_lock::check_support(&folder.guard_path())?;
-        let install = installation::of(&folder.path, &folder.guard()?)?;
-        let folder = Folder { install, ..folder };
+        folder.install(&folder.guard()?)?;
         let lock = folder.path.join(".lock");
         private_file::open_lock_file(&lock)?;
         Ok(Self {
@@ -185,8 +181,6 @@ impl Store for FileStore {
 #[derive(Debug)]
 struct Folder {
     path: PathBuf,
-    /// Which installation it belongs to, where that can be told.
-    install: Option<String>,
 }
 
 /// The version of an entry that counts.
@@ -219,8 +213,9 @@ impl Folder {
         // Without the guard: renaming is atomic, so a whole file is the entry.
         if let File::Whole(current) = self.read(&self.current_path(key))?
             && !self.is_outdated(key, &current)?
+            && let Some(install) = installation::marked(&self.path)?
         {
-            return Ok(Some(self.own(current).into()));
+            return Ok(Some(found(current, Some(&install)).into()));
         }
         let guard = self.guard()?;
         self.load(key, &guard).map(|found| found.map(Entry::from))
@@ -241,7 +236,7 @@ impl Folder {
             return Ok(Write::Conflict(current.map(Entry::from)));
         }
         let revision = revision::next(last);
-        let bytes = entry_file::encode(revision, self.install.as_deref(), value);
+        let bytes = entry_file::encode(revision, self.install(&guard)?.as_deref(), value);
         let new = self.write_aside(key, &unfinished::successor_prefix(key, last), &bytes)?;
         if let Some(current) = current.filter(|found| found.provenance != Provenance::Previous) {
             self.keep_previous(key, &current.decoded)?;
@@ -334,16 +329,18 @@ impl Folder {
     }
 
     /// Reads the entry by the table at the top.
-    fn load(&self, key: &Key, _: &file_lock::Held) -> Result<Option<Found>, StoreFailure> {
+    fn load(&self, key: &Key, guard: &file_lock::Held) -> Result<Option<Found>, StoreFailure> {
         let current = self.current_path(key);
+        let install = self.install(guard)?;
+        let install = install.as_deref();
         let damage = match self.read(&current)? {
             File::Whole(decoded) if !self.is_outdated(key, &decoded)? => {
-                return Ok(Some(self.own(decoded)));
+                return Ok(Some(found(decoded, install)));
             }
             File::Whole(decoded) => {
                 // The previous generation may be damaged behind its header: then the older one is all there is.
                 let File::Whole(previous) = self.read(&self.previous_path(key))? else {
-                    return Ok(Some(self.own(decoded)));
+                    return Ok(Some(found(decoded, install)));
                 };
                 self.set_aside(key, &current)?;
                 return Ok(Some(previous_generation(previous)));
@@ -377,20 +374,9 @@ impl Folder {
         Ok(entry_file::revision(&start).is_some_and(|previous| previous > current.revision))
     }
 
-    fn own(&self, decoded: Decoded) -> Found {
-        let copied = match (&self.install, &decoded.install) {
-            (Some(here), Some(written)) => here != written,
-            _ => false,
-        };
-        let provenance = if copied {
-            Provenance::Copied
-        } else {
-            Provenance::Newest
-        };
-        Found {
-            decoded,
-            provenance,
-        }
+    /// Returns the id of the installation that the folder belongs to. It may have been replaced since it was last asked.
+    fn install(&self, guard: &file_lock::Held) -> Result<Option<String>, StoreFailure> {
+        installation::of(&self.path, guard)
     }
 
     fn read(&self, path: &Path) -> Result<File, StoreFailure> {
@@ -521,6 +507,23 @@ impl From<Found> for Entry {
             revision: found.decoded.revision,
             provenance: found.provenance,
         }
+    }
+}
+
+/// Marks the newest generation as the folder's own or as copied.
+fn found(decoded: Decoded, install: Option<&str>) -> Found {
+    let copied = match (install, &decoded.install) {
+        (Some(here), Some(written)) => here != written,
+        _ => false,
+    };
+    let provenance = if copied {
+        Provenance::Copied
+    } else {
+        Provenance::Newest
+    };
+    Found {
+        decoded,
+        provenance,
     }
 }
 

@@ -145,10 +145,12 @@ impl HoldingStore {
         revision
     }
 
-    /// Waits until nothing is held.
+    /// Waits until no call has the lock and nothing is held.
     pub(crate) async fn settled(&self) {
         loop {
             let emptied = self.0.emptied.notified();
+            // A call that has its turn may have received what it has not saved yet.
+            drop(Arc::clone(&self.0.turn).lock_owned().await);
             if !self.holds() {
                 return;
             }
@@ -272,24 +274,38 @@ impl Shared {
         }
     }
 
+    /// Stores what is held. It is newer than what somebody wrote without the lock meanwhile, which is kept aside.
     async fn store(&self, key: &Key, held: &Held) -> Result<(), StoreFailure> {
-        match self.inner.put(key, &held.value, held.expected).await? {
-            Write::Stored(_) => self.saved(key),
-            Write::Conflict(Some(current)) if current.value == held.value => self.saved(key),
-            Write::Conflict(_) => self.keep_aside(key, held).await?,
+        let mut expected = held.expected;
+        for _ in 0..3 {
+            match self.inner.put(key, &held.value, expected).await? {
+                Write::Stored(_) => {
+                    self.saved(key);
+                    break;
+                }
+                Write::Conflict(Some(theirs)) if theirs.value == held.value => {
+                    self.saved(key);
+                    break;
+                }
+                Write::Conflict(Some(theirs)) => {
+                    self.keep_aside(key, &theirs.value).await?;
+                    expected = Some(theirs.revision);
+                }
+                Write::Conflict(None) => expected = None,
+            }
         }
         Ok(())
     }
 
-    /// What somebody wrote without the lock stays, and so does what is held.
-    async fn keep_aside(&self, key: &Key, held: &Held) -> Result<(), StoreFailure> {
-        let name = Sha256::digest(&held.value)[..8]
+    /// Keeps what may hold tokens under a key that it names itself.
+    async fn keep_aside(&self, key: &Key, value: &[u8]) -> Result<(), StoreFailure> {
+        let name = Sha256::digest(value)[..8]
             .iter()
             .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
         let aside = Key::new(format!("{}-conflict-{name}", key.as_str()))?;
-        self.inner.put(&aside, &held.value, None).await?;
+        self.inner.put(&aside, value, None).await?;
         let message = format!(
-            "Somebody changed the store without its lock while tokens could not be saved: both versions are kept, these as `{}`.",
+            "Somebody changed the store without its lock while tokens could not be saved: what was written is kept as `{}`.",
             aside.as_str()
         );
         let remedy =
@@ -297,7 +313,6 @@ impl Shared {
         let fields = vec![("remedy".to_owned(), remedy.to_owned())];
         self.recorder
             .record(Severity::Alert, "kept-aside", message, fields);
-        self.let_go(key);
         Ok(())
     }
 
@@ -555,11 +570,35 @@ mod tests {
             .await;
         assert!(matches!(other, Ok(Write::Stored(_))));
         setting.make_room().await;
-        assert_eq!(setting.on_disk().await, b"other");
+        assert_eq!(setting.on_disk().await, b"two");
         let keys = memory.list("session-conflict-").await.expect("listed");
         let kept = memory.get(&keys[0]).await.expect("readable");
-        assert_eq!(kept.expect("kept").value, b"two");
-        assert_eq!(setting.codes(), ["tokens-not-saved", "kept-aside"]);
+        assert_eq!(kept.expect("kept").value, b"other");
+        assert_eq!(
+            setting.codes(),
+            ["tokens-not-saved", "kept-aside", "tokens-saved"]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_is_held_is_stored_where_somebody_moved_the_entry_away_meanwhile() {
+        let setting = Setting::full().await;
+        setting.hold(b"two", setting.first).await;
+        let gone = setting.disk.delete(&setting.key, setting.first).await;
+        assert!(matches!(gone, Ok(Write::Stored(_))));
+        setting.make_room().await;
+        assert_eq!(setting.on_disk().await, b"two");
+    }
+
+    #[tokio::test]
+    async fn the_end_waits_for_a_call_that_has_its_turn() {
+        let setting = Setting::full().await;
+        let turn = setting.store.lock(SOON).await.expect("works");
+        let waiting = setting.store.clone();
+        let mut end = Box::pin(waiting.settled());
+        assert!(timeout(SOON, &mut end).await.is_err());
+        drop(turn);
+        end.await;
     }
 
     #[tokio::test]

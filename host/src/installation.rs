@@ -4,7 +4,7 @@
 //! folder to another machine, or restores it from a backup, makes a new file with an old content: the two no longer agree, and
 //! the folder gets a new mark. Entries carry the id of the installation that wrote them.
 //!
-//! A moved folder keeps its mark; so does a volume that is mounted elsewhere. Not noticed: a copy of the whole disk, such as a
+//! A folder that is moved within its file system keeps its mark; so does a volume that is mounted elsewhere. Not noticed: a copy of the whole disk, such as a
 //! cloned virtual machine; a backup that was written over the very same files; systems other than Unix.
 
 use std::{
@@ -59,7 +59,11 @@ impl Body {
     /// Whether the two can be of one file. What is known of one alone says nothing.
     fn agrees_with(&self, other: &Self) -> bool {
         let agree = |a: Option<u64>, b: Option<u64>| a.is_none() || b.is_none() || a == b;
-        agree(self.inode, other.inode) && agree(self.born, other.born)
+        // Some file systems number their inodes anew at each mount; a birth stays.
+        match (self.born, other.born) {
+            (Some(ours), Some(theirs)) => ours == theirs,
+            _ => agree(self.inode, other.inode),
+        }
     }
 }
 
@@ -76,7 +80,7 @@ fn inode(_: &Metadata) -> Option<u64> {
 /// Returns the id of the folder's installation; makes a new mark where there is none or it was copied. `None` where it cannot be
 /// told, since the folder cannot be written.
 pub(crate) fn of(folder: &Path, _: &file_lock::Held) -> Result<Option<String>, StoreFailure> {
-    if let Some(id) = read(&folder.join(MARK))? {
+    if let Some(id) = marked(folder)? {
         return Ok(Some(id));
     }
     match renew(folder) {
@@ -88,8 +92,9 @@ pub(crate) fn of(folder: &Path, _: &file_lock::Held) -> Result<Option<String>, S
     }
 }
 
-/// Returns the id of a mark that is the original.
-fn read(path: &Path) -> Result<Option<String>, StoreFailure> {
+/// Returns the id of the folder's mark, if that is the original.
+pub(crate) fn marked(folder: &Path) -> Result<Option<String>, StoreFailure> {
+    let path = &folder.join(MARK);
     let Some(file) = private_file::open(path)? else {
         return Ok(None);
     };

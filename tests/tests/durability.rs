@@ -479,6 +479,8 @@ async fn s24_a_restored_backup_is_recognised_and_its_spent_token_not_posted() {
         let error = restarted.access_token().await.expect_err("spent");
         assert!(error.is_sign_in_required(), "{error}");
         assert_eq!(error.diagnosis().code, "restored-backup");
+        let cause = &error.diagnosis().cause;
+        assert!(cause.contains("2026 01:12:00 GMT by test/1"), "{cause}");
     }
     assert_eq!(rig.procore.token_posts(), 0);
     assert_eq!(alerts(&rig), ["restored-backup"]);
@@ -529,6 +531,25 @@ async fn s14_a_copied_store_is_named_as_such_on_the_second_machine() {
     );
     assert_eq!(rig.procore.token_posts(), 2);
     original.access_token().await.expect("the original goes on");
+}
+
+/// A daemon goes on with the folder that was put in the place of its own; others open it anew.
+#[tokio::test]
+async fn s14_a_folder_that_is_replaced_under_a_running_process_is_told_once() {
+    let rig = Rig::start().await;
+    let disk = Disk::new();
+    let running = signed_in(&rig, &disk).await;
+    let copy = disk.copy();
+    fs::remove_dir_all(disk.folder()).expect("removed");
+    fs::rename(copy.folder(), disk.folder()).expect("put in its place");
+    for _ in 0..4 {
+        let visitor = rig.on_store(disk.open());
+        visitor.status().await.expect("a status");
+        rig.advance_to_refresh();
+        running.access_token().await.expect("a token");
+        visitor.verify().await.expect("verified");
+    }
+    assert_eq!(alerts(&rig), ["store-copied"]);
 }
 
 #[tokio::test]

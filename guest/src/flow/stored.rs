@@ -267,7 +267,7 @@ pub(super) fn storage(failure: &StoreFailure) -> Error {
             "Make the store's folder 0700 and its files 0600, owned by the account that runs this."
         }
         "corrupt" => {
-            "Look at the damaged file that was set aside. If the tokens are lost, run `procore-auth login`."
+            "Move the damaged files out of the connection's folder and keep them, then run `procore-auth login`."
         }
         "locks-unsupported" => "Keep the store on a local file system.",
         "wrong-key" | "key-unavailable" | "not-encrypted" => "Do what the cause says.",

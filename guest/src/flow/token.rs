@@ -243,8 +243,8 @@ pub(super) fn request(
         locked.set_aside(settings)?;
     }
     let spent = spent_tokens(host)?.map_or_else(SpentTokens::default, |(spent, _)| spent);
-    if let Some(by) = spent_before(presented, &spent) {
-        return refuse_spent(host, locked, &spent, &by);
+    if is_spent(presented, &spent) {
+        return refuse_spent(host, locked, &spent);
     }
     tell_of_interrupted(host, &locked.session);
     refresh::begin(&mut locked.session, settings, presented, host.now());
@@ -260,7 +260,7 @@ pub(super) fn request(
                 settle(host, locked, settings)
             }
             Answer::GrantRefused(diagnosis) if *presented != Presented::ClientCredentials => {
-                refuse_grant(host, locked, presented, diagnosis, &spent).map(|()| false)
+                refuse_grant(host, locked, presented, diagnosis).map(|()| false)
             }
             // A person is at the sign-in and is told; what is known of an earlier sign-in stays.
             Answer::ClientRefused(diagnosis) if matches!(presented, Presented::Code { .. }) => {
@@ -411,7 +411,6 @@ fn refuse_grant(
     locked: &mut LockedSession<'_>,
     presented: &Presented,
     diagnosis: Diagnosis,
-    spent: &SpentTokens,
 ) -> Result<()> {
     if matches!(presented, Presented::Code { .. }) {
         return Err(Error::new(ErrorKind::InvalidInput, diagnosis));
@@ -424,7 +423,10 @@ fn refuse_grant(
         ));
         return Ok(());
     }
-    let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
+    // Whoever spent it may have noted that since.
+    let spent = spent_tokens(host).unwrap_or_default();
+    let spent = spent.map_or_else(SpentTokens::default, |(spent, _)| spent);
+    let alert = refresh::refuse_grant(&mut locked.session, diagnosis, &spent, host.now());
     tell_and_save(host, locked, alert)
 }
 
@@ -479,11 +481,8 @@ fn spent_tokens(host: &dyn Capabilities) -> Result<Option<(SpentTokens, u64)>> {
     }
 }
 
-fn spent_before(presented: &Presented, spent: &SpentTokens) -> Option<Spent> {
-    match presented {
-        Presented::RefreshToken { token, .. } => spent.find(&token.digest()),
-        Presented::Code { .. } | Presented::ClientCredentials => None,
-    }
+fn is_spent(presented: &Presented, spent: &SpentTokens) -> bool {
+    matches!(presented, Presented::RefreshToken { token, .. } if spent.find(&token.digest()).is_some())
 }
 
 /// Refuses to send a token that this store knows to be spent: an old copy was put over a newer one.
@@ -491,15 +490,13 @@ fn refuse_spent(
     host: &dyn Capabilities,
     locked: &mut LockedSession<'_>,
     spent: &SpentTokens,
-    by: &Spent,
 ) -> Result<bool> {
     let diagnosis = Diagnosis::new(
         "restored-backup",
         "The stored refresh token was spent before: an older copy of the store is in use. It was not sent.",
         "",
         "Put the newest copy back; if there is none, run `procore-auth login`.",
-    )
-    .with_evidence(vec![format!("spent on {} by {}", moment::text(by.at), by.by)]);
+    );
     let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
     tell_and_save(host, locked, alert).map(|()| false)
 }

@@ -191,7 +191,8 @@ fn log(name: &ConnectionName, visit: &Visit) {
     );
 }
 
-fn alert(opener: &Opener, name: &ConnectionName, explained: &Explained) {
+/// Tells people of a trouble that keeps a connection from being visited.
+pub(super) fn alert(opener: &Opener, name: &ConnectionName, explained: &Explained) {
     let event = Event {
         at: time::now(),
         severity: Severity::Alert,

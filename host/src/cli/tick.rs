@@ -9,7 +9,8 @@ use tokio::task::JoinSet;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
-use super::open::Open;
+use super::open::{Open, Opener};
+use super::run;
 use super::status::{self, Known};
 use super::time;
 
@@ -24,8 +25,18 @@ pub(super) struct Arguments {
 /// Visits every connection, or the one that is named, all at once: one that waits does not delay the others.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let mut visits = JoinSet::new();
-    for (name, environment, open) in context.open_all().await? {
-        visits.spawn(visit(name, environment, open, arguments.next_visit));
+    let opener = context.opener(context.config()?)?;
+    for (name, connection) in opener.config().select_all(context.named())? {
+        let open = opener.open(name).await;
+        let (name, environment) = (name.clone(), connection.environment());
+        let visit = visit(
+            opener.clone(),
+            name,
+            environment,
+            open,
+            arguments.next_visit,
+        );
+        visits.spawn(visit);
     }
     let mut all: Vec<Known> = visits.join_all().await;
     all.sort_by(|a, b| a.name.cmp(&b.name));
@@ -34,6 +45,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
 }
 
 async fn visit(
+    opener: Opener,
     name: ConnectionName,
     environment: Environment,
     open: Result<Open, Failure>,
@@ -46,9 +58,14 @@ async fn visit(
         },
         Err(failure) => Err(failure),
     };
+    let status = status.map_err(Failure::explained);
+    if let Err(explained) = &status {
+        // Nobody may read what a cron job prints.
+        run::alert(&opener, &name, explained);
+    }
     Known {
         name,
         environment,
-        status: status.map_err(Failure::explained),
+        status,
     }
 }
