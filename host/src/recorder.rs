@@ -62,7 +62,7 @@ impl Recorder {
     /// Records an event of the plugin.
     ///
     /// The plugin notes in the store what it has told. Where the store cannot be written it tells it at every call: within an
-    /// hour, and until the connection works again, the same alert is a warning.
+    /// hour, and until a write or the connection works again, the same alert is a warning.
     pub(crate) fn record_of_plugin(
         &self,
         severity: Severity,
@@ -82,7 +82,7 @@ impl Recorder {
         self.record(severity, code, message, fields);
     }
 
-    /// Notes that the connection works: whatever is told from now on is news.
+    /// Notes that the store or the connection works: whatever is told from now on is news.
     pub(crate) fn forget(&self) {
         self.told().clear();
     }

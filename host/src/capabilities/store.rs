@@ -26,7 +26,12 @@ impl Host for CallState {
     ) -> wasmtime::Result<Result<contract::Write, Failure>> {
         let _pause = self.enter()?;
         let write = async { self.lent.store.put(&Key::new(key)?, &value, expected).await };
-        Ok(answer(write.await.map(Into::into)))
+        let written = write.await;
+        if matches!(written, Ok(Write::Stored(_))) {
+            // The plugin can note again what it has told.
+            self.lent.recorder.forget();
+        }
+        Ok(answer(written.map(Into::into)))
     }
 
     async fn hold(
