@@ -6,7 +6,7 @@ use base64ct::{Base64, Encoding as _};
 use sha2::{Digest, Sha256};
 use zeroize::Zeroizing;
 
-use crate::{Random, Secret};
+use crate::{Random, Secret, hex::hex};
 
 /// How many bytes a key has.
 const LENGTH: usize = 32;
@@ -110,7 +110,7 @@ impl fmt::Debug for EncryptionKey {
 
 impl fmt::Display for KeyId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+        f.write_str(&hex(&self.0))
     }
 }
 

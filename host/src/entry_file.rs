@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::revision;
+use crate::{hex::hex, revision};
 
 const FORMAT: u64 = 1;
 
@@ -102,8 +102,7 @@ fn parse_header(line: &[u8]) -> Result<Header, Unreadable> {
 }
 
 fn hex_digest(value: &[u8]) -> String {
-    let digest = Sha256::digest(value);
-    digest.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&Sha256::digest(value))
 }
 
 #[cfg(test)]

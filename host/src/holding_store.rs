@@ -13,7 +13,7 @@ use tokio::{
 };
 
 use crate::{
-    Clock, Entry, Key, LockGuard, Provenance, Severity, Store, StoreFailure, Write,
+    Clock, Entry, Key, LockGuard, Provenance, Severity, Store, StoreFailure, Write, hex::hex,
     recorder::Recorder,
 };
 
@@ -299,9 +299,7 @@ impl Shared {
 
     /// Keeps what may hold tokens under a key that it names itself.
     async fn keep_aside(&self, key: &Key, value: &[u8]) -> Result<(), StoreFailure> {
-        let name = Sha256::digest(value)[..8]
-            .iter()
-            .fold(String::new(), |hex, byte| format!("{hex}{byte:02x}"));
+        let name = hex(&Sha256::digest(value)[..8]);
         let aside = Key::new(format!("{}-conflict-{name}", key.as_str()))?;
         self.inner.put(&aside, value, None).await?;
         let message = format!(

@@ -18,6 +18,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     Random, StoreFailure, SystemRandom, file_lock,
+    hex::hex,
     private_file::{self, failure},
 };
 
@@ -111,9 +112,7 @@ pub(crate) fn marked(folder: &Path) -> Result<Option<String>, StoreFailure> {
 fn renew(folder: &Path) -> io::Result<String> {
     let mut random = [0; 16];
     SystemRandom.fill(&mut random);
-    let install = random
-        .iter()
-        .fold(String::new(), |id, byte| format!("{id}{byte:02x}"));
+    let install = hex(&random);
     // Born with mode 600, and renamed: the inode stays.
     let mut file = tempfile::Builder::new()
         .prefix(&format!("{MARK}."))

@@ -2,7 +2,6 @@
 
 use std::{
     collections::BTreeSet,
-    fmt::Write,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::Duration,
 };
@@ -13,7 +12,7 @@ use sha2::{Digest, Sha256};
 use crate::{
     Clock, Entry, Environment, Error, Grant, HttpClient, HttpFailure, Key, Limits, LockGuard,
     Random, RequestLimits, Secret, Settings, Severity, Store, StoreFailure, SystemClock,
-    Write as Written, bindings::procore::auth::connection as contract, egress::Egress,
+    Write as Written, bindings::procore::auth::connection as contract, egress::Egress, hex::hex,
     holding_store::HoldingStore, recorder::Recorder, time::millis,
 };
 
@@ -143,11 +142,7 @@ fn fingerprint(secret: &Secret) -> String {
         .chain_update(b"procore-auth client secret fingerprint v1\0")
         .chain_update(secret.expose().as_bytes())
         .finalize();
-    digest[..8].iter().fold(String::new(), |mut hex, byte| {
-        // Writing to a string cannot fail.
-        let _ = write!(hex, "{byte:02x}");
-        hex
-    })
+    hex(&digest[..8])
 }
 
 /// Lends nothing: every use is a failure.

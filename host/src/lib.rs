@@ -56,6 +56,7 @@ mod error;
 mod file_lock;
 mod file_store;
 mod flight;
+mod hex;
 mod holding_store;
 mod http;
 mod https_client;

@@ -19,7 +19,7 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 
-use crate::{ConnectionName, EncryptionKey, KeyId, Random, StoreFailure, SystemRandom};
+use crate::{ConnectionName, EncryptionKey, KeyId, Random, StoreFailure, SystemRandom, hex::hex};
 
 const MAGIC: &[u8; 8] = b"\0sealed\0";
 const VERSION: u8 = 1;
@@ -117,7 +117,7 @@ impl Seal {
     }
 
     fn wrong_key(&self, place: &str, id: &[u8]) -> StoreFailure {
-        let wanted: String = id.iter().map(|byte| format!("{byte:02x}")).collect();
+        let wanted = hex(id);
         let ours: Vec<String> = self.keys().map(|key| key.id().to_string()).collect();
         let what = format!(
             "is encrypted with the key {wanted}, and given is {}; give that key, as the key or among the old ones. Nothing \

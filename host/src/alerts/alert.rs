@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-use crate::{Environment, Event, Severity, connection::default_actor, json_lines::Fields};
+use crate::{
+    Environment, Event, Severity, connection::default_actor, hex::hex, json_lines::Fields,
+};
 
 /// The events that take an alert back.
 const RECOVERIES: [&str; 4] = [
@@ -138,7 +140,7 @@ fn new_id(event: &Event) -> String {
         let text = format!("{} {} {}", default_actor(), event.at, event.code);
         bytes.copy_from_slice(&Sha256::digest(text)[..16]);
     }
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+    hex(&bytes)
 }
 
 fn write_fields<S: Serializer>(
