@@ -6,11 +6,10 @@
 
 use std::panic;
 
-use talc::wasm::WasmDynamicTalc;
-
 use crate::{
     capabilities::{Capabilities, Entry, Provenance, StoreFailure, Write},
     diagnosis, environment, event, explain as explanation, flow,
+    heap::{self, Heap},
     http::{Body, Failure, FieldValue, Header, Request, Response},
     lifetime::Times,
     login::PendingLogin,
@@ -28,9 +27,8 @@ wit_bindgen::generate!({ world: "plugin", path: "../wit" });
 use exports::procore::auth::{advice, api, auth};
 use procore::auth::{clock, connection, http, journal, random, store, types};
 
-/// Half the size of the standard library's allocator.
 #[global_allocator]
-static ALLOCATOR: WasmDynamicTalc = talc::wasm::new_wasm_dynamic_allocator();
+static HEAP: Heap = heap::heap();
 
 /// The plugin.
 struct Plugin;

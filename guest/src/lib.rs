@@ -19,6 +19,8 @@ pub mod event;
 pub mod explain;
 pub mod flow;
 pub mod grant;
+#[cfg(target_family = "wasm")]
+mod heap;
 pub mod http;
 pub mod incident;
 pub mod json;

@@ -225,7 +225,7 @@ fn config() -> Config {
         .wasm_memory64(false)
         .wasm_tail_call(false)
         .memory_init_cow(false)
-        .memory_reservation(POOLED_MEMORY as u64);
+        .memory_reservation(4 << 30);
     config
 }
 

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc};
 
+use memchr::memmem;
 use procore_auth_host::{Entry, Key, Provenance, Write};
 
 /// The durable content of a connection's store.
@@ -135,12 +136,11 @@ impl Disk {
 
     /// Whether an entry that can be read holds the text.
     pub(crate) fn holds(&self, wanted: &str) -> bool {
-        // The newest entries are the likeliest.
-        let mut shown: Vec<_> = self.slots.values().filter_map(Slot::visible).collect();
-        shown.sort_unstable_by_key(|version| std::cmp::Reverse(version.revision));
-        shown
-            .into_iter()
-            .any(|version| text(&version.value).contains(wanted))
+        let wanted = memmem::Finder::new(wanted);
+        self.slots
+            .values()
+            .filter_map(Slot::visible)
+            .any(|version| wanted.find(&version.value).is_some())
     }
 
     /// Copies everything.

@@ -1,13 +1,15 @@
 //! The session as it stands in the store, read without the plugin's own code.
 
+use memchr::memmem;
+
 /// The text of a session; empty where there is none. A field is looked for by its name: a token's value cannot contain one.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Shown<'s>(pub(crate) &'s str);
 
 impl<'s> Shown<'s> {
     fn after(self, name: &str) -> Option<&'s str> {
-        let (_, rest) = self.0.split_once(name)?;
-        Some(rest)
+        let at = memmem::find(self.0.as_bytes(), name.as_bytes())?;
+        self.0.get(at + name.len()..)
     }
 
     fn number(self, name: &str) -> Option<u64> {
