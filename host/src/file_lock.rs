@@ -1,8 +1,8 @@
 //! Exclusive locks on files, owned by the kernel: the death of a holder frees its lock at once, and there is nothing to steal
 //! and nothing to clean up.
 //!
-//! [`hold`] is for a moment. [`FileLock`] is for a refresh: waiters of one process queue up in order and in memory, and only the
-//! first of them waits in the kernel, so that a lock which changes hands between processes does so at once.
+//! [`hold_briefly`] is for a moment. [`FileLock`] is for a refresh: waiters of one process queue up in order and in memory, and
+//! only the first of them waits in the kernel, so that a lock which changes hands between processes does so at once.
 
 use std::{
     collections::HashMap,
@@ -10,6 +10,7 @@ use std::{
     io::{self, ErrorKind},
     path::{Path, PathBuf},
     sync::{Arc, LazyLock, Mutex, PoisonError, Weak},
+    thread,
     time::Duration,
 };
 
@@ -20,6 +21,13 @@ use tokio::{
 };
 
 use crate::{LockGuard, StoreFailure, private_file};
+
+/// Who holds a lock briefly needs it for a few writes. Whoever takes longer than this is stopped, or the disk does not answer.
+const BRIEFLY: Duration = Duration::from_secs(20);
+
+/// The pauses between two looks at a lock that is held briefly: the first, and the longest.
+const FIRST_PAUSE: Duration = Duration::from_millis(1);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// A file with its lock, until it is dropped.
 ///
@@ -34,8 +42,40 @@ impl Drop for Held {
     }
 }
 
+/// Takes a lock that everybody holds for a moment only. Blocks the thread.
+///
+/// Errors: `busy` where it did not come free; it may well be that it never does.
+pub(crate) fn hold_briefly(path: &Path) -> Result<Held, StoreFailure> {
+    hold_within(path, BRIEFLY)
+}
+
+fn hold_within(path: &Path, wait: Duration) -> Result<Held, StoreFailure> {
+    let begun = std::time::Instant::now();
+    let mut pause = FIRST_PAUSE;
+    loop {
+        if let Some(held) = try_hold(path)? {
+            return Ok(held);
+        }
+        if begun.elapsed() >= wait {
+            return Err(kept(path, wait));
+        }
+        // The kernel has no wait for a file's lock that ends by itself.
+        thread::sleep(pause);
+        pause = (pause * 2).min(LONGEST_PAUSE);
+    }
+}
+
+fn kept(path: &Path, wait: Duration) -> StoreFailure {
+    let message = format!(
+        "{}: another process has kept it locked for {} seconds",
+        path.display(),
+        wait.as_secs()
+    );
+    StoreFailure::new("busy", message)
+}
+
 /// Waits for the lock on a file, without a limit. Blocks the thread.
-pub(crate) fn hold(path: &Path) -> Result<Held, StoreFailure> {
+fn hold(path: &Path) -> Result<Held, StoreFailure> {
     loop {
         let file = private_file::open_lock_file(path)?;
         lock_uninterrupted(&file).map_err(|error| lock_failure(&error, path))?;
@@ -64,7 +104,7 @@ fn try_hold(path: &Path) -> Result<Option<Held>, StoreFailure> {
 
 /// Checks that locks exclude here. Some network file systems grant every lock to everybody.
 pub(crate) fn check_support(path: &Path) -> Result<(), StoreFailure> {
-    let _held = hold(path)?;
+    let _held = hold_briefly(path)?;
     match try_hold(path)? {
         None => Ok(()),
         Some(_) => Err(unsupported(path, "two holders were granted one lock")),
@@ -193,7 +233,7 @@ impl FileLock {
         let (give, granted) = oneshot::channel();
         if self.set_waiter(Some(give)).is_none() {
             let lock = Arc::clone(self);
-            let spawned = std::thread::Builder::new()
+            let spawned = thread::Builder::new()
                 .name("procore-auth-lock".to_owned())
                 .spawn(move || lock.grant(hold(&lock.path)));
             if let Err(error) = spawned {
@@ -226,7 +266,7 @@ impl FileLock {
 mod tests {
     use std::{sync::Arc, time::Duration};
 
-    use super::{FileLock, check_support, hold, lock_failure, try_hold};
+    use super::{FileLock, check_support, hold, hold_within, lock_failure, try_hold};
 
     const LONG: Duration = Duration::from_secs(60);
 
@@ -327,6 +367,17 @@ mod tests {
         assert!(waiting.await.is_err());
         drop(held);
         assert!(lock.lock(Duration::ZERO).await.expect("works").is_some());
+    }
+
+    #[test]
+    fn a_lock_that_is_kept_is_not_waited_for_without_end() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join(".guard");
+        let kept = hold(&path).expect("free");
+        let failure = hold_within(&path, Duration::from_millis(20)).expect_err("kept");
+        assert_eq!(failure.code, "busy");
+        drop(kept);
+        assert!(hold_within(&path, LONG).is_ok());
     }
 
     #[test]

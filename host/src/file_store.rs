@@ -108,8 +108,8 @@ impl FileStore {
     /// Two spellings of one root, such as a relative path or one through a symbolic link, make one store with one lock.
     ///
     /// Errors: `insecure-permissions` where the folder is a symbolic link, belongs to another account or lets others in;
-    /// `locks-unsupported` where the file system has no working locks; `read-only`, `permission-denied`, `full` or `io`
-    /// where it cannot be created or read.
+    /// `locks-unsupported` where the file system has no working locks; `busy` where another process keeps the folder to itself;
+    /// `read-only`, `permission-denied`, `full` or `io` where it cannot be created or read.
     pub fn open(root: &Path, name: &ConnectionName) -> Result<Self, StoreFailure> {
         create_folder(root)?;
         let root = root.canonicalize().map_err(|error| failure(&error, root))?;
@@ -272,9 +272,9 @@ impl Folder {
         Ok(keys.into_iter().collect())
     }
 
-    /// Keeps everybody else from changing anything.
+    /// Keeps everybody else from changing anything. Errors: `busy` where somebody else does that for too long.
     fn guard(&self) -> Result<file_lock::Held, StoreFailure> {
-        file_lock::hold(&self.guard_path())
+        file_lock::hold_briefly(&self.guard_path())
     }
 
     /// Finishes the writes that were cut short by their writers' death, and removes what cannot be finished.

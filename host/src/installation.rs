@@ -136,7 +136,7 @@ mod tests {
     use super::*;
 
     fn id(folder: &Path) -> String {
-        let guard = file_lock::hold(&folder.join(".guard")).expect("held");
+        let guard = file_lock::hold_briefly(&folder.join(".guard")).expect("held");
         of(folder, &guard).expect("readable").expect("writable")
     }
 

@@ -23,7 +23,8 @@ async fn kill_at_random_moments(rotation: Rotation) {
         Ok(report) => {
             println!("{report}");
             assert_eq!(report.killed(), KILLS);
-            assert!(report.refreshes > 0, "nothing was going on");
+            // About one kill in nine does.
+            assert!(report.interrupted() > 0, "no kill hit a refresh");
         }
         Err(breach) => panic!("{breach}"),
     }
