@@ -28,8 +28,9 @@ pub(super) fn read_session(host: &dyn Capabilities) -> Result<Option<Session>> {
     entry.map(|entry| parse_session(&entry)).transpose()
 }
 
+/// Reads a session. What an older version or a copy says of its tokens proves nothing.
 fn parse_session(entry: &Entry) -> Result<Session> {
-    let session: Session = parse(SESSION, entry)?;
+    let mut session: Session = parse(SESSION, entry)?;
     if session.format != FORMAT {
         return Err(unreadable(
             SESSION,
@@ -38,6 +39,12 @@ fn parse_session(entry: &Entry) -> Result<Session> {
                 session.format
             ),
         ));
+    }
+    if entry.provenance != Provenance::Newest {
+        session.last_evidence = None;
+        if let Some(tokens) = &mut session.tokens {
+            tokens.confirmed = false;
+        }
     }
     Ok(session)
 }
@@ -48,6 +55,8 @@ pub(super) struct LockedSession<'h> {
     /// The session as last read or saved, with the changes made since.
     pub session: Session,
     revision: Option<u64>,
+    /// What is told as soon as a write makes this session the newest version.
+    news: Option<Event>,
 }
 
 impl<'h> LockedSession<'h> {
@@ -64,6 +73,7 @@ impl<'h> LockedSession<'h> {
             host,
             session: Session::new(settings),
             revision: None,
+            news: None,
         };
         if let Some(entry) = host.get(SESSION).map_err(|failure| storage(&failure))? {
             locked.session = parse_session(&entry)?;
@@ -74,7 +84,7 @@ impl<'h> LockedSession<'h> {
     }
 
     /// Says that an older version or a copy is in use, which may hold a spent token, and makes it this installation's newest, so
-    /// that it is said once.
+    /// that it is said once. While it cannot be written it stands in the journal, and nobody is alerted: every call would.
     fn tell_provenance(&mut self, provenance: Provenance) {
         let (code, message) = match provenance {
             Provenance::Newest => return,
@@ -87,14 +97,19 @@ impl<'h> LockedSession<'h> {
                 "The stored tokens come from another installation: a copy or a restored backup. If the original refreshes too, one of both loses its sign-in. Let one alone use them, and sign in on the other.",
             ),
         };
-        self.host
-            .record(&Event::new(Severity::Alert, code, message));
-        self.session.last_evidence = None;
-        if let Some(tokens) = &mut self.session.tokens {
-            tokens.confirmed = false;
+        self.news = Some(Event::new(Severity::Alert, code, message));
+        if self.save().is_err() {
+            self.host
+                .record(&Event::new(Severity::Warning, code, message));
         }
-        // Where that fails, the next to read it says it again.
-        let _ = self.save();
+    }
+
+    /// Notes that this session is the newest version, and tells what waited for that.
+    fn stored(&mut self, revision: u64) {
+        self.revision = Some(revision);
+        if let Some(news) = self.news.take() {
+            self.host.record(&news);
+        }
     }
 
     /// As [`acquire`](Self::acquire), where going on without the lock is an error.
@@ -127,12 +142,12 @@ impl<'h> LockedSession<'h> {
             .map_err(|failure| storage(&failure))?
         {
             Write::Stored(revision) => {
-                self.revision = Some(revision);
+                self.stored(revision);
                 Ok(())
             }
             // An earlier try did write, and could not say so.
             Write::Conflict(Some(entry)) if entry.value == bytes => {
-                self.revision = Some(entry.revision);
+                self.stored(entry.revision);
                 Ok(())
             }
             Write::Conflict(_) => {
@@ -148,10 +163,7 @@ impl<'h> LockedSession<'h> {
         let bytes = json::write(&self.session);
         for _ in 0..3 {
             match self.host.put(SESSION, &bytes, self.revision) {
-                Ok(Write::Stored(revision)) => {
-                    self.revision = Some(revision);
-                    return;
-                }
+                Ok(Write::Stored(revision)) => return self.stored(revision),
                 Ok(Write::Conflict(Some(theirs)))
                     if theirs.value == bytes
                         || keep_aside(self.host, "session-conflict", &theirs.value).is_ok() =>
@@ -162,7 +174,8 @@ impl<'h> LockedSession<'h> {
                 Ok(Write::Conflict(Some(_))) | Err(_) => break,
             }
         }
-        self.revision = Some(self.host.hold(SESSION, &bytes, self.revision));
+        let revision = self.host.hold(SESSION, &bytes, self.revision);
+        self.stored(revision);
     }
 
     /// Deletes the session.
