@@ -86,21 +86,25 @@ impl<'h> LockedSession<'h> {
     /// Says that an older version or a copy is in use, which may hold a spent token, and makes it this installation's newest, so
     /// that it is said once. While it cannot be written it stands in the journal, and nobody is alerted: every call would.
     fn tell_provenance(&mut self, provenance: Provenance) {
-        let (code, message) = match provenance {
+        let (code, message, cause, remedy) = match provenance {
             Provenance::Newest => return,
             Provenance::Previous => (
                 "store-recovered",
-                "The newest version of the stored tokens could not be read, or an older one was put in its place; the one before is used. If its refresh token was spent since, sign in again.",
+                "An older version of the stored tokens is used.",
+                "The newest one could not be read, or an older one was put in its place.",
+                "Look at the disk. If the refresh token was spent since: `procore-auth login`.",
             ),
             Provenance::Copied => (
                 "store-copied",
-                "The stored tokens come from another installation: a copy or a restored backup. If the original refreshes too, one of both loses its sign-in. Let one alone use them, and sign in on the other.",
+                "The stored tokens come from another installation.",
+                "The folder was copied, or restored from a backup.",
+                "Let one installation alone use them, and sign in on the other: where both refresh, one loses its sign-in.",
             ),
         };
-        self.news = Some(Event::new(Severity::Alert, code, message));
+        let event = Event::new(Severity::Warning, code, message).explained(cause, remedy);
+        self.news = Some(event.clone());
         if self.save().is_err() {
-            self.host
-                .record(&Event::new(Severity::Warning, code, message));
+            self.host.record(&event);
         }
     }
 
@@ -108,7 +112,10 @@ impl<'h> LockedSession<'h> {
     fn stored(&mut self, revision: u64) {
         self.revision = Some(revision);
         if let Some(news) = self.news.take() {
-            self.host.record(&news);
+            self.host.record(&Event {
+                severity: Severity::Alert,
+                ..news
+            });
         }
     }
 
@@ -226,7 +233,16 @@ pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) -> 
     host.put(&key, bytes, None)
         .map_err(|failure| storage(&failure))?;
     let message = format!("Something that may hold tokens was kept aside as `{key}`.");
-    host.record(&Event::new(Severity::Alert, "kept-aside", &message));
+    let cause = match label {
+        "session-aside" => "Another sign-in took its place.",
+        "unread-reply" => "The server's reply could not be read.",
+        _ => "Another program changed the stored tokens without taking the lock.",
+    };
+    let event = Event::new(Severity::Alert, "kept-aside", &message);
+    host.record(&event.explained(
+        cause,
+        "Look at it before it is deleted: `logout` deletes it, too.",
+    ));
     Ok(())
 }
 
