@@ -298,8 +298,16 @@ pub(super) fn storage(failure: &StoreFailure) -> Error {
         "corrupt" => {
             "Move the damaged files out of the connection's folder and keep them, then run `procore-auth login`."
         }
+        "newer-format" => "Use the version that wrote it.",
         "locks-unsupported" => "Keep the store on a local file system.",
-        "wrong-key" | "key-unavailable" | "not-encrypted" => "Do what the cause says.",
+        "wrong-key" => "Name the key that encrypted it as `encryption.key`, or among `old_keys`.",
+        "key-unavailable" => {
+            "Name the key as `encryption.key`, and restart what runs with an older configuration."
+        }
+        "not-encrypted" => {
+            "Run `procore-auth store encrypt`, once. If that was done before, somebody put the file there."
+        }
+        "invalid-key" | "too-large" => "This is a defect: report it.",
         _ => "Look at the disk and the system's log.",
     };
     let diagnosis = Diagnosis::new(
@@ -349,4 +357,40 @@ pub(super) fn busy(settings: &Settings) -> Error {
             "Try again. If it lasts, look for a stopped process that has the store open.",
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The codes of the contract, at `store.failure`.
+    #[test]
+    fn every_failure_of_a_store_has_a_cure_of_its_own() {
+        let remedy = |code: &str| {
+            let failure = StoreFailure {
+                code: code.to_owned(),
+                message: String::new(),
+            };
+            storage(&failure).diagnosis.remedy
+        };
+        let codes = [
+            "too-large",
+            "full",
+            "read-only",
+            "permission-denied",
+            "insecure-permissions",
+            "corrupt",
+            "newer-format",
+            "locks-unsupported",
+            "wrong-key",
+            "key-unavailable",
+            "not-encrypted",
+            "io",
+        ];
+        let remedies: BTreeSet<String> = codes.iter().map(|code| remedy(code)).collect();
+        assert_eq!(remedies.len(), codes.len(), "{remedies:?}");
+        assert_eq!(remedy("invalid-key"), remedy("too-large"));
+    }
 }
