@@ -35,6 +35,11 @@ impl Event {
         }
     }
 
+    /// Adds why it happened, and what to do about it.
+    pub fn explained(self, cause: &str, remedy: &str) -> Self {
+        self.with("cause", cause).with("remedy", remedy)
+    }
+
     /// Adds a detail.
     pub fn with(mut self, name: &'static str, value: &str) -> Self {
         self.fields.push((name, value.to_owned()));

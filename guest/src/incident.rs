@@ -49,8 +49,7 @@ pub fn raise(
         Event::new(Severity::Alert, &diagnosis.code, &diagnosis.summary)
             .with("since", &moment::text(since))
             .with("state", &left)
-            .with("cause", &diagnosis.cause)
-            .with("remedy", &diagnosis.remedy)
+            .explained(&diagnosis.cause, &diagnosis.remedy)
             .with("evidence", &diagnosis.evidence.join("; ")),
     )
 }

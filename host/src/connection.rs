@@ -159,7 +159,8 @@ impl Connection {
         .map(Into::into)
     }
 
-    /// Tells how the connection is. Sends nothing and takes no lock.
+    /// Tells how the connection is. Sends nothing, and takes no lock while what is stored is what was written last. Where it is an
+    /// older version or a copy, that is noted in the store under the lock, and told once.
     pub async fn status(&self) -> Result<Status, Error> {
         self.run(self.call("status"), |plugin, store| {
             Box::pin(plugin.procore_auth_auth().call_status(store))

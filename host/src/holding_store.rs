@@ -297,11 +297,19 @@ impl Shared {
         Ok(())
     }
 
-    /// Keeps what may hold tokens under a key that it names itself.
+    /// Keeps what may hold tokens under a key that it names itself, and tells so. What is kept there already was told; where
+    /// something else took the key, it fails and replaces nothing.
     async fn keep_aside(&self, key: &Key, value: &[u8]) -> Result<(), StoreFailure> {
         let name = hex(&Sha256::digest(value)[..8]);
         let aside = Key::new(format!("{}-conflict-{name}", key.as_str()))?;
-        self.inner.put(&aside, value, None).await?;
+        match self.inner.put(&aside, value, None).await? {
+            Write::Stored(_) => {}
+            Write::Conflict(Some(kept)) if kept.value == value => return Ok(()),
+            Write::Conflict(_) => {
+                let message = format!("the entry {} is not what was kept there", aside.as_str());
+                return Err(StoreFailure::new("corrupt", message));
+            }
+        }
         let message = format!(
             "Somebody changed the store without its lock while tokens could not be saved: what was written is kept as `{}`.",
             aside.as_str()
@@ -576,6 +584,35 @@ mod tests {
             setting.codes(),
             ["tokens-not-saved", "kept-aside", "tokens-saved"]
         );
+    }
+
+    #[tokio::test]
+    async fn what_was_kept_once_is_not_told_again() {
+        let setting = Setting::full().await;
+        let key = &setting.key;
+        let keep = || setting.store.0.keep_aside(key, b"other");
+        setting.disk.full.store(false, Ordering::SeqCst);
+        for _ in 0..2 {
+            keep().await.expect("kept");
+        }
+        assert_eq!(setting.codes(), ["kept-aside"]);
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_kept_because_its_key_is_taken_is_not_replaced() {
+        let setting = Setting::full().await;
+        setting.disk.full.store(false, Ordering::SeqCst);
+        let keep = || setting.store.0.keep_aside(&setting.key, b"other");
+        keep().await.expect("kept");
+        let aside = setting.disk.list("session-conflict-").await;
+        let aside = aside.expect("listed").remove(0);
+        let kept = setting.disk.get(&aside).await.expect("readable");
+        let revision = kept.expect("kept").revision;
+        let taken = setting.disk.put(&aside, b"damaged", Some(revision)).await;
+        assert!(matches!(taken, Ok(Write::Stored(_))));
+        assert!(keep().await.is_err());
+        let kept = setting.disk.get(&aside).await.expect("readable");
+        assert_eq!(kept.expect("there").value, b"damaged");
     }
 
     #[tokio::test]

@@ -7,7 +7,9 @@ use std::{
 };
 
 use fake_procore::{Alteration, Answer, Fault, Gate, Rotation, Target};
-use procore_auth_host::{Connection, FileStore, Health, MemoryStore, Policy, Settings, Severity};
+use procore_auth_host::{
+    Connection, Event, FileStore, Health, MemoryStore, Policy, Settings, Severity,
+};
 use procore_auth_tests::{
     RecordingStore, Rig,
     rig::{SANDBOX, fake},
@@ -241,6 +243,7 @@ async fn s18_a_success_that_cannot_be_parsed_loses_nothing() {
     assert_eq!(new.len(), 2, "an access token and a refresh token");
     assert!(new.iter().all(|token| kept.contains(token.as_str())));
     assert!(rig.journal.codes().contains(&"kept-aside".to_owned()));
+    assert_eq!(unexplained(&rig), Vec::<String>::new());
 }
 
 #[tokio::test]
@@ -413,6 +416,61 @@ async fn s20_a_damaged_file_is_kept_aside_and_the_previous_generation_used() {
     }
 }
 
+/// Which of the alerts lack a cause or a remedy.
+fn unexplained(rig: &Rig) -> Vec<String> {
+    let has = |alert: &Event, wanted: &str| {
+        let mut fields = alert.fields.iter();
+        fields.any(|(name, text)| name == wanted && !text.is_empty())
+    };
+    let alerts = rig.journal.alerts().into_iter();
+    let bare = alerts.filter(|alert| !has(alert, "cause") || !has(alert, "remedy"));
+    bare.map(|alert| alert.code).collect()
+}
+
+#[tokio::test]
+async fn s39_an_older_version_is_told_once_though_the_disk_is_full() {
+    let rig = Rig::start().await;
+    let disk = damaged(&rig, b"torn").await;
+    let store = RecordingStore::new(disk.open());
+    store.fail_writes(usize::MAX);
+    // Each as a process of its own: what is known lives in the store alone.
+    for _ in 0..3 {
+        let restarted = rig.on_store(store.clone());
+        let status = restarted.status().await.expect("a status");
+        assert_ne!(status.health, Health::Healthy, "no evidence for it");
+        restarted.access_token().await.expect("it lives");
+        restarted.upkeep(None).await.expect("a visit");
+    }
+    rig.advance_to_refresh();
+    let restarted = rig.on_store(store.clone());
+    restarted.access_token().await.expect("it lives");
+    assert_eq!(rig.procore.token_posts(), 0);
+    assert_eq!(alerts(&rig), Vec::<String>::new());
+    assert!(rig.journal.codes().contains(&"store-recovered".to_owned()));
+    store.fail_writes(0);
+    for _ in 0..3 {
+        restarted.access_token().await.expect("a new token");
+        restarted.status().await.expect("a status");
+    }
+    assert_eq!(alerts(&rig), ["store-recovered"]);
+    assert_eq!(unexplained(&rig), Vec::<String>::new());
+}
+
+/// There is no room for the note, and then there is for the intent.
+#[tokio::test]
+async fn s39_an_older_version_is_told_by_whatever_write_makes_it_the_newest() {
+    let rig = Rig::start().await;
+    let disk = damaged(&rig, b"torn").await;
+    let store = RecordingStore::new(disk.open());
+    let restarted = rig.on_store(store.clone());
+    rig.advance_to_expiry();
+    // The note of the look without the lock, and of the one under it.
+    store.fail_writes(2);
+    restarted.access_token().await.expect("a new token");
+    restarted.access_token().await.expect("the same");
+    assert_eq!(alerts(&rig), ["store-recovered"]);
+}
+
 #[tokio::test]
 async fn s20_without_a_previous_generation_a_damaged_file_is_refused_and_left_alone() {
     for damage in [&b""[..], b"torn", b"{}"] {
@@ -498,6 +556,7 @@ async fn s24_a_folder_that_was_restored_whole_is_named_before_its_token_is_tried
     }
     assert_eq!(rig.procore.token_posts(), 1);
     assert_eq!(alerts(&rig), ["store-copied", "invalid_grant"]);
+    assert_eq!(unexplained(&rig), Vec::<String>::new());
 }
 
 #[tokio::test]

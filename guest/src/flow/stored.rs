@@ -28,8 +28,9 @@ pub(super) fn read_session(host: &dyn Capabilities) -> Result<Option<Session>> {
     entry.map(|entry| parse_session(&entry)).transpose()
 }
 
+/// Reads a session. What an older version or a copy says of its tokens proves nothing.
 fn parse_session(entry: &Entry) -> Result<Session> {
-    let session: Session = parse(SESSION, entry)?;
+    let mut session: Session = parse(SESSION, entry)?;
     if session.format != FORMAT {
         return Err(unreadable(
             SESSION,
@@ -38,6 +39,12 @@ fn parse_session(entry: &Entry) -> Result<Session> {
                 session.format
             ),
         ));
+    }
+    if entry.provenance != Provenance::Newest {
+        session.last_evidence = None;
+        if let Some(tokens) = &mut session.tokens {
+            tokens.confirmed = false;
+        }
     }
     Ok(session)
 }
@@ -48,6 +55,8 @@ pub(super) struct LockedSession<'h> {
     /// The session as last read or saved, with the changes made since.
     pub session: Session,
     revision: Option<u64>,
+    /// What is told as soon as a write makes this session the newest version.
+    news: Option<Event>,
 }
 
 impl<'h> LockedSession<'h> {
@@ -64,6 +73,7 @@ impl<'h> LockedSession<'h> {
             host,
             session: Session::new(settings),
             revision: None,
+            news: None,
         };
         if let Some(entry) = host.get(SESSION).map_err(|failure| storage(&failure))? {
             locked.session = parse_session(&entry)?;
@@ -74,27 +84,39 @@ impl<'h> LockedSession<'h> {
     }
 
     /// Says that an older version or a copy is in use, which may hold a spent token, and makes it this installation's newest, so
-    /// that it is said once.
+    /// that it is said once. While it cannot be written it stands in the journal, and nobody is alerted: every call would.
     fn tell_provenance(&mut self, provenance: Provenance) {
-        let (code, message) = match provenance {
+        let (code, message, cause, remedy) = match provenance {
             Provenance::Newest => return,
             Provenance::Previous => (
                 "store-recovered",
-                "The newest version of the stored tokens could not be read, or an older one was put in its place; the one before is used. If its refresh token was spent since, sign in again.",
+                "An older version of the stored tokens is used.",
+                "The newest one could not be read, or an older one was put in its place.",
+                "Look at the disk. If the refresh token was spent since: `procore-auth login`.",
             ),
             Provenance::Copied => (
                 "store-copied",
-                "The stored tokens come from another installation: a copy or a restored backup. If the original refreshes too, one of both loses its sign-in. Let one alone use them, and sign in on the other.",
+                "The stored tokens come from another installation.",
+                "The folder was copied, or restored from a backup.",
+                "Let one installation alone use them, and sign in on the other: where both refresh, one loses its sign-in.",
             ),
         };
-        self.host
-            .record(&Event::new(Severity::Alert, code, message));
-        self.session.last_evidence = None;
-        if let Some(tokens) = &mut self.session.tokens {
-            tokens.confirmed = false;
+        let event = Event::new(Severity::Warning, code, message).explained(cause, remedy);
+        self.news = Some(event.clone());
+        if self.save().is_err() {
+            self.host.record(&event);
         }
-        // Where that fails, the next to read it says it again.
-        let _ = self.save();
+    }
+
+    /// Notes that this session is the newest version, and tells what waited for that.
+    fn stored(&mut self, revision: u64) {
+        self.revision = Some(revision);
+        if let Some(news) = self.news.take() {
+            self.host.record(&Event {
+                severity: Severity::Alert,
+                ..news
+            });
+        }
     }
 
     /// As [`acquire`](Self::acquire), where going on without the lock is an error.
@@ -127,12 +149,12 @@ impl<'h> LockedSession<'h> {
             .map_err(|failure| storage(&failure))?
         {
             Write::Stored(revision) => {
-                self.revision = Some(revision);
+                self.stored(revision);
                 Ok(())
             }
             // An earlier try did write, and could not say so.
             Write::Conflict(Some(entry)) if entry.value == bytes => {
-                self.revision = Some(entry.revision);
+                self.stored(entry.revision);
                 Ok(())
             }
             Write::Conflict(_) => {
@@ -148,10 +170,7 @@ impl<'h> LockedSession<'h> {
         let bytes = json::write(&self.session);
         for _ in 0..3 {
             match self.host.put(SESSION, &bytes, self.revision) {
-                Ok(Write::Stored(revision)) => {
-                    self.revision = Some(revision);
-                    return;
-                }
+                Ok(Write::Stored(revision)) => return self.stored(revision),
                 Ok(Write::Conflict(Some(theirs)))
                     if theirs.value == bytes
                         || keep_aside(self.host, "session-conflict", &theirs.value).is_ok() =>
@@ -162,7 +181,8 @@ impl<'h> LockedSession<'h> {
                 Ok(Write::Conflict(Some(_))) | Err(_) => break,
             }
         }
-        self.revision = Some(self.host.hold(SESSION, &bytes, self.revision));
+        let revision = self.host.hold(SESSION, &bytes, self.revision);
+        self.stored(revision);
     }
 
     /// Deletes the session.
@@ -213,7 +233,16 @@ pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) -> 
     host.put(&key, bytes, None)
         .map_err(|failure| storage(&failure))?;
     let message = format!("Something that may hold tokens was kept aside as `{key}`.");
-    host.record(&Event::new(Severity::Alert, "kept-aside", &message));
+    let cause = match label {
+        "session-aside" => "Another sign-in took its place.",
+        "unread-reply" => "The server's reply could not be read.",
+        _ => "Another program changed the stored tokens without taking the lock.",
+    };
+    let event = Event::new(Severity::Alert, "kept-aside", &message);
+    host.record(&event.explained(
+        cause,
+        "Look at it before it is deleted: `logout` deletes it, too.",
+    ));
     Ok(())
 }
 
@@ -269,8 +298,16 @@ pub(super) fn storage(failure: &StoreFailure) -> Error {
         "corrupt" => {
             "Move the damaged files out of the connection's folder and keep them, then run `procore-auth login`."
         }
+        "newer-format" => "Use the version that wrote it.",
         "locks-unsupported" => "Keep the store on a local file system.",
-        "wrong-key" | "key-unavailable" | "not-encrypted" => "Do what the cause says.",
+        "wrong-key" => "Name the key that encrypted it as `encryption.key`, or among `old_keys`.",
+        "key-unavailable" => {
+            "Name the key as `encryption.key`, and restart what runs with an older configuration."
+        }
+        "not-encrypted" => {
+            "Run `procore-auth store encrypt`, once. If that was done before, somebody put the file there."
+        }
+        "invalid-key" | "too-large" => "This is a defect: report it.",
         _ => "Look at the disk and the system's log.",
     };
     let diagnosis = Diagnosis::new(
@@ -320,4 +357,40 @@ pub(super) fn busy(settings: &Settings) -> Error {
             "Try again. If it lasts, look for a stopped process that has the store open.",
         ),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The codes of the contract, at `store.failure`.
+    #[test]
+    fn every_failure_of_a_store_has_a_cure_of_its_own() {
+        let remedy = |code: &str| {
+            let failure = StoreFailure {
+                code: code.to_owned(),
+                message: String::new(),
+            };
+            storage(&failure).diagnosis.remedy
+        };
+        let codes = [
+            "too-large",
+            "full",
+            "read-only",
+            "permission-denied",
+            "insecure-permissions",
+            "corrupt",
+            "newer-format",
+            "locks-unsupported",
+            "wrong-key",
+            "key-unavailable",
+            "not-encrypted",
+            "io",
+        ];
+        let remedies: BTreeSet<String> = codes.iter().map(|code| remedy(code)).collect();
+        assert_eq!(remedies.len(), codes.len(), "{remedies:?}");
+        assert_eq!(remedy("invalid-key"), remedy("too-large"));
+    }
 }

@@ -61,6 +61,14 @@ impl Folder {
         self.0.path().join("acme").join(file)
     }
 
+    fn names(&self) -> Vec<String> {
+        let entries = fs::read_dir(self.path("")).expect("readable");
+        let names = entries.map(|entry| entry.expect("an entry").file_name());
+        names
+            .map(|name| name.into_string().expect("text"))
+            .collect()
+    }
+
     /// The files in which the text is found.
     fn files_with(&self, text: &[u8]) -> Vec<String> {
         let mut found = Vec::new();
@@ -207,6 +215,54 @@ async fn no_plain_text_is_left_anywhere() {
     assert_eq!(encrypt(&store).await.files, 1, "the torn one is sealed");
     let entry = read(&store, "session").await;
     assert_eq!(entry.provenance, crate::Provenance::Previous, "still told");
+}
+
+/// Beside an entry whose newest generation is lost, and served from the one before.
+#[tokio::test]
+async fn a_write_that_was_cut_short_beside_a_lost_entry_is_finished() {
+    for lost in [&b""[..], b"torn"] {
+        let folder = Folder::new();
+        let plain = folder.plain();
+        write(&plain, "session", b"one").await;
+        let second = write(&plain, "session", b"two").await;
+        let received = crate::entry_file::encode(second + 2, None, SECRET);
+        let part = crate::entry_file::encode(second + 3, None, b"three");
+        folder.write(&format!(".session.{second}.abcdef"), &received);
+        folder.write(&format!(".session.{second}.torn"), &part[..part.len() - 1]);
+        let late = crate::entry_file::encode(second + 1, None, b"two and a half");
+        folder.write(&format!(".session.{second}.late"), &late);
+        if lost.is_empty() {
+            fs::remove_file(folder.path("session")).expect("removed");
+        } else {
+            folder.write("session", lost);
+        }
+        let store = folder.with(1);
+        encrypt(&store).await;
+        let entry = read(&store, "session").await;
+        assert_eq!(
+            (&*entry.value, entry.provenance),
+            (SECRET, crate::Provenance::Newest)
+        );
+        assert_eq!(folder.files_with(b"very-secret"), Vec::<String>::new());
+        assert!(
+            !folder
+                .names()
+                .iter()
+                .any(|name| name.starts_with(".session"))
+        );
+    }
+}
+
+/// It may hold what a server has issued, and this version cannot tell.
+#[tokio::test]
+async fn a_write_of_a_later_version_that_was_cut_short_stops_it_and_is_left_alone() {
+    let folder = Folder::new();
+    let revision = write(&folder.plain(), "session", SECRET).await;
+    let file = format!(".session.{revision}.abcdef");
+    folder.write(&file, b"{\"procore-auth\":2}\n");
+    let all = folder.with(1).encrypt_all(Duration::ZERO).await;
+    assert_eq!(all.expect_err("refused").code, "newer-format");
+    assert!(folder.path(&file).exists());
 }
 
 #[tokio::test]

@@ -3,11 +3,15 @@
 //! Under the connection's lock and `.guard`: an entry gets a new revision, so that whoever read it before loses the race; its
 //! previous generation keeps its own. A previous generation that cannot be read is set aside first. What was set aside as damaged
 //! is rewritten as a whole, header and all. Each file is replaced in one step.
+//!
+//! Where the newest generation is lost, an unfinished write may be the only copy of received tokens: the newest that is whole
+//! becomes the entry. Any other is removed, and one that cannot be read ends it.
 
-use std::io::Read as _;
+use std::{io::Read as _, path::PathBuf};
 
 use super::{
-    File, FileStore, Folder, Found, PREVIOUS, entry_file, failure, file_lock, remove, revision,
+    Decoded, File, FileStore, Folder, Found, PREVIOUS, entry_file, failure, file_lock, remove,
+    revision,
     unfinished::{self, Unfinished},
 };
 use crate::{Key, LockGuard, Provenance, StoreFailure, private_file};
@@ -64,7 +68,9 @@ impl Folder {
         }
         for name in self.names()? {
             if Unfinished::parse(&name).is_some() {
-                remove(&self.path.join(name))?;
+                let path = self.path.join(name);
+                self.read(&path)?;
+                remove(&path)?;
             } else if is_damaged(&name) {
                 done.files += self.rewrite_damaged(&name, change)?;
             } else if !is_ours(&name) {
@@ -89,6 +95,14 @@ impl Folder {
         else {
             return Ok(0);
         };
+        if provenance == Provenance::Previous
+            && let Some((path, newer)) = self.newer_unfinished(key, current.revision)?
+        {
+            // What cannot be changed must not take the place of what can.
+            change(Piece::Value, key.as_str(), &newer.value)?;
+            self.finish(key, &path, None)?;
+            return self.rewrite_entry(key, guard, change);
+        }
         let mut replaced = 0;
         if provenance != Provenance::Previous
             && let Some(value) = change(Piece::Value, key.as_str(), &current.value)?
@@ -115,6 +129,29 @@ impl Folder {
             }
         }
         Ok(replaced)
+    }
+
+    /// Finds the newest whole file of a write that was cut short, if it is newer than `revision`.
+    fn newer_unfinished(
+        &self,
+        key: &Key,
+        revision: u64,
+    ) -> Result<Option<(PathBuf, Decoded)>, StoreFailure> {
+        let mut newest = None;
+        let mut least = revision;
+        for name in self.names()? {
+            if Unfinished::parse(&name).is_none_or(|unfinished| unfinished.key != *key) {
+                continue;
+            }
+            let path = self.path.join(name);
+            if let File::Whole(decoded) = self.read(&path)?
+                && decoded.revision > least
+            {
+                least = decoded.revision;
+                newest = Some((path, decoded));
+            }
+        }
+        Ok(newest)
     }
 
     fn rewrite_damaged(&self, name: &str, change: Change<'_>) -> Result<usize, StoreFailure> {
