@@ -300,6 +300,7 @@ pub(super) fn storage(failure: &StoreFailure) -> Error {
         }
         "newer-format" => "Use the version that wrote it.",
         "locks-unsupported" => "Keep the store on a local file system.",
+        "busy" => "Look for a process that is stopped, or a disk that does not answer.",
         "wrong-key" => "Name the key that encrypted it as `encryption.key`, or among `old_keys`.",
         "key-unavailable" => {
             "Name the key as `encryption.key`, and restart what runs with an older configuration."
@@ -316,7 +317,11 @@ pub(super) fn storage(failure: &StoreFailure) -> Error {
         &failure.message,
         remedy,
     );
-    Error::new(ErrorKind::Storage, diagnosis)
+    let kind = match failure.code.as_str() {
+        "busy" => ErrorKind::Busy,
+        _ => ErrorKind::Storage,
+    };
+    Error::new(kind, diagnosis)
 }
 
 fn unreadable(key: &str, why: &str) -> Error {

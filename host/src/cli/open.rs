@@ -232,6 +232,9 @@ pub(super) fn store_remedy(code: &str) -> &'static str {
             "Make `state` a folder that belongs to this user alone (folders mode 700, files mode 600), not a link."
         }
         "locks-unsupported" => "Make `state` a folder on a local disk.",
+        "busy" => {
+            "Look for a process that is stopped (`lsof` on the file tells which), or a disk that does not answer."
+        }
         "permission-denied" => {
             "Run as the user that owns the store, or make `state` a folder of this user."
         }
