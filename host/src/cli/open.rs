@@ -213,8 +213,12 @@ fn journal(config: &Config) -> Result<Arc<dyn Journal>, Failure> {
 }
 
 pub(super) fn unusable_store(config: &Config, error: &StoreFailure) -> Failure {
+    let exit = match error.code {
+        "busy" => Exit::Busy,
+        _ => Exit::Storage,
+    };
     Explained::new(
-        Exit::Storage,
+        exit,
         error.code,
         format!(
             "The store {} cannot be used: {}.",
