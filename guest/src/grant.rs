@@ -7,6 +7,7 @@ use crate::{
     http::{FieldValue, Form, Header, Response, find_header},
     json::Fields,
     lifetime::Lifetime,
+    search,
     secret::Secret,
 };
 
@@ -171,12 +172,12 @@ pub struct Issued {
 }
 
 impl Issued {
-    /// Reads the body of a successful reply.
-    pub fn parse(body: &str) -> Result<Self, Diagnosis> {
-        let fault =
-            |what: &str| unusable(&[], body.as_bytes()).with_evidence(vec![what.to_owned()]);
-        let fields =
-            Fields::read(body.as_bytes()).ok_or_else(|| fault("the body is no JSON object"))?;
+    /// Reads the body of a successful reply. Bytes that are no UTF-8 matter in a token alone: it would not be the one that was
+    /// issued.
+    pub fn parse(body: &[u8]) -> Result<Self, Diagnosis> {
+        let fault = |what: &str| unusable(&[], body).with_evidence(vec![what.to_owned()]);
+        let fields = Fields::read(String::from_utf8_lossy(body).as_bytes())
+            .ok_or_else(|| fault("the body is no JSON object"))?;
         let text = |name: &str| {
             fields
                 .text(name)
@@ -191,9 +192,16 @@ impl Issued {
         {
             return Err(fault("its access_token has characters that no token has"));
         }
+        let refresh_token = text("refresh_token");
+        if refresh_token
+            .as_ref()
+            .is_some_and(|token| search::contains(token.expose(), "\u{fffd}"))
+        {
+            return Err(fault("its refresh_token is no text"));
+        }
         Ok(Self {
             access_token,
-            refresh_token: text("refresh_token"),
+            refresh_token,
             lifetime: Lifetime::received(fields.number("expires_in")),
         })
     }
@@ -289,7 +297,7 @@ mod tests {
                 Answer::Success,
                 "saved before it is judged: {body}"
             );
-            assert!(Issued::parse(body).is_err(), "{body}");
+            assert!(Issued::parse(body.as_bytes()).is_err(), "{body}");
         }
     }
 
@@ -311,7 +319,7 @@ mod tests {
     fn a_real_reply() {
         let body = r#"{"access_token":"a.b.c","token_type":"Bearer","expires_in":5378,"refresh_token":"r","created_at":1700000000}"#;
         assert_eq!(read(200, body), Answer::Success);
-        let issued = Issued::parse(body).expect("valid");
+        let issued = Issued::parse(body.as_bytes()).expect("valid");
         assert_eq!(
             (issued.access_token.expose(), issued.lifetime.milliseconds()),
             ("a.b.c", 5_378_000)
@@ -319,11 +327,21 @@ mod tests {
         assert_eq!(issued.refresh_token, Some(Secret::new("r")));
     }
 
+    #[test]
+    fn bytes_that_are_no_text_matter_in_a_token_alone() {
+        let parse = |body: &[u8]| Issued::parse(body);
+        let beside = b"{\"access_token\":\"a\",\"refresh_token\":\"r\",\"scope\":\"\xff\"}";
+        let issued = parse(beside).expect("whole tokens");
+        assert_eq!(issued.refresh_token, Some(Secret::new("r")));
+        assert!(parse(b"{\"access_token\":\"a\xff\",\"refresh_token\":\"r\"}").is_err());
+        assert!(parse(b"{\"access_token\":\"a\",\"refresh_token\":\"r\xff\"}").is_err());
+    }
+
     proptest::proptest! {
         #[test]
         fn any_body_gets_an_answer(status in 100u16..600, body in ".{0,80}") {
             let _ = read(status, &body);
-            let _ = Issued::parse(&body);
+            let _ = Issued::parse(body.as_bytes());
         }
     }
 }

@@ -10,7 +10,6 @@ use crate::{
     incident::{self, Trouble},
     lifetime::Times,
     moment,
-    secret::Secret,
     session::{About, Backoff, Intent, RawReply, Session, Spends, Tokens, Verdict},
     settings::Settings,
     spent::{Spent, SpentTokens},
@@ -38,10 +37,7 @@ pub fn begin(session: &mut Session, settings: &Settings, presented: &Presented, 
 
 /// Keeps the reply as it came.
 pub fn receive(session: &mut Session, body: &[u8], requested_at: u64) {
-    session.reply = Some(RawReply {
-        body: Secret::new(String::from_utf8_lossy(body)),
-        requested_at,
-    });
+    session.reply = Some(RawReply::new(body, requested_at));
 }
 
 /// Turns the received reply into the current tokens. Returns the refresh token that was spent for it.
@@ -245,7 +241,7 @@ fn at_risk(failure: &Diagnosis) -> Diagnosis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decision::tests::settings, grant::Issued, lifetime::Lifetime};
+    use crate::{decision::tests::settings, grant::Issued, lifetime::Lifetime, secret::Secret};
 
     const NOW: u64 = 1_800_000_000_000;
 

@@ -24,9 +24,7 @@ impl Secret {
 
     /// Returns the digest that names this secret in records.
     pub fn digest(&self) -> Digest {
-        Digest(Base64UrlUnpadded::encode_string(&Hash::hash(
-            self.0.as_bytes(),
-        )))
+        Digest::of(self.0.as_bytes())
     }
 
     /// Compares in a time that does not depend on where two secrets of equal length differ.
@@ -63,6 +61,11 @@ stored_as_text!(Secret);
 pub struct Digest(String);
 
 impl Digest {
+    /// Takes the digest of bytes that may hold a secret.
+    pub fn of(bytes: &[u8]) -> Self {
+        Self(Base64UrlUnpadded::encode_string(&Hash::hash(bytes)))
+    }
+
     /// Returns the first characters, enough to tell tokens apart in a message.
     pub fn short(&self) -> &str {
         self.0.get(..10).unwrap_or(&self.0)

@@ -199,9 +199,41 @@ stored_as_text!(Spends);
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct RawReply {
     /// The body, whatever it holds: a secret.
-    pub body: Secret,
+    body: Secret,
+    /// `latin1` where the body is no UTF-8: a document holds text alone, and in Latin-1 every byte is a character.
+    encoding: Option<String>,
     /// When the request was started.
     pub requested_at: u64,
+}
+
+impl RawReply {
+    /// Keeps a body to the byte.
+    pub fn new(body: &[u8], requested_at: u64) -> Self {
+        let (body, encoding) = match str::from_utf8(body) {
+            Ok(text) => (text.to_owned(), None),
+            Err(_) => (latin1(body), Some("latin1".to_owned())),
+        };
+        Self {
+            body: Secret::new(body),
+            encoding,
+            requested_at,
+        }
+    }
+
+    /// Returns the body as it was received.
+    pub fn bytes(&self) -> Vec<u8> {
+        let text = self.body.expose();
+        match self.encoding {
+            None => text.as_bytes().to_vec(),
+            Some(_) => text.chars().map(|character| character as u8).collect(),
+        }
+    }
+}
+
+fn latin1(bytes: &[u8]) -> String {
+    let mut text = String::new();
+    bytes.iter().for_each(|byte| text.push(char::from(*byte)));
+    text
 }
 
 /// What a verdict is about: it is void once that is no longer what would be sent.
@@ -299,10 +331,7 @@ mod tests {
             rejected: false,
             confirmed: false,
         });
-        session.reply = Some(RawReply {
-            body: Secret::new("{\"a\": \"\u{e9}\n\"}"),
-            requested_at: 3,
-        });
+        session.reply = Some(RawReply::new("{\"a\": \"\u{e9}\n\"}".as_bytes(), 3));
         session.backoff = Some(Backoff {
             failures: 4,
             not_before: 5,
@@ -342,6 +371,20 @@ mod tests {
                 assert_eq!(json::read(&json::write(&session)), Some(session.clone()));
             }
         }
+    }
+
+    #[test]
+    fn s18_a_reply_survives_to_the_byte() {
+        let every_byte: Vec<u8> = (0..=255).collect();
+        for body in [&every_byte[..], "\u{e9}\u{fffd}\0".as_bytes(), b"\xc3", b""] {
+            let reply = RawReply::new(body, 1);
+            let stored: RawReply = json::read(&json::write(&reply)).expect("valid");
+            assert_eq!(stored.bytes(), body);
+        }
+        // As earlier versions wrote it.
+        let text = "{\"body\":\"\u{e9}\",\"requested_at\":1}";
+        let stored: RawReply = json::read(text.as_bytes()).expect("valid");
+        assert_eq!(stored.bytes(), "\u{e9}".as_bytes());
     }
 
     #[test]

@@ -6,7 +6,7 @@ use std::{
     time::Duration,
 };
 
-use fake_procore::{Alteration, Answer, Fault, Gate, Rotation, Target};
+use fake_procore::{Alteration, Answer, Fault, Gate, Reply, Rotation, Target};
 use procore_auth_host::{
     Connection, Event, FileStore, Health, MemoryStore, Policy, Settings, Severity,
 };
@@ -244,6 +244,27 @@ async fn s18_a_success_that_cannot_be_parsed_loses_nothing() {
     assert!(new.iter().all(|token| kept.contains(token.as_str())));
     assert!(rig.journal.codes().contains(&"kept-aside".to_owned()));
     assert_eq!(unexplained(&rig), Vec::<String>::new());
+}
+
+#[tokio::test]
+async fn s18_a_reply_whose_token_is_no_text_is_kept_as_it_was_received() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    rig.sign_in(&connection).await;
+    let before = stored::refresh_token(&store).await;
+    rig.advance_to_refresh();
+    let body = b"{\"access_token\":\"a\",\"refresh_token\":\"r\xff\xfe\"}";
+    let reply = Reply::new(200, "application/json", body);
+    rig.procore
+        .inject(Target::Token, Fault::uncommitted(Answer::Reply(reply)));
+    connection.access_token().await.expect("the old token");
+    let keys = stored::keys(&store, "unread-reply-").await;
+    let [key] = keys.as_slice() else {
+        panic!("{keys:?}")
+    };
+    assert_eq!(stored::entry(&store, key).await, Some(body.to_vec()));
+    assert_eq!(stored::refresh_token(&store).await, before);
 }
 
 #[tokio::test]

@@ -213,8 +213,7 @@ struct SavedReply {
 
 impl SavedReply {
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let text = std::str::from_utf8(bytes).unwrap_or_default();
-        let issued = Issued::parse(text).map_err(|diagnosis| {
+        let issued = Issued::parse(bytes).map_err(|diagnosis| {
             let cause = "It must be the JSON that the token endpoint sent, with `access_token` and `refresh_token`.";
             let summary = "The file holds no tokens that can be taken over.";
             let diagnosis = Diagnosis::new("not-a-token-reply", summary, cause, "Name the right file.").with_evidence(diagnosis.evidence);

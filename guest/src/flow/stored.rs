@@ -7,7 +7,7 @@ use crate::{
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
     json,
-    secret::Secret,
+    secret::Digest,
     session::{FORMAT, Session},
     settings::Settings,
 };
@@ -224,14 +224,20 @@ impl Drop for LockedSession<'_> {
     }
 }
 
-/// Keeps bytes that may hold the only copy of a token, under a key that they name themselves.
+/// Keeps bytes that may hold the only copy of a token, under a key that they name themselves, and tells so. What is kept there
+/// already was told; where something else took the key, it fails and replaces nothing.
 pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) -> Result<()> {
-    let name = Secret::new(String::from_utf8_lossy(bytes)).digest();
-    let mut key = format!("{label}-{}", name.short());
+    let mut key = format!("{label}-{}", Digest::of(bytes).short());
     key.make_ascii_lowercase();
     key.retain(|character| character != '_');
-    host.put(&key, bytes, None)
-        .map_err(|failure| storage(&failure))?;
+    match host
+        .put(&key, bytes, None)
+        .map_err(|failure| storage(&failure))?
+    {
+        Write::Stored(_) => {}
+        Write::Conflict(Some(kept)) if kept.value == bytes => return Ok(()),
+        Write::Conflict(_) => return Err(conflict()),
+    }
     let message = format!("Something that may hold tokens was kept aside as `{key}`.");
     let cause = match label {
         "session-aside" => "Another sign-in took its place.",
@@ -366,9 +372,117 @@ pub(super) fn busy(settings: &Settings) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::BTreeSet;
+    use std::{
+        cell::RefCell,
+        collections::{BTreeMap, BTreeSet},
+        result,
+    };
 
     use super::*;
+    use crate::http::{Failure, Request, Response};
+
+    /// A host that stores and listens, and lends nothing else.
+    #[derive(Default)]
+    struct Shelf {
+        entries: RefCell<BTreeMap<String, Vec<u8>>>,
+        told: RefCell<Vec<Event>>,
+    }
+
+    impl Shelf {
+        fn keys(&self) -> Vec<String> {
+            self.entries.borrow().keys().cloned().collect()
+        }
+    }
+
+    impl Capabilities for Shelf {
+        fn put(
+            &self,
+            key: &str,
+            value: &[u8],
+            _: Option<u64>,
+        ) -> result::Result<Write, StoreFailure> {
+            let mut entries = self.entries.borrow_mut();
+            if let Some(value) = entries.get(key).cloned() {
+                return Ok(Write::Conflict(Some(Entry {
+                    value,
+                    revision: 1,
+                    provenance: Provenance::Newest,
+                })));
+            }
+            entries.insert(key.to_owned(), value.to_owned());
+            Ok(Write::Stored(1))
+        }
+
+        fn record(&self, event: &Event) {
+            self.told.borrow_mut().push(event.clone());
+        }
+
+        fn settings(&self) -> Settings {
+            unimplemented!()
+        }
+        fn send(&self, _: &Request) -> result::Result<Response, Failure> {
+            unimplemented!()
+        }
+        fn now(&self) -> u64 {
+            unimplemented!()
+        }
+        fn elapsed(&self) -> u64 {
+            unimplemented!()
+        }
+        fn sleep(&self, _: u64) {
+            unimplemented!()
+        }
+        fn random(&self, _: u32) -> Vec<u8> {
+            unimplemented!()
+        }
+        fn get(&self, _: &str) -> result::Result<Option<Entry>, StoreFailure> {
+            unimplemented!()
+        }
+        fn hold(&self, _: &str, _: &[u8], _: Option<u64>) -> u64 {
+            unimplemented!()
+        }
+        fn delete(&self, _: &str, _: u64) -> result::Result<Write, StoreFailure> {
+            unimplemented!()
+        }
+        fn list(&self, _: &str) -> result::Result<Vec<String>, StoreFailure> {
+            unimplemented!()
+        }
+        fn lock(&self, _: u64) -> result::Result<bool, StoreFailure> {
+            unimplemented!()
+        }
+        fn unlock(&self) {
+            unimplemented!()
+        }
+    }
+
+    #[test]
+    fn what_was_kept_aside_once_is_not_told_again() {
+        let host = Shelf::default();
+        for _ in 0..2 {
+            keep_aside(&host, "unread-reply", b"reply").expect("kept");
+        }
+        assert_eq!((host.keys().len(), host.told.borrow().len()), (1, 1));
+    }
+
+    #[test]
+    fn what_differs_in_bytes_that_are_no_text_has_a_key_of_its_own() {
+        let host = Shelf::default();
+        for reply in [b"\xff", b"\xfe"] {
+            keep_aside(&host, "unread-reply", reply).expect("kept");
+        }
+        assert_eq!(host.keys().len(), 2);
+    }
+
+    #[test]
+    fn what_finds_its_key_taken_is_not_taken_for_kept() {
+        let host = Shelf::default();
+        keep_aside(&host, "unread-reply", b"reply").expect("kept");
+        let key = host.keys().remove(0);
+        host.entries.borrow_mut().insert(key, b"other".to_vec());
+        let error = keep_aside(&host, "unread-reply", b"reply").expect_err("taken");
+        assert_eq!(error.diagnosis.code, "lost-race");
+        assert_eq!(host.told.borrow().len(), 1);
+    }
 
     /// The codes of the contract, at `store.failure`.
     #[test]

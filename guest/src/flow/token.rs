@@ -297,8 +297,8 @@ pub(super) fn settle(
     let Some(reply) = locked.session.reply.clone() else {
         return Ok(false);
     };
-    let now = host.now();
-    match Issued::parse(reply.body.expose()) {
+    let (body, now) = (reply.bytes(), host.now());
+    match Issued::parse(&body) {
         Ok(issued) => {
             if !issued.lifetime.is_as_received() {
                 host.record(&Event::new(
@@ -322,7 +322,7 @@ pub(super) fn settle(
             Ok(true)
         }
         Err(diagnosis) => {
-            keep_aside(host, "unread-reply", reply.body.expose().as_bytes())?;
+            keep_aside(host, "unread-reply", &body)?;
             locked.session.reply = None;
             let alert = refresh::fail(
                 &mut locked.session,
