@@ -41,13 +41,17 @@ mod command;
 mod courier;
 mod format;
 mod outbox;
+mod pending;
+mod route;
 mod sink;
 mod webhook;
+mod whole_file;
 
 pub use alert::{Alert, Kind};
 pub use command::Command;
 pub use courier::Courier;
 pub use format::Format;
-pub use outbox::{Outbox, OutboxBuilder, Route, SinkReport, Waiting};
+pub use outbox::{Outbox, OutboxBuilder, SinkReport, Waiting};
+pub use route::Route;
 pub use sink::{InvalidSinkName, Reason, Sink, SinkName, Undelivered};
 pub use webhook::Webhook;

@@ -95,8 +95,8 @@ pub(crate) fn alert(code: &str) -> Event {
 }
 
 fn codes(outbox: &Outbox, name: &str) -> Vec<String> {
-    let entries = outbox.entries(&sink(name)).expect("readable");
-    entries.into_iter().map(|entry| entry.alert.code).collect()
+    let pending = outbox.pending(&sink(name)).expect("readable");
+    pending.into_iter().map(|p| p.alert.code).collect()
 }
 
 fn files(folder: &Path) -> Vec<String> {
