@@ -39,6 +39,7 @@ mod alert;
 mod attempts;
 mod command;
 mod courier;
+mod fate;
 mod format;
 mod outbox;
 mod pending;

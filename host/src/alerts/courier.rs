@@ -7,9 +7,10 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     Alert, Outbox, Reason, Sink, SinkName, Undelivered,
     attempts::{Attempts, LONGEST_PAUSE, backoff},
+    fate::{self, Fate},
     pending::Pending,
 };
-use crate::{Severity, StoreFailure};
+use crate::StoreFailure;
 
 /// How soon what other processes record is noticed.
 const LOOK: Duration = Duration::from_secs(60);
@@ -275,14 +276,11 @@ impl Delivery<'_> {
         let failures = self.attempts.failures;
         self.outbox.remove(self.sink.name(), pending);
         self.attempts.succeeded(&pending.alert.id);
-        let tries = format!("after {failures} failed tries");
-        self.tell(
-            Severity::Info,
-            "alert-delivered",
-            "An alert was delivered.",
-            pending,
-            (failures > 0).then_some(tries.as_str()),
-        );
+        let cause = match failures {
+            0 => String::new(),
+            _ => format!("after {failures} failed tries"),
+        };
+        self.tell(&fate::DELIVERED, pending, &cause);
         self.keep();
     }
 
@@ -304,23 +302,11 @@ impl Delivery<'_> {
             );
             return;
         }
-        let (code, message) = match failed.reason {
-            Reason::Refused => (
-                "alert-refused",
-                "A sink refuses an alert. It is tried again slowly, until the sink is mended.",
-            ),
-            Reason::Down { .. } => (
-                "alert-sink-down",
-                "A sink does not take an alert. It is tried again until it does.",
-            ),
+        let fate = match failed.reason {
+            Reason::Refused => &fate::REFUSED,
+            Reason::Down { .. } => &fate::SINK_DOWN,
         };
-        self.tell(
-            Severity::Warning,
-            code,
-            message,
-            pending,
-            Some(&failed.message),
-        );
+        self.tell(fate, pending, &failed.message);
     }
 
     fn pause(&mut self, failed: &Undelivered) {
@@ -341,13 +327,7 @@ impl Delivery<'_> {
         if self.attempts.put_aside(&pending.alert.id, now) {
             return;
         }
-        self.tell(
-            Severity::Warning,
-            "alert-put-aside",
-            "A sink takes other alerts and not this one. It is tried again every hour.",
-            pending,
-            Some(&failed.message),
-        );
+        self.tell(&fate::PUT_ASIDE, pending, &failed.message);
     }
 
     fn drop_if_old(&mut self, pending: &Pending) {
@@ -358,26 +338,14 @@ impl Delivery<'_> {
         }
         self.outbox.remove(self.sink.name(), pending);
         self.attempts.forget(&pending.alert.id);
-        self.tell(
-            Severity::Alert,
-            "alert-expired",
-            "An alert could not be delivered within 7 days, and was dropped.",
-            pending,
-            self.attempts.last_error.as_deref(),
-        );
+        let cause = self.attempts.last_error.clone();
+        let cause = cause.unwrap_or_else(|| format!("{tries} tries have failed."));
+        self.tell(&fate::EXPIRED, pending, &cause);
     }
 
-    fn tell(
-        &self,
-        severity: Severity,
-        code: &str,
-        message: &str,
-        pending: &Pending,
-        cause: Option<&str>,
-    ) {
+    fn tell(&self, fate: &Fate, pending: &Pending, cause: &str) {
         let sink = self.sink.name();
-        self.outbox
-            .tell(severity, code, message, sink, &pending.alert, cause);
+        self.outbox.tell(fate, sink, &pending.alert, cause);
     }
 
     fn keep(&mut self) {

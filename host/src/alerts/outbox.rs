@@ -34,10 +34,15 @@ use self::{
     memory::Memory,
     sink_folder::{SinkFolder, Unreadable},
 };
-use super::{Alert, Route, SinkName, attempts::Attempts, pending::Pending};
+use super::{
+    Alert, Route, SinkName,
+    attempts::Attempts,
+    fate::{self, Fate},
+    pending::Pending,
+};
 use crate::{
-    Clock, ConnectionName, Environment, Event, Journal, LockGuard, Severity, StoreFailure,
-    SystemClock, TracingJournal,
+    Clock, ConnectionName, Environment, Event, Journal, LockGuard, StoreFailure, SystemClock,
+    TracingJournal,
 };
 
 /// How many alerts may wait for one sink.
@@ -188,14 +193,7 @@ impl Outbox {
 
     /// Holds in memory what the disk did not take.
     fn hold(&self, sink: &SinkName, pending: Pending, failure: &StoreFailure) {
-        self.tell(
-            Severity::Alert,
-            "alert-not-stored",
-            "An alert cannot be stored. It is held in memory, and lost with this process unless it is delivered.",
-            sink,
-            &pending.alert,
-            Some(&failure.message),
-        );
+        self.tell(&fate::NOT_STORED, sink, &pending.alert, &failure.message);
         let dropped = self.memory().hold(sink, pending, self.most);
         if let Some(dropped) = dropped {
             self.tell_of_overflow(sink, &dropped.alert);
@@ -220,41 +218,13 @@ impl Outbox {
     }
 
     fn tell_of_overflow(&self, sink: &SinkName, alert: &Alert) {
-        self.tell(
-            Severity::Alert,
-            "alert-overflow",
-            "Too many alerts wait for a sink. The oldest was dropped.",
-            sink,
-            alert,
-            None,
-        );
+        let cause = format!("{} alerts wait, and no more may.", self.most);
+        self.tell(&fate::OVERFLOW, sink, alert, &cause);
     }
 
-    /// Records what happened to an alert, in the journal of the outbox's own troubles.
-    pub(crate) fn tell(
-        &self,
-        severity: Severity,
-        code: &str,
-        message: &str,
-        sink: &SinkName,
-        alert: &Alert,
-        cause: Option<&str>,
-    ) {
-        let mut fields = vec![
-            ("sink".to_owned(), sink.to_string()),
-            ("id".to_owned(), alert.id.clone()),
-            ("alert".to_owned(), alert.code.clone()),
-        ];
-        if let Some(cause) = cause {
-            fields.push(("cause".to_owned(), cause.to_owned()));
-        }
-        let event = Event {
-            at: self.clock.now(),
-            severity,
-            code: code.to_owned(),
-            message: message.to_owned(),
-            fields,
-        };
+    /// Records what became of an alert, in the journal of the outbox's own troubles.
+    pub(super) fn tell(&self, fate: &Fate, sink: &SinkName, alert: &Alert, cause: &str) {
+        let event = fate.of(sink, alert, cause, self.clock.now());
         self.journal.record(&alert.connection, &event);
     }
 
@@ -283,17 +253,9 @@ impl Outbox {
         let Some(aside) = folder.set_aside(name) else {
             return;
         };
-        let event = Event {
-            at: self.clock.now(),
-            severity: Severity::Alert,
-            code: "alert-damaged".to_owned(),
-            message: "A stored alert cannot be read. It was set aside, and is not delivered."
-                .to_owned(),
-            fields: vec![
-                ("sink".to_owned(), sink.to_string()),
-                ("file".to_owned(), aside.display().to_string()),
-            ],
-        };
+        let cause = "The file was cut short or changed.";
+        let file = aside.display().to_string();
+        let event = fate::DAMAGED.of_file(sink, file, cause, self.clock.now());
         self.journal.record("-", &event);
     }
 
@@ -316,14 +278,8 @@ impl Outbox {
             Ok(()) => {}
             Err(error) if error.kind() == ErrorKind::NotFound => {}
             Err(error) => {
-                self.tell(
-                    Severity::Warning,
-                    "alert-not-deleted",
-                    "An alert that is done with cannot be deleted. Another process may deliver it again.",
-                    sink,
-                    &pending.alert,
-                    Some(&error.to_string()),
-                );
+                let cause = error.to_string();
+                self.tell(&fate::NOT_DELETED, sink, &pending.alert, &cause);
                 self.memory().note_delivered(sink, pending);
             }
         }
