@@ -45,6 +45,7 @@ mod outbox;
 mod pending;
 mod route;
 mod sink;
+pub(crate) mod troubles;
 mod webhook;
 mod whole_file;
 

@@ -33,6 +33,7 @@ mod terminal;
 mod tick;
 mod time;
 mod token;
+mod trouble;
 mod typed;
 
 use std::path::PathBuf;
