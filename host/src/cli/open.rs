@@ -235,6 +235,7 @@ pub(super) fn unusable_store(config: &Config, error: &StoreFailure) -> Failure {
     .into()
 }
 
+/// Returns what to do about a failure with this code, of the store or of what else is kept in `state`.
 pub(super) fn store_remedy(code: &str) -> &'static str {
     match code {
         "insecure-permissions" => {
