@@ -28,11 +28,12 @@ mod secret_reference;
 mod shutdown;
 mod sinks;
 mod status;
-mod stored;
+mod store;
 mod terminal;
 mod tick;
 mod time;
 mod token;
+mod trouble;
 mod typed;
 
 use std::path::PathBuf;
@@ -117,7 +118,7 @@ enum Verb {
     Keyring(keyring::Verb),
     /// Encrypt or decrypt what is stored
     #[command(subcommand)]
-    Store(stored::Verb),
+    Store(store::Verb),
     /// Try the sinks of alerts out, and see what waits for them
     #[command(subcommand)]
     Alerts(alerts::Verb),
@@ -186,7 +187,7 @@ async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Parked(verb) => parked::run(context, &verb).await,
         Verb::Key(verb) => key::run(context, &verb),
         Verb::Keyring(verb) => keyring::run(context, &verb),
-        Verb::Store(verb) => stored::run(context, verb).await,
+        Verb::Store(verb) => store::run(context, verb).await,
         Verb::Alerts(verb) => alerts::run(context, &verb).await,
         Verb::Demo(arguments) => demo::run(context, &arguments).await,
         Verb::Completions(arguments) => completions::run(context, &arguments),

@@ -89,6 +89,7 @@ pub mod internals {
     //! What the `procore-auth` binary shares with this library. No part of its API: it may change with any version.
 
     pub use crate::{
+        alerts::troubles::Troubles,
         private_file::{create_folder, create_new, lets_others_in},
         time::rfc3339,
     };

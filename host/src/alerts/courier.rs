@@ -7,9 +7,10 @@ use tokio::{sync::watch, task::JoinSet};
 use super::{
     Alert, Outbox, Reason, Sink, SinkName, Undelivered,
     attempts::{Attempts, LONGEST_PAUSE, backoff},
-    outbox::Entry,
+    fate::{self, Fate},
+    pending::Pending,
 };
-use crate::{Severity, StoreFailure};
+use crate::StoreFailure;
 
 /// How soon what other processes record is noticed.
 const LOOK: Duration = Duration::from_secs(60);
@@ -166,7 +167,7 @@ impl Courier {
         let began = self.outbox.clock().elapsed();
         let name = sink.name();
         // Nothing is written where nothing waits.
-        if self.outbox.entries(name)?.is_empty() {
+        if self.outbox.pending(name)?.is_empty() {
             return Ok(Round::Empty);
         }
         let guard = match self.outbox.lock(name, pace.patience()).await {
@@ -216,8 +217,8 @@ struct Delivery<'a> {
 impl Delivery<'_> {
     async fn all(mut self) -> Result<Round, StoreFailure> {
         loop {
-            let entries = self.outbox.entries(self.sink.name())?;
-            if entries.is_empty() {
+            let all = self.outbox.pending(self.sink.name())?;
+            if all.is_empty() {
                 self.attempts = Attempts::default();
                 self.keep();
                 return Ok(Round::Empty);
@@ -226,11 +227,11 @@ impl Delivery<'_> {
             if let Some(left) = self.attempts.left(now) {
                 return Ok(Round::Later(left));
             }
-            let aside = |entry: &&Entry| self.attempts.aside_for(&entry.alert.id, now);
-            let mut due = entries.iter().filter(|entry| aside(entry).is_none());
+            let aside = |pending: &&Pending| self.attempts.aside_for(&pending.alert.id, now);
+            let mut due = all.iter().filter(|pending| aside(pending).is_none());
             let (first, second) = (due.next(), due.next());
             let Some(first) = first else {
-                let soonest = entries.iter().filter_map(|entry| aside(&entry)).min();
+                let soonest = all.iter().filter_map(|pending| aside(&pending)).min();
                 return Ok(Round::Later(soonest.unwrap_or(LOOK)));
             };
             if self.time_left() < SHORTEST_TRY {
@@ -241,7 +242,7 @@ impl Delivery<'_> {
     }
 
     /// Tries the first, and where it is suspicious that it fails, the second too.
-    async fn one(&mut self, first: &Entry, second: Option<&Entry>) {
+    async fn one(&mut self, first: &Pending, second: Option<&Pending>) {
         let Err(failed) = self.deliver(&first.alert).await else {
             self.delivered(first);
             return;
@@ -271,29 +272,27 @@ impl Delivery<'_> {
         self.sink.deliver(alert, timeout).await
     }
 
-    fn delivered(&mut self, entry: &Entry) {
+    fn delivered(&mut self, pending: &Pending) {
         let failures = self.attempts.failures;
-        self.outbox.remove(self.sink.name(), entry);
-        self.attempts.succeeded(&entry.alert.id);
-        let tries = format!("after {failures} failed tries");
-        self.tell(
-            Severity::Info,
-            "alert-delivered",
-            "An alert was delivered.",
-            entry,
-            (failures > 0).then_some(tries.as_str()),
-        );
+        self.outbox.remove(self.sink.name(), pending);
+        self.attempts.succeeded(&pending.alert.id);
+        let cause = match failures {
+            0 => String::new(),
+            _ => format!("after {failures} failed tries"),
+        };
+        self.tell(&fate::DELIVERED, pending, &cause);
         self.keep();
     }
 
     /// The first failure in a row is news, and so is the first refusal; not those of an alert that has stepped aside.
-    fn failed(&mut self, entry: &Entry, failed: &Undelivered) {
+    fn failed(&mut self, pending: &Pending, failed: &Undelivered) {
         let is_new_refusal = failed.reason == Reason::Refused
             && self.attempts.last_error.as_deref() != Some(&*failed.message);
         let is_news = (self.attempts.failures == 0 || is_new_refusal)
-            && !self.attempts.aside.contains_key(&entry.alert.id);
+            && !self.attempts.aside.contains_key(&pending.alert.id);
         let now = self.now();
-        self.attempts.failed(&entry.alert.id, &failed.message, now);
+        self.attempts
+            .failed(&pending.alert.id, &failed.message, now);
         if !is_news {
             tracing::debug!(
                 target: "procore_auth",
@@ -303,23 +302,11 @@ impl Delivery<'_> {
             );
             return;
         }
-        let (code, message) = match failed.reason {
-            Reason::Refused => (
-                "alert-refused",
-                "A sink refuses an alert. It is tried again slowly, until the sink is mended.",
-            ),
-            Reason::Down { .. } => (
-                "alert-sink-down",
-                "A sink does not take an alert. It is tried again until it does.",
-            ),
+        let fate = match failed.reason {
+            Reason::Refused => &fate::REFUSED,
+            Reason::Down { .. } => &fate::SINK_DOWN,
         };
-        self.tell(
-            Severity::Warning,
-            code,
-            message,
-            entry,
-            Some(&failed.message),
-        );
+        self.tell(fate, pending, &failed.message);
     }
 
     fn pause(&mut self, failed: &Undelivered) {
@@ -334,49 +321,31 @@ impl Delivery<'_> {
         self.attempts.pause(pause, now);
     }
 
-    fn step_aside(&mut self, entry: &Entry, failed: &Undelivered) {
+    fn step_aside(&mut self, pending: &Pending, failed: &Undelivered) {
         let now = self.now();
         self.attempts.last_error = Some(failed.message.clone());
-        if self.attempts.put_aside(&entry.alert.id, now) {
+        if self.attempts.put_aside(&pending.alert.id, now) {
             return;
         }
-        self.tell(
-            Severity::Warning,
-            "alert-put-aside",
-            "A sink takes other alerts and not this one. It is tried again every hour.",
-            entry,
-            Some(&failed.message),
-        );
+        self.tell(&fate::PUT_ASIDE, pending, &failed.message);
     }
 
-    fn drop_if_old(&mut self, entry: &Entry) {
-        let age = Duration::from_millis(self.now().saturating_sub(entry.alert.at));
-        let tries = self.attempts.tries(&entry.alert.id);
+    fn drop_if_old(&mut self, pending: &Pending) {
+        let age = Duration::from_millis(self.now().saturating_sub(pending.alert.at));
+        let tries = self.attempts.tries(&pending.alert.id);
         if age <= LONGEST_AGE || tries < LEAST_TRIES {
             return;
         }
-        self.outbox.remove(self.sink.name(), entry);
-        self.attempts.forget(&entry.alert.id);
-        self.tell(
-            Severity::Alert,
-            "alert-expired",
-            "An alert could not be delivered within 7 days, and was dropped.",
-            entry,
-            self.attempts.last_error.as_deref(),
-        );
+        self.outbox.remove(self.sink.name(), pending);
+        self.attempts.forget(&pending.alert.id);
+        let cause = self.attempts.last_error.clone();
+        let cause = cause.unwrap_or_else(|| format!("{tries} tries have failed."));
+        self.tell(&fate::EXPIRED, pending, &cause);
     }
 
-    fn tell(
-        &self,
-        severity: Severity,
-        code: &str,
-        message: &str,
-        entry: &Entry,
-        cause: Option<&str>,
-    ) {
+    fn tell(&self, fate: &Fate, pending: &Pending, cause: &str) {
         let sink = self.sink.name();
-        self.outbox
-            .tell(severity, code, message, sink, &entry.alert, cause);
+        self.outbox.tell(fate, sink, &pending.alert, cause);
     }
 
     fn keep(&mut self) {

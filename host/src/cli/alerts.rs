@@ -13,6 +13,7 @@ use super::config::Config;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::open::store_remedy;
 use super::time;
 
 /// How long a sink may take for a test.
@@ -192,7 +193,7 @@ fn unreadable(failure: &StoreFailure) -> Failure {
         Exit::Storage,
         failure.code,
         format!("The alerts that wait cannot be read: {}.", failure.message),
-        "Check that the folder `.alerts` in `state` belongs to this user alone (folders mode 700, files mode 600).",
+        store_remedy(failure.code),
     )
     .into()
 }

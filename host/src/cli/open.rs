@@ -6,7 +6,8 @@ use procore_auth_host::alerts::Courier;
 use procore_auth_host::{
     Advice, ConnectTo, Connection, ConnectionName, EncryptedStore, Environment, Fanout, FileStore,
     HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal, LoadError, PlainStore,
-    Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal, internals,
+    Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal,
+    internals::{self, Troubles},
 };
 
 use super::config::{Config, ConnectionConfig, Encryption, Network};
@@ -24,6 +25,7 @@ pub(crate) struct Opener {
     http: Arc<dyn HttpClient>,
     journal: Arc<dyn Journal>,
     courier: Courier,
+    troubles: Arc<Troubles>,
     opened: Opened,
 }
 
@@ -53,6 +55,7 @@ impl Opener {
             http: Arc::new(http),
             journal: Arc::new(Fanout(vec![lines, outbox])),
             courier,
+            troubles: Arc::new(sinks::troubles(&config)),
             config: Arc::new(config),
             opened,
         })
@@ -65,6 +68,7 @@ impl Opener {
             http: Arc::new(https(&config.network)?),
             journal: Arc::clone(&self.journal),
             courier: self.courier.clone(),
+            troubles: Arc::clone(&self.troubles),
             config: Arc::new(config),
             opened: self.opened.clone(),
         })
@@ -83,6 +87,11 @@ impl Opener {
     /// Returns who takes alerts to people.
     pub(crate) fn courier(&self) -> &Courier {
         &self.courier
+    }
+
+    /// Returns what people know of visits that fail.
+    pub(crate) fn troubles(&self) -> &Troubles {
+        &self.troubles
     }
 
     /// Returns the plugin's advice.
@@ -230,6 +239,7 @@ pub(super) fn unusable_store(config: &Config, error: &StoreFailure) -> Failure {
     .into()
 }
 
+/// Returns what to do about a failure with this code, of the store or of what else is kept in `state`.
 pub(super) fn store_remedy(code: &str) -> &'static str {
     match code {
         "insecure-permissions" => {

@@ -5,27 +5,27 @@
 //! notices what others did (a sign-in, a refresh by another program). A connection in trouble never stops the others. Alerts that
 //! wait, its own and those of other processes, are delivered meanwhile.
 
-mod trouble;
-
 use std::time::Duration;
 
-use procore_auth_host::{ConnectionName, Event, Health, Severity, Status, Visit};
+use procore_auth_host::{ConnectionName, Health, Status, Visit};
 use tokio::task::JoinSet;
 
 use super::config::Config;
 use super::context::Context;
 use super::exit::Exit;
-use super::failure::{Explained, Failure};
+use super::failure::Failure;
 use super::open::{Open, Opener};
 use super::shutdown::Shutdown;
-use super::{status, time};
-use trouble::Trouble;
+use super::{status, time, trouble};
 
 /// The longest sleep between two looks at the wall clock.
 const LOOK: Duration = Duration::from_secs(60);
 
-/// The pauses after a visit that failed: the first, and the longest.
-const PAUSES: (Duration, Duration) = (Duration::from_secs(5), Duration::from_secs(300));
+/// The pause after the first of several visits that fail. It doubles with each.
+const FIRST_PAUSE: Duration = Duration::from_secs(5);
+
+/// The longest of these pauses.
+const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
 /// Keeps every connection alive, or the one that is named, until told to stop.
 pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
@@ -67,7 +67,7 @@ async fn keep(
     let open = match open {
         Ok(open) => Some(open),
         Err(failure) => {
-            alert(&opener, &name, &failure.explained());
+            trouble::begin(&opener, &name, &failure.explained());
             open_at_last(&opener, &name, &shutdown).await
         }
     };
@@ -95,43 +95,44 @@ async fn open_at_last(opener: &Opener, name: &ConnectionName, shutdown: &Shutdow
 
 /// Visits one connection again and again.
 async fn keep_alive(opener: Opener, mut open: Open, shutdown: Shutdown) {
-    let mut pause = PAUSES.0;
-    let mut trouble = Trouble::default();
+    let mut pause = FIRST_PAUSE;
+    let mut is_current = true;
     while !shutdown.is_requested() {
         match open.connection.upkeep(None).await {
             Ok(visit) => {
-                pause = PAUSES.0;
-                if let Some(code) = trouble.end() {
-                    tell_of_recovery(&opener, &open.name, code);
+                pause = FIRST_PAUSE;
+                // A visit with settings that could not be read anew ends no trouble.
+                if is_current {
+                    trouble::end(&opener, &open.name);
                 }
                 log(&open.name, &visit);
                 wait(&open, &visit, &shutdown).await;
-                if visit.status.health == Health::Misconfigured {
-                    open = reopen(&opener, open).await;
+                if !is_current || visit.status.health == Health::Misconfigured {
+                    is_current = reopen(&opener, &mut open).await;
                 }
             }
             Err(error) => {
                 let explained = Failure::from(error).explained();
-                if trouble.is_news(&explained.code) {
-                    alert(&opener, &open.name, &explained);
-                } else {
-                    tracing::debug!(connection = %open.name, code = explained.code, "still failing");
-                }
+                trouble::begin(&opener, &open.name, &explained);
                 let until = deadline(pause, explained.retry_at);
                 sleep_until(until, &shutdown).await;
-                pause = (pause * 2).min(PAUSES.1);
+                pause = (pause * 2).min(LONGEST_PAUSE);
             }
         }
     }
 }
 
-/// Opens the connection anew from the file: its settings, or the secret that they refer to, may have been mended.
-async fn reopen(opener: &Opener, old: Open) -> Open {
-    match open_anew(opener, &old.name).await {
-        Ok(open) => open,
+/// Opens the connection anew from the file: its settings, or the secret that they refer to, may have been mended. Returns whether
+/// that worked.
+async fn reopen(opener: &Opener, open: &mut Open) -> bool {
+    match open_anew(opener, &open.name).await {
+        Ok(anew) => {
+            *open = anew;
+            true
+        }
         Err(failure) => {
-            alert(opener, &old.name, &failure.explained());
-            old
+            trouble::begin(opener, &open.name, &failure.explained());
+            false
         }
     }
 }
@@ -189,33 +190,6 @@ fn log(name: &ConnectionName, visit: &Visit) {
         come_back_at = time::rfc3339(visit.come_back_at),
         "visited"
     );
-}
-
-/// Tells people of a trouble that keeps a connection from being visited.
-pub(super) fn alert(opener: &Opener, name: &ConnectionName, explained: &Explained) {
-    let event = Event {
-        at: time::now(),
-        severity: Severity::Alert,
-        code: explained.code.clone(),
-        message: explained.summary.clone(),
-        fields: vec![
-            ("cause".to_owned(), explained.cause.clone()),
-            ("remedy".to_owned(), explained.remedy.clone()),
-        ],
-    };
-    opener.journal().record(name.as_str(), &event);
-}
-
-/// Takes back the alert with the code `was`.
-fn tell_of_recovery(opener: &Opener, name: &ConnectionName, was: String) {
-    let event = Event {
-        at: time::now(),
-        severity: Severity::Info,
-        code: "visits-recovered".to_owned(),
-        message: "Visits work again.".to_owned(),
-        fields: vec![("was".to_owned(), was)],
-    };
-    opener.journal().record(name.as_str(), &event);
 }
 
 #[cfg(test)]

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use procore_auth_host::alerts::{Command, Courier, Outbox, Route, Sink, Webhook};
-use procore_auth_host::{HttpClient, HttpsClient, Journal};
+use procore_auth_host::{HttpClient, HttpsClient, Journal, internals::Troubles};
 
 use super::config::{Config, SinkConfig, SinkKind};
 use super::failure::Failure;
@@ -11,6 +11,14 @@ use super::open::unusable_network;
 
 /// The folder of the outbox in `state`. It cannot be the name of a connection.
 const FOLDER: &str = ".alerts";
+
+/// The folder, also in `state`, of what people were told of visits that fail.
+const TROUBLES: &str = ".troubles";
+
+/// Returns what people know of visits that fail.
+pub(crate) fn troubles(config: &Config) -> Troubles {
+    Troubles::in_folder(config.state.join(TROUBLES))
+}
 
 /// Puts the sinks and the outbox together. Their own troubles go to `journal`.
 pub(crate) fn courier(
@@ -51,7 +59,7 @@ fn sink(config: &Config, sink: &SinkConfig, http: &Arc<dyn HttpClient>) -> Arc<d
             let read = move || url.read().map_err(|unreadable| unreadable.message);
             let webhook = Webhook::new(name, read, *format, Arc::clone(http));
             Arc::new(match sink.retry {
-                Some(pause) => webhook.retry(pause),
+                Some(pause) => webhook.retry_after(pause),
                 None => webhook,
             })
         }
@@ -59,7 +67,7 @@ fn sink(config: &Config, sink: &SinkConfig, http: &Arc<dyn HttpClient>) -> Arc<d
             let command = Command::new(name, program, arguments.iter().cloned())
                 .hide(config.secret_variables());
             Arc::new(match sink.retry {
-                Some(pause) => command.retry(pause),
+                Some(pause) => command.retry_after(pause),
                 None => command,
             })
         }

@@ -10,9 +10,9 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::open::{Open, Opener};
-use super::run;
 use super::status::{self, Known};
 use super::time;
+use super::trouble;
 
 /// When the next visit comes.
 #[derive(Args)]
@@ -59,9 +59,10 @@ async fn visit(
         Err(failure) => Err(failure),
     };
     let status = status.map_err(Failure::explained);
-    if let Err(explained) = &status {
-        // Nobody may read what a cron job prints.
-        run::alert(&opener, &name, explained);
+    // Nobody may read what a cron job prints.
+    match &status {
+        Ok(_) => trouble::end(&opener, &name),
+        Err(explained) => trouble::begin(&opener, &name, explained),
     }
     Known {
         name,

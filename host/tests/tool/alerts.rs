@@ -154,6 +154,29 @@ async fn an_alert_survives_the_death_of_who_was_delivering_it() {
 }
 
 #[tokio::test]
+async fn a_store_that_stays_broken_is_one_alert_of_all_visits_and_its_end_one_notice() {
+    let webhook = Webhook::start([]).await;
+    let (_rig, tool, _) = signed_in().await;
+    add_sinks(&tool, OPS);
+    let tool = tool.with("OPS_WEBHOOK", &webhook.url());
+    set_mode(&tool.path("state/acme"), 0o755);
+    for _ in 0..3 {
+        let tick = tool.run(&["tick"]).await;
+        tick.code_is(7).says("insecure-permissions");
+    }
+    assert_eq!(webhook.taken(), ["alert insecure-permissions"]);
+
+    set_mode(&tool.path("state/acme"), 0o700);
+    for _ in 0..2 {
+        tool.run(&["tick"]).await.code_is(0);
+    }
+    assert_eq!(
+        webhook.taken(),
+        ["alert insecure-permissions", "recovery visits-recovered"]
+    );
+}
+
+#[tokio::test]
 async fn two_processes_do_not_deliver_one_alert_twice() {
     let gate = Arc::new(Semaphore::new(0));
     let webhook = Webhook::start([Answer::Hold(Arc::clone(&gate))]).await;

@@ -38,6 +38,18 @@ impl Told {
         let told = self.0.lock().expect("not poisoned");
         told.iter().map(|event| event.code.clone()).collect()
     }
+
+    /// Checks that this was told as an alert, with its cause and what to do.
+    pub(crate) fn explains(&self, code: &str) {
+        let told = self.0.lock().expect("not poisoned");
+        let event = told.iter().find(|event| event.code == code).expect(code);
+        assert_eq!(event.severity, Severity::Alert, "{event:?}");
+        for wanted in ["cause", "remedy"] {
+            let field = event.fields.iter().find(|(name, _)| name == wanted);
+            let (_, text) = field.unwrap_or_else(|| panic!("{wanted}: {event:?}"));
+            assert!(!text.is_empty(), "{wanted}: {event:?}");
+        }
+    }
 }
 
 impl Journal for Told {
@@ -95,8 +107,8 @@ pub(crate) fn alert(code: &str) -> Event {
 }
 
 fn codes(outbox: &Outbox, name: &str) -> Vec<String> {
-    let entries = outbox.entries(&sink(name)).expect("readable");
-    entries.into_iter().map(|entry| entry.alert.code).collect()
+    let pending = outbox.pending(&sink(name)).expect("readable");
+    pending.into_iter().map(|p| p.alert.code).collect()
 }
 
 fn files(folder: &Path) -> Vec<String> {
@@ -199,6 +211,7 @@ fn a_folder_that_others_can_read_is_not_used_and_nothing_is_lost() {
     let outbox = setting.to_ops();
     outbox.record("acme", &alert("a"));
     assert_eq!(setting.told.codes(), ["alert-not-stored"]);
+    setting.told.explains("alert-not-stored");
     assert_eq!(codes(&outbox, "ops"), ["a"], "held in memory");
     assert!(codes(&setting.to_ops(), "ops").is_empty());
     set(0o700);
@@ -216,10 +229,9 @@ fn the_oldest_is_dropped_and_told_where_too_many_wait() {
         outbox.record("acme", &alert(code));
     }
     assert_eq!(codes(&outbox, "ops"), ["b", "c"]);
+    setting.told.explains("alert-overflow");
     let told = setting.told.0.lock().expect("not poisoned");
     assert_eq!(told.len(), 1);
-    assert_eq!(told[0].code, "alert-overflow");
-    assert_eq!(told[0].severity, Severity::Alert);
     assert!(
         told[0]
             .fields
@@ -237,7 +249,7 @@ fn too_many_in_memory_are_dropped_and_told_too() {
     for code in ["a", "b", "c"] {
         outbox.record("acme", &alert(code));
     }
-    assert!(setting.told.codes().contains(&"alert-overflow".to_owned()));
+    setting.told.explains("alert-overflow");
     fs::remove_file(setting.path("outbox")).expect("removed");
     assert_eq!(codes(&outbox, "ops"), ["b", "c"]);
 }
@@ -257,6 +269,7 @@ fn a_damaged_file_is_set_aside_and_told_once() {
         assert_eq!(codes(&outbox, "ops"), ["b"]);
     }
     assert_eq!(setting.told.codes(), ["alert-damaged"]);
+    setting.told.explains("alert-damaged");
     assert!(
         files(&folder)
             .iter()

@@ -5,6 +5,7 @@ use procore_auth_host::alerts::SinkReport;
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
+use crate::cli::open::store_remedy;
 use crate::cli::time;
 
 /// What is known of the outbox.
@@ -17,6 +18,7 @@ pub(super) struct Document<'a> {
     exit_code: u8,
     sinks: Vec<SinkDocument<'a>>,
     error: Option<&'a str>,
+    remedy: Option<&'static str>,
 }
 
 #[derive(Serialize)]
@@ -48,8 +50,10 @@ pub(super) fn text(found: &Found, now: u64) -> String {
             waiting.map(|sink| of_sink(sink, now)).collect()
         }
         Err(failure) => format!(
-            "\nalerts: what waits cannot be read\n   code: {}\n    why: {}\n",
-            failure.code, failure.message
+            "\nalerts: what waits cannot be read\n   code: {}\n    why: {}\n     do: {}\n",
+            failure.code,
+            failure.message,
+            store_remedy(failure.code)
         ),
     }
 }
@@ -90,6 +94,10 @@ impl<'a> From<&'a Found> for Document<'a> {
             exit_code: exit(found).describe().0,
             sinks: sinks.iter().map(SinkDocument::from).collect(),
             error: found.as_ref().err().map(|failure| &*failure.message),
+            remedy: found
+                .as_ref()
+                .err()
+                .map(|failure| store_remedy(failure.code)),
         }
     }
 }
@@ -106,5 +114,20 @@ impl<'a> From<&'a SinkReport> for SinkDocument<'a> {
             last_error: report.last_error.as_deref(),
             next_try_at: report.next_try_at.map(time::rfc3339),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use procore_auth_host::StoreFailure;
+
+    use super::text;
+
+    #[test]
+    fn what_cannot_be_read_has_its_cause_and_its_cure() {
+        let failure = StoreFailure::new("insecure-permissions", ".alerts lets others in");
+        let text = text(&Err(failure), 0);
+        assert!(text.contains("why: .alerts lets others in"), "{text}");
+        assert!(text.contains("do: ") && text.contains("mode 700"), "{text}");
     }
 }

@@ -1,0 +1,52 @@
+//! Small files that are there whole or not at all, for the agent's account only.
+//!
+//! A file is written under another name and renamed. What a process leaves that dies before has [`UNFINISHED_PREFIX`].
+
+use std::{
+    io::{self, Read as _, Write as _},
+    path::Path,
+};
+
+use crate::{StoreFailure, private_file};
+
+/// What the names of unfinished files begin with.
+pub(super) const UNFINISHED_PREFIX: &str = ".tmp-";
+
+/// A longer file is none of ours.
+const LONGEST: u64 = 1 << 20;
+
+/// Reads a file; `None` where there is none.
+pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreFailure> {
+    let Some(file) = private_file::open(path)? else {
+        return Ok(None);
+    };
+    let mut bytes = Vec::new();
+    file.take(LONGEST)
+        .read_to_end(&mut bytes)
+        .map_err(|error| private_file::failure(&error, path))?;
+    Ok(Some(bytes))
+}
+
+/// Writes a file that is there after a power cut too.
+pub(super) fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = unfinished(folder)?;
+    file.write_all(bytes)?;
+    file.as_file().sync_all()?;
+    file.persist(path)?;
+    private_file::sync_folder(folder)
+}
+
+/// Replaces a file; a power cut may bring the old one back.
+pub(super) fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = unfinished(folder)?;
+    file.write_all(bytes)?;
+    file.persist(path)?;
+    Ok(())
+}
+
+/// Born with mode 600; removed where it is not given its name.
+fn unfinished(folder: &Path) -> io::Result<tempfile::NamedTempFile> {
+    tempfile::Builder::new()
+        .prefix(UNFINISHED_PREFIX)
+        .tempfile_in(folder)
+}

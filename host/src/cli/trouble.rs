@@ -1,0 +1,55 @@
+//! Visits that fail: people are told when that begins and when it ends, not at every visit between.
+//!
+//! `run` and `tick` share what was told: see [`Troubles`](procore_auth_host::internals::Troubles).
+
+use procore_auth_host::{ConnectionName, Event, Severity};
+
+use super::failure::Explained;
+use super::open::Opener;
+use super::time;
+
+/// Tells people of a trouble that keeps a connection from being visited, unless they know.
+pub(super) fn begin(opener: &Opener, name: &ConnectionName, explained: &Explained) {
+    let (troubles, now) = (opener.troubles(), time::now());
+    if !troubles.is_news(name, &explained.code, now) {
+        tracing::debug!(connection = %name, code = explained.code, "still failing");
+        return;
+    }
+    record(opener, name, &alert(explained, now));
+    // Only now: better told twice than never.
+    troubles.note(name, &explained.code, now);
+}
+
+/// Tells people that a connection can be visited again, where they know that it could not.
+pub(super) fn end(opener: &Opener, name: &ConnectionName) {
+    if let Some(was) = opener.troubles().end(name) {
+        record(opener, name, &recovery(was, time::now()));
+    }
+}
+
+fn record(opener: &Opener, name: &ConnectionName, event: &Event) {
+    opener.journal().record(name.as_str(), event);
+}
+
+fn alert(explained: &Explained, now: u64) -> Event {
+    Event {
+        at: now,
+        severity: Severity::Alert,
+        code: explained.code.clone(),
+        message: explained.summary.clone(),
+        fields: vec![
+            ("cause".to_owned(), explained.cause.clone()),
+            ("remedy".to_owned(), explained.remedy.clone()),
+        ],
+    }
+}
+
+fn recovery(was: String, now: u64) -> Event {
+    Event {
+        at: now,
+        severity: Severity::Info,
+        code: "visits-recovered".to_owned(),
+        message: "Visits work again.".to_owned(),
+        fields: vec![("was".to_owned(), was)],
+    }
+}
