@@ -67,6 +67,7 @@ mod lent;
 mod limits;
 mod login;
 mod memory_store;
+mod news;
 mod parked;
 mod plain_store;
 mod plugin;

@@ -1,18 +1,8 @@
 //! Where the events of one connection go.
 
-use std::{
-    collections::{BTreeMap, btree_map::Entry},
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
-};
+use std::sync::Arc;
 
-use crate::{Clock, Event, Journal, Severity};
-
-/// For how long an alert that comes again is no news.
-const NEWS: Duration = Duration::from_secs(3600);
-
-/// What the plugin says of the state where calls fail; otherwise for how long they still work.
-const DARK: &str = "calls do not work";
+use crate::{Clock, Event, Journal, Severity, news::News};
 
 /// The plugin's word for the end of a trouble.
 const RECOVERED: &str = "recovered";
@@ -22,8 +12,7 @@ pub(crate) struct Recorder {
     connection: String,
     clock: Arc<dyn Clock>,
     journals: Vec<Arc<dyn Journal>>,
-    /// The plugin's alerts of late: what they told, and when on the scale of the elapsed time.
-    told: Mutex<BTreeMap<String, Duration>>,
+    news: News,
 }
 
 impl Recorder {
@@ -36,7 +25,7 @@ impl Recorder {
             connection,
             clock,
             journals,
-            told: Mutex::default(),
+            news: News::default(),
         }
     }
 
@@ -59,10 +48,7 @@ impl Recorder {
         }
     }
 
-    /// Records an event of the plugin.
-    ///
-    /// The plugin notes in the store what it has told. Where the store cannot be written it tells it at every call: within an
-    /// hour, and until a write or the connection works again, the same alert is a warning.
+    /// Records an event of the plugin: an alert that is no [`News`] as a warning.
     pub(crate) fn record_of_plugin(
         &self,
         severity: Severity,
@@ -70,7 +56,8 @@ impl Recorder {
         message: String,
         fields: Vec<(String, String)>,
     ) {
-        let is_repeated = severity == Severity::Alert && !self.is_news(&code, &fields);
+        let now = self.clock.elapsed();
+        let is_repeated = severity == Severity::Alert && !self.news.is_news(&code, &fields, now);
         if code == RECOVERED {
             self.forget();
         }
@@ -84,29 +71,6 @@ impl Recorder {
 
     /// Notes that the store or the connection works: whatever is told from now on is news.
     pub(crate) fn forget(&self) {
-        self.told().clear();
-    }
-
-    /// Whether no such alert of the present incident was told of late; from now on it was. That calls work no more is news of
-    /// its own, and so is everything that is no incident.
-    fn is_news(&self, code: &str, fields: &[(String, String)]) -> bool {
-        let Some((_, state)) = fields.iter().find(|(name, _)| name == "state") else {
-            return true;
-        };
-        let calls = if state == DARK { "fail" } else { "work" };
-        let now = self.clock.elapsed();
-        let mut told = self.told();
-        told.retain(|_, at| now.saturating_sub(*at) < NEWS);
-        match told.entry(format!("{code}, calls {calls}")) {
-            Entry::Occupied(_) => false,
-            Entry::Vacant(untold) => {
-                untold.insert(now);
-                true
-            }
-        }
-    }
-
-    fn told(&self) -> MutexGuard<'_, BTreeMap<String, Duration>> {
-        self.told.lock().unwrap_or_else(PoisonError::into_inner)
+        self.news.forget();
     }
 }

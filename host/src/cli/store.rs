@@ -112,9 +112,12 @@ fn tell_of_others(context: &Context<'_>, config: &Config) {
         .map(|entry| entry.path())
         .filter(|path| path.is_dir());
     for folder in folders {
-        let name = folder
-            .file_name()
-            .and_then(|name| name.to_str()?.parse().ok());
+        let name = folder.file_name().and_then(|name| name.to_str());
+        // `.alerts` and `.troubles` are no connections, and hold no secret.
+        if name.is_some_and(|name| name.starts_with('.')) {
+            continue;
+        }
+        let name = name.and_then(|name| name.parse().ok());
         if name.is_none_or(|name| config.get(&name).is_none()) {
             context.terminal.note(format_args!(
                 "{}: of no connection in the configuration, and left as it is. Delete it if nothing uses it.",
