@@ -9,7 +9,6 @@ use std::panic;
 use crate::{
     capabilities::{Capabilities, Entry, Provenance, StoreFailure, Write},
     diagnosis, environment, event, explain as explanation, flow,
-    heap::{self, Heap},
     http::{Body, Failure, FieldValue, Header, Request, Response},
     lifetime::Times,
     login::PendingLogin,
@@ -26,9 +25,6 @@ wit_bindgen::generate!({ world: "plugin", path: "../wit" });
 
 use exports::procore::auth::{advice, api, auth};
 use procore::auth::{clock, connection, http, journal, random, store, types};
-
-#[global_allocator]
-static HEAP: Heap = heap::heap();
 
 /// The plugin.
 struct Plugin;

@@ -1,4 +1,4 @@
-//! The plugin's heap: a room that the memory begins with, and what the host grants beyond it.
+//! The plugin's heap: an arena that the memory begins with, and pages that the host grants beyond it.
 
 use core::{alloc::Layout, arch::wasm32, mem::MaybeUninit};
 
@@ -10,37 +10,35 @@ use talc::{
 };
 
 /// Enough for most calls. Memory that a call has to ask for costs the host two changes of its protection.
-const ROOM: usize = 192 << 10;
+const ARENA_SIZE: usize = 192 << 10;
 /// The size of a page of the memory, by the WebAssembly specification.
 const PAGE: usize = 64 << 10;
 
-/// The allocator. Half the size of the standard library's.
-pub type Heap = TalcSyncCell<RoomThenGrown, WasmBinning>;
+static mut ARENA: [MaybeUninit<u8>; ARENA_SIZE] = [MaybeUninit::uninit(); ARENA_SIZE];
 
-static mut FIRST: [MaybeUninit<u8>; ROOM] = [MaybeUninit::uninit(); ROOM];
+/// Half the size of the standard library's allocator.
+#[global_allocator]
+static HEAP: TalcSyncCell<ArenaThenPages, WasmBinning> = TalcSyncCell::new_wasm(ArenaThenPages {
+    is_arena_left: true,
+});
 
-/// Makes the only heap that a program may have.
-pub const fn heap() -> Heap {
-    TalcSyncCell::new_wasm(RoomThenGrown { room: true })
-}
-
-/// Gives the allocator the room first, and then pages that it asks the host for.
+/// Gives the allocator the arena first, and then pages that it asks the host for. What it gives never merges with what it gave
+/// before: less code, and most calls need the arena alone.
 #[derive(Debug)]
-pub struct RoomThenGrown {
-    /// Whether the room is still to be given.
-    room: bool,
+struct ArenaThenPages {
+    is_arena_left: bool,
 }
 
-// SAFETY: asks no allocator for memory.
-unsafe impl Source for RoomThenGrown {
+// SAFETY: asks no allocator for memory, and succeeds only where memory was added.
+unsafe impl Source for ArenaThenPages {
     fn acquire<B: Binning>(talc: &mut Talc<Self, B>, layout: Layout) -> Result<(), ()> {
-        let (base, size) = if talc.source.room {
-            talc.source.room = false;
-            ((&raw mut FIRST).cast(), ROOM)
+        let (base, size) = if talc.source.is_arena_left {
+            talc.source.is_arena_left = false;
+            ((&raw mut ARENA).cast(), ARENA_SIZE)
         } else {
             grow(layout).ok_or(())?
         };
-        // SAFETY: nothing else uses the room, which is given once, or pages that were just added.
+        // SAFETY: the arena is claimed once, by the only instance of this private type; pages that were just added are nobody's.
         unsafe { talc.claim(base, size) }.map(drop).ok_or(())
     }
 }

@@ -201,9 +201,17 @@ pub struct RawReply {
     /// The body, whatever it holds: a secret.
     body: Secret,
     /// `latin1` where the body is no UTF-8: a document holds text alone, and in Latin-1 every byte is a character.
-    encoding: Option<String>,
+    encoding: Option<Encoding>,
     /// When the request was started.
     pub requested_at: u64,
+}
+
+/// How the bytes of a reply that is no UTF-8 stand in the session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+enum Encoding {
+    /// One character for each byte.
+    #[serde(rename = "latin1")]
+    Latin1,
 }
 
 impl RawReply {
@@ -211,7 +219,7 @@ impl RawReply {
     pub fn new(body: &[u8], requested_at: u64) -> Self {
         let (body, encoding) = match str::from_utf8(body) {
             Ok(text) => (text.to_owned(), None),
-            Err(_) => (latin1(body), Some("latin1".to_owned())),
+            Err(_) => (latin1(body), Some(Encoding::Latin1)),
         };
         Self {
             body: Secret::new(body),
@@ -225,7 +233,7 @@ impl RawReply {
         let text = self.body.expose();
         match self.encoding {
             None => text.as_bytes().to_vec(),
-            Some(_) => text.chars().map(|character| character as u8).collect(),
+            Some(Encoding::Latin1) => text.chars().map(|character| character as u8).collect(),
         }
     }
 }

@@ -97,7 +97,7 @@ impl Error {
         self.kind() == ErrorKind::Unavailable
     }
 
-    /// Returns whether another holder kept the connection's lock.
+    /// Returns whether another holder kept the connection's lock, or the store itself.
     pub fn is_busy(&self) -> bool {
         self.kind() == ErrorKind::Busy
     }

@@ -22,7 +22,7 @@ use tokio::{
 
 use crate::{LockGuard, StoreFailure, private_file};
 
-/// Who holds a lock briefly needs it for a few writes. Whoever takes longer than this is stopped, or the disk does not answer.
+/// Who holds a lock briefly needs it for a few small files. Whoever takes longer than this is stopped, or the disk does not answer.
 const BRIEFLY: Duration = Duration::from_secs(20);
 
 /// The pauses between two looks at a lock that is held briefly: the first, and the longest.
@@ -67,7 +67,7 @@ fn hold_within(path: &Path, wait: Duration) -> Result<Held, StoreFailure> {
 
 fn kept(path: &Path, wait: Duration) -> StoreFailure {
     let message = format!(
-        "{}: another process has kept it locked for {} seconds",
+        "{}: somebody has kept it locked for {} seconds",
         path.display(),
         wait.as_secs()
     );

@@ -33,7 +33,8 @@
 //!
 //! Whoever has just been granted `.lock` takes `.guard` and finishes what killed writers left: a `.KEY.N.xxxxxx` that is whole and
 //! follows the entry as it is becomes that entry, by the same steps; any other file of an unfinished write is removed. Its bytes
-//! may be the only copy of tokens that a server has already exchanged. Beside an entry that is not whole, nothing is touched.
+//! may be the only copy of tokens that a server has already exchanged. Beside an entry that is not whole, nothing is touched,
+//! except by a rewrite (`rewrite.rs`).
 //!
 //! Deleting removes the other files first and `KEY` last: whatever cuts it short, the entry is there whole or gone. What was
 //! set aside as damaged goes as well: it may hold the very tokens that are to be gone.

@@ -316,7 +316,11 @@ impl Shared {
         );
         let remedy =
             "Let only procore-auth write the store. Look at what was kept before you delete it.";
-        let fields = vec![("remedy".to_owned(), remedy.to_owned())];
+        let cause = "A program writes the store without taking its lock.";
+        let fields = vec![
+            ("cause".to_owned(), cause.to_owned()),
+            ("remedy".to_owned(), remedy.to_owned()),
+        ];
         self.recorder
             .record(Severity::Alert, "kept-aside", message, fields);
         Ok(())

@@ -45,7 +45,9 @@ const CONCURRENT_CALLS: u32 = 256;
 const RESIDENT: usize = 512 << 10;
 /// The same for its stack.
 const RESIDENT_STACK: usize = 32 << 10;
-/// What one call may use of the pool, at most.
+/// The address space that is reserved for a call's memory in the pool: with all that 32 bits can name, no access needs a check.
+const RESERVED: u64 = 4 << 30;
+/// What one call may use of the pool, at most; without a pool, what is reserved for it.
 const POOLED_MEMORY: usize = 256 << 20;
 const CORE_INSTANCES: u32 = 8;
 const TABLES: u32 = 8;
@@ -193,10 +195,10 @@ impl fmt::Debug for Plugin {
 
 /// Makes an engine with a pool of instances; where the system does not grant the pool's address space, without.
 fn engine() -> Result<Engine, LoadError> {
-    Engine::new(config().allocation_strategy(pool()))
+    Engine::new(config(RESERVED).allocation_strategy(pool()))
         .or_else(|error| {
             tracing::debug!("no pool of instances: {error:#}");
-            Engine::new(&config())
+            Engine::new(&config(POOLED_MEMORY as u64))
         })
         .map_err(|error| engine_error(&error))
 }
@@ -213,7 +215,7 @@ fn engine_error(reason: &impl fmt::Display) -> LoadError {
     }
 }
 
-fn config() -> Config {
+fn config(reserved: u64) -> Config {
     let mut config = Config::new();
     config
         .wasm_component_model(true)
@@ -225,7 +227,7 @@ fn config() -> Config {
         .wasm_memory64(false)
         .wasm_tail_call(false)
         .memory_init_cow(false)
-        .memory_reservation(4 << 30);
+        .memory_reservation(reserved);
     config
 }
 
@@ -331,7 +333,7 @@ mod tests {
 
     #[test]
     fn a_pool_is_had_where_address_space_is() {
-        Engine::new(config().allocation_strategy(pool())).expect("a pool");
+        Engine::new(config(RESERVED).allocation_strategy(pool())).expect("a pool");
     }
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) struct LockedSession<'h> {
     /// The session as last read or saved, with the changes made since.
     pub session: Session,
     revision: Option<u64>,
-    /// What is told as soon as a write makes this session the newest version.
+    /// What is told as soon as this session is the newest version: written, or held by the host.
     news: Option<Event>,
 }
 
@@ -214,6 +214,8 @@ impl<'h> LockedSession<'h> {
         };
         self.session = parse_session(&entry)?;
         self.revision = Some(entry.revision);
+        // It told of a version that is not used any more.
+        self.news = None;
         Ok(true)
     }
 }
@@ -503,6 +505,7 @@ mod tests {
             "corrupt",
             "newer-format",
             "locks-unsupported",
+            "busy",
             "wrong-key",
             "key-unavailable",
             "not-encrypted",

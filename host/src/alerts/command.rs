@@ -55,7 +55,7 @@ impl Command {
 
     /// Sets the pause after the first failed try.
     #[must_use]
-    pub fn retry_after(mut self, first_pause: Duration) -> Self {
+    pub fn with_first_pause(mut self, first_pause: Duration) -> Self {
         self.first_pause = Some(first_pause);
         self
     }

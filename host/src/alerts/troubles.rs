@@ -6,12 +6,12 @@
 //! ```
 //!
 //! A trouble may be that of the connection's own store; so this is kept apart from it. Where it cannot be written, each process
-//! remembers for itself, and people may be told twice rather than never. A recovery is told once: by the process that deletes
-//! the file, and not before the file can be deleted.
+//! remembers for itself, and people may be told twice rather than never. A recovery is told once: by the process that takes
+//! the file away, and not before that can be done.
 
 use std::{
     collections::BTreeMap,
-    fs, io,
+    io,
     path::PathBuf,
     sync::{Mutex, MutexGuard, PoisonError},
     time::Duration,
@@ -43,7 +43,7 @@ impl Troubles {
         }
     }
 
-    /// Tells whether people do not know of this trouble, or know it for a day.
+    /// Whether people were not told of this trouble yet, or were a day ago or more.
     pub fn is_news(&self, connection: &ConnectionName, code: &str, now: u64) -> bool {
         let told = self.told(connection);
         // A moment far ahead is the mark of a clock that was set back.
@@ -65,11 +65,10 @@ impl Troubles {
 
     /// Notes that a visit worked. Returns the codes of the trouble that this ends, where there was one that people know of.
     pub fn end(&self, connection: &ConnectionName) -> Option<String> {
-        let told = self.told(connection);
-        let deleted = fs::remove_file(self.path(connection)).is_ok();
-        let remembered = self.memory().remove(connection).is_some();
-        let is_over = (deleted || remembered) && !told.is_empty();
-        is_over.then(|| told.into_keys().collect::<Vec<_>>().join(", "))
+        let taken = whole_file::take(&self.folder, &self.path(connection));
+        let mut told = parse(taken.ok().flatten());
+        told.extend(self.memory().remove(connection).unwrap_or_default());
+        (!told.is_empty()).then(|| told.into_keys().collect::<Vec<_>>().join(", "))
     }
 
     /// What cannot be read was not told.
@@ -78,8 +77,7 @@ impl Troubles {
             return told.clone();
         }
         let read = whole_file::read(&self.path(connection));
-        let bytes = read.ok().flatten().unwrap_or_default();
-        serde_json::from_slice(&bytes).unwrap_or_default()
+        parse(read.ok().flatten())
     }
 
     fn write(&self, connection: &ConnectionName, told: &Told) -> Result<(), StoreFailure> {
@@ -100,6 +98,12 @@ impl Troubles {
     fn memory(&self) -> MutexGuard<'_, BTreeMap<ConnectionName, Told>> {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+fn parse(bytes: Option<Vec<u8>>) -> Told {
+    bytes
+        .and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        .unwrap_or_default()
 }
 
 #[cfg(test)]

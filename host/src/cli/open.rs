@@ -292,6 +292,7 @@ mod tests {
         for (code, word) in [
             ("insecure-permissions", "mode 700"),
             ("locks-unsupported", "local disk"),
+            ("busy", "stopped"),
             ("permission-denied", "user"),
             ("read-only", "writable"),
             ("full", "room"),

@@ -77,7 +77,7 @@ async fn keep(
     }
 }
 
-/// Tries once a minute until the connection can be opened; `None` where told to stop before. Its trouble was told already.
+/// Tries once a minute until the connection can be opened; `None` where told to stop before.
 async fn open_at_last(opener: &Opener, name: &ConnectionName, shutdown: &Shutdown) -> Option<Open> {
     loop {
         pause(LOOK, shutdown).await;
@@ -86,9 +86,7 @@ async fn open_at_last(opener: &Opener, name: &ConnectionName, shutdown: &Shutdow
         }
         match open_anew(opener, name).await {
             Ok(open) => return Some(open),
-            Err(failure) => {
-                tracing::debug!(connection = %name, code = failure.explained().code, "still closed");
-            }
+            Err(failure) => trouble::begin(opener, name, &failure.explained()),
         }
     }
 }

@@ -59,7 +59,7 @@ fn sink(config: &Config, sink: &SinkConfig, http: &Arc<dyn HttpClient>) -> Arc<d
             let read = move || url.read().map_err(|unreadable| unreadable.message);
             let webhook = Webhook::new(name, read, *format, Arc::clone(http));
             Arc::new(match sink.retry {
-                Some(pause) => webhook.retry_after(pause),
+                Some(pause) => webhook.with_first_pause(pause),
                 None => webhook,
             })
         }
@@ -67,7 +67,7 @@ fn sink(config: &Config, sink: &SinkConfig, http: &Arc<dyn HttpClient>) -> Arc<d
             let command = Command::new(name, program, arguments.iter().cloned())
                 .hide(config.secret_variables());
             Arc::new(match sink.retry {
-                Some(pause) => command.retry_after(pause),
+                Some(pause) => command.with_first_pause(pause),
                 None => command,
             })
         }

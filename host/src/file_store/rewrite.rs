@@ -5,7 +5,7 @@
 //! is rewritten as a whole, header and all. Each file is replaced in one step.
 //!
 //! Where the newest generation is lost, an unfinished write may be the only copy of received tokens: the newest that is whole
-//! becomes the entry. Any other is removed, and one that cannot be read ends it.
+//! becomes the entry. Any other is removed. One of a later format, or that the disk does not give, stops the rewrite.
 
 use std::{io::Read as _, path::PathBuf};
 
@@ -69,6 +69,7 @@ impl Folder {
         for name in self.names()? {
             if Unfinished::parse(&name).is_some() {
                 let path = self.path.join(name);
+                // What cannot be judged stays.
                 self.read(&path)?;
                 remove(&path)?;
             } else if is_damaged(&name) {
