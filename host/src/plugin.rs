@@ -42,7 +42,7 @@ const CONCURRENT_CALLS: u32 = 256;
 
 /// How many bytes of a finished call's memory are kept and zeroed for the next one, instead of being given back to the system.
 /// A call rarely touches more; each page that is given back costs a fault in the next call.
-const RESIDENT: usize = 512 << 10;
+const RESIDENT: usize = 1 << 20;
 /// The same for its stack.
 const RESIDENT_STACK: usize = 32 << 10;
 /// The address space that is reserved for a call's memory in the pool: with all that 32 bits can name, no access needs a check.
