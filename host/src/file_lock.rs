@@ -102,9 +102,12 @@ fn try_hold(path: &Path) -> Result<Option<Held>, StoreFailure> {
     }
 }
 
-/// Checks that locks exclude here. Some network file systems grant every lock to everybody.
+/// Checks that locks exclude here, and waits for none. Some network file systems grant every lock to everybody.
 pub(crate) fn check_support(path: &Path) -> Result<(), StoreFailure> {
-    let _held = hold_briefly(path)?;
+    let Some(_held) = try_hold(path)? else {
+        // Somebody else holds it, and that keeps this process out.
+        return Ok(());
+    };
     match try_hold(path)? {
         None => Ok(()),
         Some(_) => Err(unsupported(path, "two holders were granted one lock")),

@@ -120,7 +120,9 @@ impl FileStore {
         private_file::check_folder(&path)?;
         let folder = Folder { path };
         file_lock::check_support(&folder.guard_path())?;
-        folder.install(&folder.guard()?)?;
+        if installation::marked(&folder.path)?.is_none() {
+            folder.install(&folder.guard()?)?;
+        }
         let lock = folder.path.join(".lock");
         private_file::open_lock_file(&lock)?;
         Ok(Self {

@@ -8,7 +8,9 @@ use proptest::prelude::*;
 use tempfile::TempDir;
 
 use super::FileStore;
-use crate::{ConnectionName, Entry, Key, Provenance, Store, StoreFailure, Write, entry_file};
+use crate::{
+    ConnectionName, Entry, Key, Provenance, Store, StoreFailure, Write, entry_file, file_lock,
+};
 
 const LONG: Duration = Duration::from_secs(60);
 
@@ -90,6 +92,17 @@ fn stored(write: Result<Write, StoreFailure>) -> u64 {
         Ok(Write::Stored(revision)) => revision,
         other => panic!("not stored: {other:?}"),
     }
+}
+
+#[tokio::test]
+async fn what_somebody_keeps_busy_can_be_opened_and_read() {
+    let setting = Setting::new();
+    let written = setting.store.put(&setting.key, b"token", None).await;
+    assert!(matches!(written, Ok(Write::Stored(_))));
+    let _kept = file_lock::hold_briefly(&setting.file(".guard")).expect("free");
+    let another = open(setting.root.path()).expect("opens");
+    let entry = another.get(&setting.key).await.expect("readable");
+    assert_eq!(entry.expect("there").value, b"token");
 }
 
 #[tokio::test]

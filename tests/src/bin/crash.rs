@@ -56,6 +56,8 @@ async fn main() -> ExitCode {
         seed: arguments.seed.unwrap_or_else(|| fastrand::u64(..)),
         speed: arguments.speed,
         pause: Duration::from_millis(arguments.pause),
+        lifetime: Plan::SHORTEST_LIFETIME,
+        lasting: Duration::ZERO,
     };
     match crash::run(plan).await {
         Ok(report) => {

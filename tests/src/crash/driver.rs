@@ -46,6 +46,15 @@ pub struct Plan {
     pub speed: u64,
     /// The mean pause between two kills.
     pub pause: Duration,
+    /// How long an access token lives, by their clocks.
+    pub lifetime: Duration,
+    /// How long they work at least, by their clocks.
+    pub lasting: Duration,
+}
+
+impl Plan {
+    /// The shortest lifetime that is believed: as many refreshes as there can be.
+    pub const SHORTEST_LIFETIME: Duration = Duration::from_secs(60);
 }
 
 /// Runs the plan. Fails at the first breach, with its evidence and the seed.
@@ -88,8 +97,7 @@ impl Driver {
             ..Options::demo()
         };
         options.policy.rotation = plan.rotation;
-        // The shortest lifetime that is believed: as many refreshes as there can be.
-        options.policy.lifetime_seconds = 60;
+        options.policy.lifetime_seconds = plan.lifetime.as_secs();
         options.policy.rate_limit.hourly = u32::MAX;
         let rig = Rig::with(options, VirtualClock::at(0)).await;
         let (workplace, file) = Workplace::prepare(home.path(), &rig, pace);
@@ -133,6 +141,7 @@ impl Driver {
             self.processes.push(process);
         }
         self.began = Instant::now();
+        let end = self.pace.now() + self.plan.lasting.as_millis() as u64;
         for _ in 0..self.plan.kills {
             let twice_the_mean = self.plan.pause.as_micros() as u64 * 2;
             let pause = Duration::from_micros(self.dice.u64(0..=twice_the_mean));
@@ -141,6 +150,11 @@ impl Driver {
             if must_sign_in {
                 self.sign_in().await;
             }
+        }
+        while self.pace.now() < end {
+            let left = Duration::from_millis(end - self.pace.now());
+            let speed = u32::try_from(self.plan.speed).expect("small");
+            tokio::time::sleep(left / speed + Duration::from_millis(1)).await;
         }
         self.come_to_rest().await?;
         self.settle()

@@ -114,7 +114,7 @@ impl SecretFile {
     fn empty(&self) -> Unreadable {
         Unreadable {
             message: format!("{} is empty", self.named()),
-            cure: format!("put the client secret into {}", self.argument()),
+            cure: format!("put the secret into {}", self.argument()),
         }
     }
 
