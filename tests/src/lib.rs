@@ -13,6 +13,7 @@ pub mod doorkeeper;
 pub mod fast_clock;
 #[cfg(target_os = "linux")]
 pub mod locks_refused;
+pub mod mortal;
 pub mod paused_clock;
 pub mod recording_store;
 pub mod rig;

@@ -1,13 +1,14 @@
 //! Section H, and S56: requests that wait survive, keep their order, and drain once somebody signed in.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use fake_procore::{Fault, Reply, Target};
 use procore_auth_host::{
-    ApiRequest, Connection, FileStore, MemoryStore, ParkedState, Policy, Settings,
+    ApiRequest, Connection, FileStore, MemoryStore, Outcome, ParkedState, Policy, Settings,
 };
 use procore_auth_tests::{
     Rig,
+    mortal::{Life, Mortal},
     rig::{SANDBOX, fake, parked},
     stored,
 };
@@ -164,4 +165,81 @@ async fn s62_a_refused_request_is_set_aside_and_does_not_hold_up_the_others() {
             .iter()
             .any(|alert| alert.code == "request-dead-letter")
     );
+}
+
+/// How a queue came out of a process's death.
+struct Aftermath {
+    died: bool,
+    undecided: usize,
+}
+
+/// Three requests are parked and replayed by a process that dies at the given moment; another one goes on.
+async fn die_at(moment: usize) -> Aftermath {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let heir = rig.on_store(store.clone());
+    rig.sign_in(&heir).await;
+    let refresh = stored::refresh_token(&store).await;
+    assert!(rig.procore.kill_refresh_token(fake(SANDBOX), &refresh));
+    rig.advance_to_expiry();
+    assert!(heir.access_token().await.is_err());
+    let life = Life::until(moment);
+    let mortal = rig
+        .builder(Rig::settings(SANDBOX))
+        .http(Arc::new(Mortal::new(rig.another_client(), &life)))
+        .store(Arc::new(Mortal::new(store, &life)))
+        .build()
+        .expect("complete");
+    let mut promised = Vec::new();
+    for name in numbered(3) {
+        match mortal.send(create(&name)).await {
+            Ok(Outcome::Parked(_)) => promised.push(name),
+            outcome => assert!(life.is_over(), "{outcome:?}"),
+        }
+    }
+    rig.sign_in(&heir).await;
+    let _ = mortal.replay(None).await;
+    rig.advance(Duration::from_secs(1800));
+    heir.replay(None).await.expect("a report");
+    let mut waiting = heir.parked().await.expect("a list");
+    waiting.retain(|request| request.state != ParkedState::Queued);
+    let undecided = waiting.len();
+    for request in waiting {
+        assert_eq!(request.state, ParkedState::UnknownOutcome);
+        heir.discard(&request.id).await.expect("discarded");
+    }
+    heir.replay(None).await.expect("a report");
+    assert_eq!(heir.parked().await.expect("a list"), []);
+    let done = names(&rig);
+    assert!(
+        done.is_sorted_by(|one, next| one < next),
+        "dies at {moment}: {done:?} is out of order, or holds one twice"
+    );
+    let missing = promised.iter().filter(|name| !done.contains(name)).count();
+    assert!(
+        missing <= undecided,
+        "dies at {moment}: of {promised:?}, {done:?} were executed, and {undecided} were left to a person"
+    );
+    Aftermath {
+        died: life.is_over(),
+        undecided,
+    }
+}
+
+#[tokio::test]
+async fn s61_wherever_a_process_dies_the_queue_loses_nothing_and_repeats_nothing() {
+    let (mut moment, mut undecided) = (0, 0);
+    loop {
+        let aftermath = die_at(moment).await;
+        if !aftermath.died {
+            break;
+        }
+        assert!(aftermath.undecided <= 1, "dies at {moment}");
+        undecided += aftermath.undecided;
+        moment += 1;
+    }
+    println!("{moment} moments, {undecided} left to a person");
+    // At least: listing, three entries written, and each sent, noted and deleted.
+    assert!(moment > 2 * (1 + 3 + 3 * 3), "{moment}");
+    assert!(undecided > 0);
 }
