@@ -94,6 +94,9 @@ impl Call {
         }
         .await;
         let tokens_in_doubt = store.data().tokens_in_doubt;
+        if answer.is_err() {
+            store.data_mut().rescue_reply().await;
+        }
         // Frees the lock before anyone hears of the result.
         drop(store);
         let result = match answer {

@@ -32,6 +32,8 @@ pub(crate) struct CallState {
     host_calls_left: u32,
     /// Whether the plugin sent something to the login origin, or a token was refused: a token from before may be no good now.
     pub(crate) tokens_in_doubt: bool,
+    /// What the token endpoint answered, until the plugin has saved something since.
+    unsaved_reply: Option<Vec<u8>>,
     /// Held by this call; freed with it.
     lock: Option<Locked>,
     pub(crate) meter: ComputeMeter,
@@ -50,10 +52,18 @@ impl CallState {
             probing,
             host_calls_left: lent.limits.host_calls,
             tokens_in_doubt: false,
+            unsaved_reply: None,
             lock: None,
             meter,
             memory: MemoryLimit::new(lent.limits.memory),
             lent,
+        }
+    }
+
+    /// Keeps what a plugin that was stopped had received and not saved: it may be the only copy of tokens.
+    pub(crate) async fn rescue_reply(&mut self) {
+        if let Some(reply) = self.unsaved_reply.take() {
+            self.lent.store.keep_unread(&reply).await;
         }
     }
 

@@ -100,6 +100,29 @@ impl HoldingStore {
         written
     }
 
+    /// Keeps a reply with tokens that a stopped plugin left, under a key of its own, and tells so.
+    pub(crate) async fn keep_unread(&self, reply: &[u8]) {
+        let cause = "The plugin was stopped before it had saved them: by a defect, or a limit.";
+        let kept = self.0.keep_under("unread-reply", reply).await;
+        let (code, message, remedy) = match kept {
+            Ok(Some(key)) => (
+                "kept-aside",
+                format!(
+                    "New tokens were received; the reply is kept as `{}`.",
+                    key.as_str()
+                ),
+                "Sign in: `procore-auth login`. Report it.",
+            ),
+            Ok(None) => return,
+            Err(failure) => (
+                "tokens-lost",
+                format!("New tokens were received and could not be kept: {failure}."),
+                "Mend the store, and sign in: `procore-auth login`. Report it.",
+            ),
+        };
+        self.0.alert(code, message, cause, remedy);
+    }
+
     pub(crate) async fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
         match self.0.held(key) {
             None => self.0.inner.delete(key, expected).await,
@@ -300,16 +323,10 @@ impl Shared {
     /// Keeps what may hold tokens under a key that it names itself, and tells so. What is kept there already was told; where
     /// something else took the key, it fails and replaces nothing.
     async fn keep_aside(&self, key: &Key, value: &[u8]) -> Result<(), StoreFailure> {
-        let name = hex(&Sha256::digest(value)[..8]);
-        let aside = Key::new(format!("{}-conflict-{name}", key.as_str()))?;
-        match self.inner.put(&aside, value, None).await? {
-            Write::Stored(_) => {}
-            Write::Conflict(Some(kept)) if kept.value == value => return Ok(()),
-            Write::Conflict(_) => {
-                let message = format!("the entry {} is not what was kept there", aside.as_str());
-                return Err(StoreFailure::new("corrupt", message));
-            }
-        }
+        let label = format!("{}-conflict", key.as_str());
+        let Some(aside) = self.keep_under(&label, value).await? else {
+            return Ok(());
+        };
         let message = format!(
             "Somebody changed the store without its lock while tokens could not be saved: what was written is kept as `{}`.",
             aside.as_str()
@@ -317,13 +334,30 @@ impl Shared {
         let remedy =
             "Let only procore-auth write the store. Look at what was kept before you delete it.";
         let cause = "A program writes the store without taking its lock.";
+        self.alert("kept-aside", message, cause, remedy);
+        Ok(())
+    }
+
+    /// Keeps bytes under a key that they name themselves; `None` where they are kept already.
+    async fn keep_under(&self, label: &str, value: &[u8]) -> Result<Option<Key>, StoreFailure> {
+        let name = hex(&Sha256::digest(value)[..8]);
+        let aside = Key::new(format!("{label}-{name}"))?;
+        match self.inner.put(&aside, value, None).await? {
+            Write::Stored(_) => Ok(Some(aside)),
+            Write::Conflict(Some(kept)) if kept.value == value => Ok(None),
+            Write::Conflict(_) => {
+                let message = format!("the entry {} is not what was kept there", aside.as_str());
+                Err(StoreFailure::new("corrupt", message))
+            }
+        }
+    }
+
+    fn alert(&self, code: &str, message: String, cause: &str, remedy: &str) {
         let fields = vec![
             ("cause".to_owned(), cause.to_owned()),
             ("remedy".to_owned(), remedy.to_owned()),
         ];
-        self.recorder
-            .record(Severity::Alert, "kept-aside", message, fields);
-        Ok(())
+        self.recorder.record(Severity::Alert, code, message, fields);
     }
 
     fn tell_held(&self, why: Option<&StoreFailure>) {

@@ -4,7 +4,8 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use fake_procore::{Fault, Gate, Target};
 use procore_auth_host::{
-    ApiRequest, Connection, Error, Event, FileStore, Key, MemoryStore, Policy, Settings, Store,
+    ApiRequest, Connection, Error, ErrorKind, Event, FileStore, HttpClient, HttpFailure,
+    HttpsClient, Key, Limits, MemoryStore, Policy, RequestLimits, Settings, Store,
 };
 use procore_auth_tests::{
     RecordingStore, Rig,
@@ -279,6 +280,58 @@ async fn s22_a_call_that_is_dropped_mid_refresh_still_saves() {
     let response = answered(connection.send(ApiRequest::get("/rest/v1.0/me")).await);
     assert_eq!(response.status, 200);
     assert_eq!(rig.procore.token_posts(), 1);
+}
+
+/// Answers as the server does, with more blanks around it than the plugin has memory for.
+struct Padding(HttpsClient);
+
+#[async_trait::async_trait]
+impl HttpClient for Padding {
+    async fn send(
+        &self,
+        request: http::Request<Vec<u8>>,
+        limits: RequestLimits,
+    ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
+        let mut reply = self.0.send(request, limits).await?;
+        reply.body_mut().resize(6 << 20, b' ');
+        Ok(reply)
+    }
+}
+
+#[tokio::test]
+async fn s22_tokens_that_a_trapped_plugin_received_are_kept_and_told() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    rig.sign_in(&rig.on_store(store.clone())).await;
+    rig.advance_to_expiry();
+    rig.procore.clear_requests();
+    let mut limits = Limits::default();
+    limits.memory = 2 << 20;
+    let connection = rig
+        .builder(Rig::settings(SANDBOX))
+        .http(Arc::new(Padding(rig.another_client())))
+        .store(Arc::new(store.clone()))
+        .limits(limits)
+        .build()
+        .expect("complete");
+    let error = connection.access_token().await.expect_err("trapped");
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert_eq!(rig.procore.token_posts(), 1);
+    let kept = store.list("unread-reply-").await.expect("readable");
+    let [kept] = kept.as_slice() else {
+        panic!("{kept:?}");
+    };
+    let kept = store.get(kept).await.expect("readable").expect("there");
+    let newest = rig.procore.newest_refresh_token(fake(SANDBOX));
+    let newest = newest.expect("the server rotated");
+    assert!(String::from_utf8_lossy(&kept.value).contains(&newest));
+    let told = rig.journal.alerts();
+    assert!(
+        told.iter().any(|alert| alert.code == "kept-aside"),
+        "{told:?}"
+    );
+    let held = store.lock(Duration::ZERO).await.expect("works");
+    assert!(held.is_some(), "the lock is free");
 }
 
 #[tokio::test]

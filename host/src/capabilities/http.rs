@@ -19,6 +19,9 @@ use crate::{
 /// How much longer than its timeout an HTTP client may take before it is given up.
 const OVERTIME: Duration = Duration::from_secs(5);
 
+/// Where tokens come from, on every login host (`docs/procore-oauth.md`).
+const TOKEN_ENDPOINT: &str = "/oauth/token";
+
 const FORM: HeaderValue = HeaderValue::from_static("application/x-www-form-urlencoded");
 
 impl Host for CallState {
@@ -26,6 +29,7 @@ impl Host for CallState {
         let _pause = self.enter()?;
         let timeout = from_millis(request.timeout).min(self.time_left());
         let must_save = self.must_save();
+        let is_for_tokens = request.url.ends_with(TOKEN_ENDPOINT);
         let sent = async {
             if must_save {
                 return Err(too_many_host_calls());
@@ -36,6 +40,12 @@ impl Host for CallState {
         let reply = sent.await;
         self.tokens_in_doubt |=
             matches!(&reply, Ok(reply) if reply.status() == StatusCode::UNAUTHORIZED);
+        if let Ok(reply) = &reply
+            && is_for_tokens
+            && reply.status().is_success()
+        {
+            self.unsaved_reply = Some(reply.body().clone());
+        }
         Ok(reply.map(to_contract).map_err(|failure| Failure {
             code: failure.code.to_owned(),
             message: failure.message,

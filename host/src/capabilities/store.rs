@@ -30,6 +30,7 @@ impl Host for CallState {
         if matches!(written, Ok(Write::Stored(_))) {
             // The plugin can note again what it has told.
             self.lent.recorder.forget();
+            self.unsaved_reply = None;
         }
         Ok(answer(written.map(Into::into)))
     }
@@ -45,6 +46,7 @@ impl Host for CallState {
         if self.lock.is_none() {
             return Err(Stopped::Misuse("it held an entry without the lock").into());
         }
+        self.unsaved_reply = None;
         Ok(self.lent.store.hold(key, value, expected))
     }
 
