@@ -361,15 +361,12 @@ impl Shared {
     }
 
     fn tell_held(&self, why: Option<&StoreFailure>) {
-        let field = |name: &str, value: &str| (name.to_owned(), value.to_owned());
-        self.recorder.record(
-            Severity::Alert,
+        self.alert(
             "tokens-not-saved",
-            "New tokens were received and cannot be saved: they live in this process alone. The save is tried again until it works.",
-            vec![
-                field("cause", &why.map_or_else(String::new, ToString::to_string)),
-                field("remedy", "Make the store writable while this process runs. If the process ends before, its sign-in is lost: `procore-auth login`."),
-            ],
+            "New tokens were received and cannot be saved: they live in this process alone. The save is tried again until it works."
+                .to_owned(),
+            &why.map_or_else(String::new, ToString::to_string),
+            "Make the store writable while this process runs. If the process ends before, its sign-in is lost: `procore-auth login`.",
         );
     }
 }
