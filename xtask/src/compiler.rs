@@ -75,8 +75,8 @@ impl Compiler {
         }
     }
 
-    /// `cargo build` for the target, in an environment without the traces of the cargo that runs this program.
-    pub(crate) fn cargo_build(&self) -> Command {
+    /// `cargo rustc` for the target, in an environment without the traces of the cargo that runs this program.
+    pub(crate) fn cargo_rustc(&self) -> Command {
         let mut command = match self {
             Self::Active => Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into())),
             Self::Debian { .. } => Command::new(DEBIAN_CARGO),
@@ -86,7 +86,7 @@ impl Compiler {
                 command.env_remove(name);
             }
         }
-        command.args(["build", "--target", TARGET]);
+        command.args(["rustc", "--target", TARGET]);
         if let Self::Debian { linker } = self {
             command.arg("-Zbuild-std=std,panic_abort");
             command.arg("-Zbuild-std-features=optimize_for_size");

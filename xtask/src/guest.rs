@@ -53,9 +53,11 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
 }
 
 fn build_module(root: &Path, compiler: &Compiler) -> anyhow::Result<Vec<u8>> {
-    let mut command = compiler.cargo_build();
+    let mut command = compiler.cargo_rustc();
     command.current_dir(root);
     command.args(["--package", PACKAGE, "--lib", "--locked"]);
+    // Alone: cargo leaves out link-time optimisation where a library for Rust is built along.
+    command.args(["--crate-type", "cdylib"]);
     command.args(["--profile", "plugin", "--target-dir", TARGET_FOLDER]);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, compiler));
     step::run("plugin", &mut command)?;
