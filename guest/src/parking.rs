@@ -97,7 +97,7 @@ pub struct ParkedRequest {
 }
 
 /// The entry that holds a parked request's body.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct StoredBody {
     /// The entry's key.
     pub key: String,
@@ -106,6 +106,23 @@ pub struct StoredBody {
     /// The size in bytes.
     pub size: u64,
 }
+
+impl Text for StoredBody {
+    fn to_text(&self) -> Cow<'_, str> {
+        format!("{} {} {}", self.size, self.revision, self.key).into()
+    }
+
+    fn from_text(text: &str) -> Option<Self> {
+        let mut parts = text.splitn(3, ' ');
+        Some(Self {
+            size: parts.next()?.parse().ok()?,
+            revision: parts.next()?.parse().ok()?,
+            key: parts.next()?.to_owned(),
+        })
+    }
+}
+
+stored_as_text!(StoredBody);
 
 impl ParkedRequest {
     /// Returns the body as it is sent; `None` where the request was tampered with.

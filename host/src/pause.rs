@@ -33,7 +33,9 @@ impl Pause {
     pub(crate) fn until(&self, clock: &dyn Clock) -> Option<u64> {
         let latest = *self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let left = latest.checked_sub(clock.elapsed())?;
-        (!left.is_zero()).then(|| clock.now().saturating_add(millis(left)))
+        // Rounded up: a moment too early is refused.
+        let left = left.saturating_add(Duration::from_nanos(999_999));
+        Some(clock.now().saturating_add(millis(left))).filter(|until| *until > clock.now())
     }
 }
 

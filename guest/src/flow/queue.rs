@@ -1,7 +1,5 @@
 //! Parked requests in the store: found, listed, discarded.
 
-use std::collections::BTreeSet;
-
 use super::stored::{read, storage};
 use crate::{
     capabilities::Capabilities,
@@ -89,15 +87,17 @@ pub(super) fn remove(
 /// Deletes the bodies that no request names any more. `parked` was listed before, so that a body whose request was written since
 /// is too young to be taken for one.
 pub(super) fn remove_leftover_bodies(host: &dyn Capabilities, parked: &[Parked]) -> Result<()> {
-    let stored = parked.iter().filter_map(|p| p.request.stored_body.as_ref());
-    let named: BTreeSet<&str> = stored.map(|body| body.key.as_str()).collect();
+    let is_named = |key: &str| {
+        let mut stored = parked.iter().filter_map(|p| p.request.stored_body.as_ref());
+        stored.any(|body| body.key == key)
+    };
     let now = host.now();
     let keys = host
         .list(BODY_PREFIX)
         .map_err(|failure| storage(&failure))?;
     for key in keys {
-        if !named.contains(key.as_str())
-            && is_leftover(&key, now)
+        if is_leftover(&key, now)
+            && !is_named(&key)
             && let Ok(Some(entry)) = host.get(&key)
         {
             let _ = host.delete(&key, entry.revision);

@@ -9,8 +9,6 @@
 //! | no token, no connection, a rate limit, a rejected token | stays queued, not counted as a try | wait | stop |
 //! | another process is at it | | | stop: that one does the rest |
 
-use std::collections::BTreeSet;
-
 use super::{
     attempt::{Answered, CallRequest, Unanswered, attempt_until_done},
     notice::{forget, tell_once},
@@ -101,7 +99,7 @@ fn replay_all(
     report: &mut ReplayReport,
 ) -> Result<()> {
     let end = host.elapsed().saturating_add(LONGEST_REPLAY);
-    let mut held: BTreeSet<Lane> = BTreeSet::new();
+    let mut held: Vec<Lane> = Vec::new();
     let mut failed: Option<Claim> = None;
     for (id, ticket) in tickets(host)? {
         if ticket.lane.is_some_and(|lane| held.contains(&lane)) {
