@@ -295,9 +295,11 @@ async fn s62_a_large_body_is_parked_and_replayed_to_the_byte() {
             .store(Arc::clone(&store))
             .build()
             .expect("complete");
-        let tower = "T".repeat(SIZE);
-        let sent = create(&tower).body;
-        let kept = parked(connection.send(create(&tower)).await);
+        let mut request = create("Tower");
+        let plan = "T".repeat(SIZE);
+        let sent = format!(r#"{{"project":{{"name":"Tower"}},"plan":"{plan}"}}"#).into_bytes();
+        request.body.clone_from(&sent);
+        let kept = parked(connection.send(request).await);
         assert_eq!(kept.size, sent.len() as u64);
         assert_eq!(stored::keys(&*store, "body-").await.len(), 1);
         rig.sign_in(&connection).await;
@@ -497,7 +499,7 @@ async fn s39_an_outage_that_parks_requests_is_told_once_and_the_next_one_again()
     rig.sign_in(&connection).await;
     for outage in 1..=2 {
         let limited = Fault::uncommitted(Reply::too_many_requests(Some(3000), None));
-        rig.procore.inject(Target::Api, limited);
+        rig.procore.inject_times(5, &Target::Api, &limited);
         for name in numbered(5) {
             parked(connection.send(create(&name)).await);
         }
