@@ -57,7 +57,7 @@ enum Next {
     /// Without those of its order key.
     Hold,
     /// As `Hold`; the server failed at this one, which now counts one try more.
-    Failed(Claim),
+    Failed(Box<Claim>),
     /// Not at all.
     Stop,
 }
@@ -100,7 +100,7 @@ fn replay_all(
 ) -> Result<()> {
     let end = host.elapsed().saturating_add(LONGEST_REPLAY);
     let mut held: Vec<Lane> = Vec::new();
-    let mut failed: Option<Claim> = None;
+    let mut failed: Option<Box<Claim>> = None;
     for (id, ticket) in tickets(host)? {
         if ticket.lane.is_some_and(|lane| held.contains(&lane)) {
             continue;
@@ -114,8 +114,8 @@ fn replay_all(
             Next::Failed(claim) => {
                 // Not the requests are at fault where two of them fail in a row.
                 if let Some(first) = failed.take() {
-                    not_counted(host, first)?;
-                    not_counted(host, claim)?;
+                    not_counted(host, *first)?;
+                    not_counted(host, *claim)?;
                     break;
                 }
                 held.extend(ticket.lane);
@@ -235,7 +235,7 @@ fn finish_replay(
                         return Ok(Next::Hold);
                     }
                     set_state(host, &mut claim, before)?;
-                    Ok(Next::Failed(claim))
+                    Ok(Next::Failed(Box::new(claim)))
                 }
                 // That says nothing about the request: it does not count as a try.
                 _ => {
