@@ -23,15 +23,17 @@ pub fn delay(failures: u32, draw: u64) -> u64 {
 }
 
 /// Returns how long the server asks to wait, in milliseconds from `now`: the later of `Retry-After` (seconds or a date, RFC
-/// 9110, section 10.2.3) and `X-Rate-Limit-Reset` (Unix seconds). `None` where neither can be read.
+/// 9110, section 10.2.3) and `X-Rate-Limit-Reset` (Unix seconds). `None` where neither can be read. The reset of a window that
+/// has calls left asks for nothing.
 pub fn asked_wait(headers: &[Header], now: u64) -> Option<u64> {
     let retry_after =
         find_header(headers, "retry-after").and_then(|text| match text.parse::<u64>() {
             Ok(seconds) => Some(seconds.saturating_mul(1000)),
             Err(_) => moment::parse_http_date(text).map(|at| at.saturating_sub(now)),
         });
-    let reset =
-        find_header(headers, "x-rate-limit-reset").and_then(|text| text.parse::<u64>().ok());
+    let number = |name| find_header(headers, name)?.parse::<u64>().ok();
+    let is_open = number("x-rate-limit-remaining").is_some_and(|remaining| remaining > 0);
+    let reset = number("x-rate-limit-reset").filter(|_| !is_open);
     let reset = reset.map(|seconds| seconds.saturating_mul(1000).saturating_sub(now));
     retry_after.max(reset)
 }
@@ -72,6 +74,12 @@ mod tests {
             wait(&[("Retry-After", "soon"), ("X-Rate-Limit-Reset", "x")]),
             None
         );
+        let open_window = [
+            ("Retry-After", "7"),
+            ("X-Rate-Limit-Reset", "784115000"),
+            ("X-Rate-Limit-Remaining", "3"),
+        ];
+        assert_eq!(wait(&open_window), Some(7_000));
     }
 
     proptest! {

@@ -10,8 +10,8 @@ use crate::{
 pub trait Capabilities {
     /// Returns the connection's settings.
     fn settings(&self) -> Settings;
-    /// Sends one request.
-    fn send(&self, request: &Request) -> Result<Response, Failure>;
+    /// Sends one request, and leaves it as it was. It is lent mutably so that a large body is not copied on its way.
+    fn send(&self, request: &mut Request) -> Result<Response, Failure>;
     /// Returns the wall clock in milliseconds since the epoch.
     fn now(&self) -> u64;
     /// Returns the monotonic clock in milliseconds.

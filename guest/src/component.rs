@@ -4,7 +4,7 @@
     reason = "the contract in `wit/` documents what is generated here"
 )]
 
-use std::panic;
+use std::{mem, panic};
 
 use crate::{
     capabilities::{Capabilities, Entry, Provenance, StoreFailure, Write},
@@ -12,6 +12,7 @@ use crate::{
     http::{Body, Failure, FieldValue, Header, Request, Response},
     lifetime::Times,
     login::PendingLogin,
+    pace::{self, Pace},
     parking::State,
     redirect::{Kind, RedirectUri},
     retry,
@@ -61,8 +62,8 @@ impl Capabilities for Host {
         connection::settings().into()
     }
 
-    fn send(&self, request: &Request) -> Result<Response, Failure> {
-        let sent = http::send(&http::Request {
+    fn send(&self, request: &mut Request) -> Result<Response, Failure> {
+        let lent = http::Request {
             method: request.method.clone(),
             url: request.url.clone(),
             headers: request
@@ -71,13 +72,18 @@ impl Capabilities for Host {
                 .cloned()
                 .map(types::Header::from)
                 .collect(),
-            body: match &request.body {
+            body: match &mut request.body {
                 Body::Empty => http::Body::Empty,
-                Body::Bytes(bytes) => http::Body::Bytes(bytes.clone()),
+                Body::Bytes(bytes) => http::Body::Bytes(mem::take(bytes)),
                 Body::Form(fields) => http::Body::Form(fields.iter().map(form_field).collect()),
+                Body::Stored(key) => http::Body::Stored(key.clone()),
             },
             timeout: request.timeout,
-        });
+        };
+        let sent = http::send(&lent);
+        if let (Body::Bytes(bytes), http::Body::Bytes(back)) = (&mut request.body, lent.body) {
+            *bytes = back;
+        }
         let headers = |headers: Vec<types::Header>| headers.into_iter().map(Header::from).collect();
         sent.map(|response| Response {
             status: response.status,
@@ -234,13 +240,19 @@ impl api::Guest for Plugin {
             method: request.method,
             path: request.path,
             headers: request.headers.into_iter().map(Header::from).collect(),
-            body: request.body,
+            body: if request.body.is_empty() {
+                Body::Empty
+            } else {
+                Body::Bytes(request.body)
+            },
             company_id: request.company_id,
             timeout: request.timeout,
             idempotent: request.idempotent,
             park: request.park,
+            order_key: request.order_key,
+            not_before: request.not_before,
         };
-        Ok(match flow::send(&Host::new(), &request)? {
+        Ok(match flow::send(&Host::new(), request)? {
             flow::Outcome::Answered(answered) => api::Outcome::Answered(api::Response {
                 status: answered.response.status,
                 headers: answered
@@ -252,6 +264,7 @@ impl api::Guest for Plugin {
                 body: answered.response.body,
                 attempts: answered.attempts,
                 diagnosis: answered.diagnosis.map(types::Diagnosis::from),
+                pause_until: answered.pause_until,
             }),
             flow::Outcome::Parked(parked) => api::Outcome::Parked(parked.into()),
         })
@@ -260,9 +273,12 @@ impl api::Guest for Plugin {
     fn assess(attempt: api::Attempt) -> api::Decision {
         let host = Host::new();
         let headers: Vec<Header>;
+        let mut pause_until = None;
+        let now = host.now();
         let reply = match &attempt.reply {
             api::Reply::Answered(line) => {
                 headers = line.headers.iter().cloned().map(Header::from).collect();
+                pause_until = pace::pause_until(line.status, &headers, now, Pace::Own);
                 retry::Reply::Answered {
                     status: line.status,
                     headers: &headers,
@@ -282,18 +298,14 @@ impl api::Guest for Plugin {
             renewed: attempt.renewed,
             time_left: attempt.time_left,
         };
-        match retry::decide(
-            host.settings().environment,
-            &attempt,
-            host.now(),
-            host.draw(),
-        ) {
-            retry::Decision::Deliver(meaning) => {
-                api::Decision::Deliver(meaning.map(types::Diagnosis::from))
-            }
+        match retry::decide(host.settings().environment, &attempt, now, host.draw()) {
+            retry::Decision::Deliver(meaning) => api::Decision::Deliver(api::Delivery {
+                diagnosis: meaning.map(types::Diagnosis::from),
+                pause_until,
+            }),
             retry::Decision::RetryAfter(wait) => api::Decision::RetryAfter(wait),
             retry::Decision::RenewAndResend => api::Decision::RenewAndResend,
-            retry::Decision::GiveUp(diagnosis) => api::Decision::GiveUp(diagnosis.into()),
+            retry::Decision::GiveUp(_, diagnosis) => api::Decision::GiveUp(diagnosis.into()),
             retry::Decision::UnknownOutcome(diagnosis) => {
                 api::Decision::UnknownOutcome(diagnosis.into())
             }
@@ -622,7 +634,7 @@ impl From<Status> for auth::ConnectionStatus {
 
 impl From<flow::Parked> for api::ParkedRequest {
     fn from(parked: flow::Parked) -> Self {
-        let size = parked.request.body().map_or(0, |body| body.len() as u64);
+        let size = parked.request.body_size();
         let request = parked.request;
         Self {
             id: parked.id,
@@ -637,6 +649,7 @@ impl From<flow::Parked> for api::ParkedRequest {
             parked_at: request.parked_at,
             replays: request.replays,
             reason: request.reason,
+            order_key: request.order_key,
         }
     }
 }

@@ -44,14 +44,17 @@ pub enum FieldValue {
 pub type Form = Vec<(&'static str, FieldValue)>;
 
 /// A request body.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Body {
     /// None.
+    #[default]
     Empty,
     /// As it is.
     Bytes(Vec<u8>),
     /// Form-encoded by the host.
     Form(Form),
+    /// The value of the store's entry with this key, which the host reads.
+    Stored(String),
 }
 
 /// A request.

@@ -27,6 +27,7 @@ pub mod json;
 pub mod lifetime;
 pub mod login;
 pub mod moment;
+pub mod pace;
 pub mod parking;
 pub mod redirect;
 pub mod refresh;

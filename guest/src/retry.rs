@@ -1,25 +1,36 @@
 //! The call policy: what to do after an attempt at an API call. One pure function, shared by `api.send` and `api.assess`.
 //!
-//! | attempt came to | first time | again |
-//! |---|---|---|
-//! | any status but those below | deliver | deliver |
-//! | 401 (*not executed*, whatever the method) | renew the token and resend | deliver |
-//! | 429, 503 (*not executed*) | wait as told, resend | as before, while the time lasts |
-//! | 408, other 5xx, idempotent | backoff, resend | as before, 4 attempts in all |
-//! | 408, other 5xx, not idempotent | unknown outcome | |
-//! | no reply, not sent | backoff, resend | as before, 4 attempts in all |
-//! | no reply, sent, idempotent | backoff, resend | as before, 4 attempts in all |
-//! | no reply, sent, not idempotent | unknown outcome | |
+//! | attempt came to | first time | again | at the end | with `park` | a replay |
+//! |---|---|---|---|---|---|
+//! | any status but those below | deliver | | | | 2xx, 3xx: done; else dead letter |
+//! | 401 (*not executed*, whatever the method) | renew the token, resend | deliver | | | stops; stays queued |
+//! | 429, 503 (*not executed*, whatever the method) | wait as told, resend | the same, while the time lasts | give up: must wait | queued | stops; stays queued |
+//! | 408, other 5xx, idempotent | backoff, resend | the same, 4 attempts in all | give up: failing | queued | counts as a try |
+//! | 408, other 5xx, not idempotent | unknown outcome | | | unknown outcome | stops; unknown outcome |
+//! | no reply, not sent | backoff, resend | the same, 4 attempts in all | give up: not sent | queued | stops; stays queued |
+//! | no reply, sent, idempotent | backoff, resend | the same, 4 attempts in all | give up: failing | queued | counts as a try |
+//! | no reply, sent, not idempotent | unknown outcome | | | unknown outcome | stops; unknown outcome |
+//! | the host refuses to send it | give up: refused | | | error | dead letter |
+//! | no token, busy, or the time is up | | | error | queued | stops; stays queued |
+//! | the store fails, or a defect | | | error | error | error |
 //!
-//! 403 and 404 are delivered: they are never a reason to refresh.
+//! - *As told* is the later of `Retry-After` and `X-Rate-Limit-Reset`; where neither asks for a wait, backoff. That they are not
+//!   executed is what Procore documents of 429, and what RFC 9110 (section 15.6.4) says of 503; a 503 of a gateway that did pass
+//!   the request on is the one case in which a `POST` could be repeated.
+//! - *Backoff* is exponential with full jitter ([`backoff::delay`]).
+//! - *Idempotent* is what the caller declares, or else the method (RFC 9110, section 9.2.2).
+//! - No wait goes beyond the call's time: what would is the end. One token is renewed for one call at most.
+//! - 403 and 404 are delivered: they are never a reason to refresh.
+//! - How a request is held back *before* it is sent is in [`crate::pace`].
 
 use crate::{
     backoff,
-    diagnosis::{Diagnosis, PATIENCE},
+    diagnosis::{Diagnosis, ErrorKind, PATIENCE},
     environment::Environment,
     explain::{Endpoint, Observation, explain},
     http::Header,
     moment,
+    parking::State,
 };
 
 /// How many attempts passing failures get, without those that the server asked to wait for.
@@ -72,10 +83,48 @@ pub enum Decision {
     RetryAfter(u64),
     /// Get another token and send it again.
     RenewAndResend,
-    /// It was not executed and cannot be now.
-    GiveUp(Diagnosis),
+    /// It was not executed, or repeating it is safe, and it cannot be done now.
+    GiveUp(GiveUp, Diagnosis),
     /// It may have been executed.
     UnknownOutcome(Diagnosis),
+}
+
+/// Why there is no further attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum GiveUp {
+    /// The server asks to wait until then, which is beyond the call's time.
+    MustWait {
+        /// In milliseconds since the epoch.
+        until: u64,
+    },
+    /// The server could not be reached.
+    NotSent,
+    /// The server fails at it, or does not answer.
+    Failing,
+    /// The host does not send it, now or later.
+    Refused,
+}
+
+impl GiveUp {
+    /// Returns who can cure it.
+    pub fn kind(self) -> ErrorKind {
+        match self {
+            Self::MustWait { .. } | Self::NotSent | Self::Failing => ErrorKind::Unavailable,
+            Self::Refused => ErrorKind::InvalidInput,
+        }
+    }
+}
+
+/// Returns the state in which a request is parked that came to no answer; `None` where it is not to be parked.
+pub fn parks(kind: ErrorKind) -> Option<State> {
+    match kind {
+        ErrorKind::UnknownOutcome => Some(State::UnknownOutcome),
+        ErrorKind::SignInRequired
+        | ErrorKind::Configuration
+        | ErrorKind::Unavailable
+        | ErrorKind::Busy => Some(State::Queued),
+        ErrorKind::InvalidInput | ErrorKind::Storage | ErrorKind::Internal => None,
+    }
 }
 
 /// Whether executing the method twice does the same as once (RFC 9110, section 9.2.2).
@@ -108,59 +157,60 @@ pub fn decide(environment: Environment, attempt: &Attempt<'_>, now: u64, draw: u
                 ..=399 => Decision::Deliver(None),
                 401 if !attempt.renewed => Decision::RenewAndResend,
                 429 | 503 => {
-                    let wait = backoff::asked_wait(headers, now)
-                        .unwrap_or_else(|| backoff::delay(attempt.number, draw));
-                    wait_or(
-                        attempt,
-                        wait.saturating_add(draw % 250),
-                        Decision::GiveUp(meaning()),
-                    )
+                    // A moment that has passed by this machine's clock asks for nothing, and would be a storm.
+                    let told = backoff::asked_wait(headers, now).filter(|wait| *wait > 0);
+                    let wait = told.map_or_else(
+                        || backoff::delay(attempt.number, draw),
+                        |wait| wait.saturating_add(draw % 250),
+                    );
+                    let until = now.saturating_add(wait.min(backoff::LONGEST_WAIT));
+                    let otherwise = || Decision::GiveUp(GiveUp::MustWait { until }, meaning());
+                    wait_or(attempt, wait, otherwise)
                 }
-                408 | 500..=599 => passing(attempt, draw, meaning()),
+                408 | 500..=599 => failing(attempt, draw, meaning()),
                 _ => Decision::Deliver(Some(meaning())),
             }
         }
-        Reply::Unanswered { code, sent } => passing_unless_unsent(attempt, draw, code, sent),
+        Reply::Unanswered { code, .. } if is_refused_by_host(code) => {
+            Decision::GiveUp(GiveUp::Refused, refused_by_host(code))
+        }
+        Reply::Unanswered { code, sent: true } => failing(attempt, draw, unanswered(code, true)),
+        Reply::Unanswered { code, sent: false } => retry_or(attempt, draw, || {
+            Decision::GiveUp(GiveUp::NotSent, unanswered(code, false))
+        }),
     }
 }
 
-fn passing_unless_unsent(attempt: &Attempt<'_>, draw: u64, code: &str, sent: bool) -> Decision {
-    if matches!(
+fn is_refused_by_host(code: &str) -> bool {
+    matches!(
         code,
-        "origin-not-permitted" | "secret-not-permitted" | "invalid-request"
-    ) {
-        return Decision::GiveUp(refused_by_host(code));
-    }
-    if sent {
-        passing(attempt, draw, unanswered(code, true))
-    } else {
-        retry_or(attempt, draw, Decision::GiveUp(unanswered(code, false)))
-    }
+        "origin-not-permitted" | "secret-not-permitted" | "invalid-request" | "no-such-entry"
+    )
 }
 
-fn passing(attempt: &Attempt<'_>, draw: u64, failure: Diagnosis) -> Decision {
+fn failing(attempt: &Attempt<'_>, draw: u64, failure: Diagnosis) -> Decision {
     if attempt
         .idempotent
         .unwrap_or_else(|| is_idempotent(attempt.method))
     {
-        retry_or(attempt, draw, Decision::GiveUp(failure))
+        retry_or(attempt, draw, || Decision::GiveUp(GiveUp::Failing, failure))
     } else {
         Decision::UnknownOutcome(unknown(&failure))
     }
 }
 
-fn retry_or(attempt: &Attempt<'_>, draw: u64, otherwise: Decision) -> Decision {
+fn retry_or(attempt: &Attempt<'_>, draw: u64, otherwise: impl FnOnce() -> Decision) -> Decision {
     if attempt.number >= MOST_ATTEMPTS {
-        return otherwise;
+        return otherwise();
     }
     wait_or(attempt, backoff::delay(attempt.number, draw), otherwise)
 }
 
-fn wait_or(attempt: &Attempt<'_>, wait: u64, otherwise: Decision) -> Decision {
+fn wait_or(attempt: &Attempt<'_>, wait: u64, otherwise: impl FnOnce() -> Decision) -> Decision {
     if wait < attempt.time_left {
         Decision::RetryAfter(wait)
     } else {
-        otherwise
+        otherwise()
     }
 }
 
@@ -200,7 +250,7 @@ fn refused_by_host(code: &str) -> Diagnosis {
     Diagnosis::new(
         code,
         "The host refused to send the request.",
-        "It would leave the connection's two hosts, or is no valid request.",
+        "It would leave the connection's two hosts, is no valid request, or its stored body is gone.",
         "Check the path, the method and the headers.",
     )
 }
@@ -260,7 +310,10 @@ mod tests {
             Decision::Deliver(Some(_)) => "deliver with diagnosis",
             Decision::RetryAfter(_) => "retry",
             Decision::RenewAndResend => "renew",
-            Decision::GiveUp(_) => "give up",
+            Decision::GiveUp(GiveUp::MustWait { .. }, _) => "must wait",
+            Decision::GiveUp(GiveUp::NotSent, _) => "not sent",
+            Decision::GiveUp(GiveUp::Failing, _) => "failing",
+            Decision::GiveUp(GiveUp::Refused, _) => "refused",
             Decision::UnknownOutcome(_) => "unknown",
         }
     }
@@ -302,6 +355,57 @@ mod tests {
                 "{method} {reply:?}"
             );
         }
+    }
+
+    #[test]
+    fn the_end_of_the_table() {
+        let unanswered = |code, sent| Reply::Unanswered { code, sent };
+        for (method, reply, decision, parked) in [
+            ("POST", answered(429), "must wait", Some(State::Queued)),
+            ("POST", answered(503), "must wait", Some(State::Queued)),
+            ("GET", answered(500), "failing", Some(State::Queued)),
+            (
+                "GET",
+                unanswered("timeout", true),
+                "failing",
+                Some(State::Queued),
+            ),
+            (
+                "POST",
+                unanswered("dns", false),
+                "not sent",
+                Some(State::Queued),
+            ),
+            ("POST", unanswered("no-such-entry", false), "refused", None),
+        ] {
+            let last = Attempt {
+                number: MOST_ATTEMPTS,
+                time_left: 0,
+                ..attempt(method, reply)
+            };
+            assert_eq!(name(&last), decision, "{method} {reply:?}");
+            let Decision::GiveUp(why, _) = decide(Environment::Sandbox, &last, NOW, 0) else {
+                panic!("{method} {reply:?}")
+            };
+            assert_eq!(parks(why.kind()), parked, "{method} {reply:?}");
+        }
+        assert_eq!(
+            parks(ErrorKind::UnknownOutcome),
+            Some(State::UnknownOutcome)
+        );
+        assert_eq!(parks(ErrorKind::Storage), None);
+    }
+
+    #[test]
+    fn s34_a_reset_that_has_passed_is_no_reason_to_hurry() {
+        let headers = [Header::new("X-Rate-Limit-Reset", "1")];
+        let limited = Reply::Answered {
+            status: 429,
+            headers: &headers,
+            body: b"",
+        };
+        let decision = decide(Environment::Sandbox, &attempt("GET", limited), NOW, 0);
+        assert_eq!(decision, Decision::RetryAfter(backoff::delay(1, 0)));
     }
 
     #[test]
@@ -351,7 +455,7 @@ mod tests {
                 time_left: 6_000,
                 ..attempt("POST", limited)
             }),
-            "give up"
+            "must wait"
         );
     }
 

@@ -28,6 +28,10 @@ pub struct ApiRequest {
     pub idempotent: Option<bool>,
     /// Whether to keep the request and replay it later where it cannot be sent now.
     pub park: bool,
+    /// Parked requests with the same key, of 1 to 256 bytes, are carried out in the order in which they were parked; while one is not
+    /// done, or a person must decide about it, those behind it wait. A request that may be parked is parked at once where
+    /// others of its key wait. `None`: it waits for no other.
+    pub order_key: Option<String>,
 }
 
 impl ApiRequest {
@@ -42,6 +46,7 @@ impl ApiRequest {
             timeout: None,
             idempotent: None,
             park: false,
+            order_key: None,
         }
     }
 
@@ -75,6 +80,7 @@ impl fmt::Debug for ApiRequest {
             .field("timeout", &self.timeout)
             .field("idempotent", &self.idempotent)
             .field("park", &self.park)
+            .field("order_key", &self.order_key)
             .finish()
     }
 }
@@ -229,6 +235,9 @@ impl From<ApiRequest> for contract::Request {
             timeout: request.timeout.map(millis),
             idempotent: request.idempotent,
             park: request.park,
+            order_key: request.order_key,
+            // The connection knows it.
+            not_before: None,
         }
     }
 }
@@ -291,7 +300,9 @@ impl From<Reply> for contract::Reply {
 impl From<contract::Decision> for Decision {
     fn from(decision: contract::Decision) -> Self {
         match decision {
-            contract::Decision::Deliver(diagnosis) => Self::Deliver(diagnosis.map(Into::into)),
+            contract::Decision::Deliver(delivery) => {
+                Self::Deliver(delivery.diagnosis.map(Into::into))
+            }
             contract::Decision::RetryAfter(wait) => Self::RetryAfter(from_millis(wait)),
             contract::Decision::RenewAndResend => Self::RenewAndResend,
             contract::Decision::GiveUp(diagnosis) => Self::GiveUp(diagnosis.into()),

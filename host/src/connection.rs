@@ -8,14 +8,15 @@ use crate::{
     AccessToken, ApiRequest, Attempt, Clock, Decision, Diagnosis, Error, Health, HttpClient,
     Identity, Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Policy, Random, ReplayReport,
     Secret, Settings, Status, Store, SystemClock, SystemRandom, Visit,
-    bindings::{Plugin as Instance, procore::auth::types},
+    bindings::{Plugin as Instance, exports::procore::auth::api as contract, procore::auth::types},
     call::{Answer, Call, Ended},
     capabilities::CallState,
     egress::Egress,
     flight::{Flights, Pilot, Wanted},
     holding_store::HoldingStore,
     lent::{self, Lent},
-    limits::least_host_calls,
+    limits::{least_host_calls, least_memory},
+    pause::Pause,
     recorder::Recorder,
     time::millis,
     token_cache::TokenCache,
@@ -38,6 +39,7 @@ struct Shared {
     lent: Arc<Lent>,
     cache: TokenCache,
     flights: Flights,
+    pause: Pause,
 }
 
 impl Connection {
@@ -214,10 +216,12 @@ impl Connection {
     }
 
     /// Sends a request with a fresh token: answers one 401 with one renewal and one resend, waits as 429 and 503 ask, and repeats
-    /// only what is safe to repeat.
+    /// only what is safe to repeat. Where an earlier reply said that the rate limit's window is used up, or nearly, the request waits
+    /// for that first; clones of the connection share what they know of it, processes do not.
     ///
     /// Errors: `InvalidInput` for an unacceptable request; those of [`Connection::access_token`] where there is no token;
-    /// `Unavailable` where no attempt was answered and none was executed; `UnknownOutcome` where one may have been.
+    /// `Unavailable` where no attempt was answered and none was executed, with the code `rate-limited` and the moment to come back where
+    /// the window ends after the request's time; `UnknownOutcome` where one may have been.
     pub async fn send(&self, request: ApiRequest) -> Result<Outcome, Error> {
         let own = request
             .timeout
@@ -225,33 +229,58 @@ impl Connection {
         let call = self
             .call("send")
             .within(self.0.lent.limits.deadline.saturating_add(own));
-        self.run(call, move |plugin, store| {
-            Box::pin(async move {
-                let request = request.into();
-                plugin.procore_auth_api().call_send(store, &request).await
+        let not_before = self.paused_until();
+        let outcome = self
+            .run(call, move |plugin, store| {
+                Box::pin(async move {
+                    let mut request = contract::Request::from(request);
+                    request.not_before = not_before;
+                    plugin.procore_auth_api().call_send(store, &request).await
+                })
             })
-        })
-        .await
-        .map(Outcome::from)
-        .inspect(|outcome| {
+            .await;
+        match &outcome {
+            Ok(contract::Outcome::Answered(reply)) => self.note_pause(reply.pause_until),
+            // It would be so again.
+            Err(error) if error.code() == "rate-limited" => self.note_pause(error.retry_at()),
+            _ => {}
+        }
+        outcome.map(Outcome::from).inspect(|outcome| {
             if matches!(outcome, Outcome::Answered(_)) {
                 self.0.lent.recorder.forget();
             }
         })
     }
 
+    /// Returns until when the next request is to wait so that the rate limit is not hit, in milliseconds since 1970; `None` where it
+    /// may go at once. [`Connection::send`] waits by itself; this is for callers with an HTTP client of their own.
+    ///
+    /// Known to this process alone, from the replies that [`Connection::send`] and [`Connection::assess`] have seen.
+    pub fn paused_until(&self) -> Option<u64> {
+        self.0.pause.until(&*self.0.lent.clock)
+    }
+
+    fn note_pause(&self, until: Option<u64>) {
+        self.0.pause.note(until, &*self.0.lent.clock);
+    }
+
     /// Decides what to do after an attempt of a caller with an HTTP client of its own: the same policy as in
-    /// [`Connection::send`]. Sends nothing and reads nothing.
+    /// [`Connection::send`]. Sends nothing and reads nothing. How long a reply asks the next request to wait is noted, see
+    /// [`Connection::paused_until`].
     pub async fn assess(&self, attempt: Attempt) -> Result<Decision, Error> {
-        self.call("assess")
+        let decision = self
+            .call("assess")
             .run(move |plugin, store| {
                 Box::pin(async move {
                     let attempt = attempt.into();
                     plugin.procore_auth_api().call_assess(store, &attempt).await
                 })
             })
-            .await
-            .map(Into::into)
+            .await?;
+        if let contract::Decision::Deliver(delivery) = &decision {
+            self.note_pause(delivery.pause_until);
+        }
+        Ok(decision.into())
     }
 
     /// Lists the parked requests in the order in which they were parked.
@@ -525,12 +554,13 @@ impl ConnectionBuilder {
             lent: Arc::new(lent),
             cache: TokenCache::default(),
             flights: Flights::default(),
+            pause: Pause::default(),
         })))
     }
 }
 
 /// Raises limits that leave no room for what the policy allows: the wait for the lock and two requests for a token within the
-/// deadlines, and a replay of all that may be parked within the host calls.
+/// deadlines, a replay of all that may be parked within the host calls, and the largest body that may be parked within the memory.
 fn make_room(limits: &mut Limits, policy: &Policy) {
     let least = policy
         .token_timeout
@@ -539,6 +569,7 @@ fn make_room(limits: &mut Limits, policy: &Policy) {
     limits.deadline = limits.deadline.max(least);
     limits.replay_deadline = limits.replay_deadline.max(least);
     limits.host_calls = limits.host_calls.max(least_host_calls(policy.parked_count));
+    limits.memory = limits.memory.max(least_memory(policy.parked_bytes));
 }
 
 /// Names this process, for others: its machine and its id.

@@ -87,8 +87,8 @@ use unfinished::Unfinished;
 pub(crate) use rewrite::Piece;
 pub use rewrite::Rewritten;
 
-/// The most bytes of a value.
-const MAX_VALUE: usize = 64 << 20;
+/// The most bytes of a value: no plugin has more memory. How much may be parked is the policy's to say.
+const MAX_VALUE: usize = 256 << 20;
 
 const PREVIOUS: &str = ".previous";
 

@@ -69,6 +69,7 @@ mod login;
 mod memory_store;
 mod news;
 mod parked;
+mod pause;
 mod plain_store;
 mod plugin;
 mod private_file;

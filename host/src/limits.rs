@@ -13,7 +13,9 @@ use std::time::Duration;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub struct Limits {
-    /// The most memory of the plugin, in bytes. More than 256 MiB has no effect. Default: 64 MiB.
+    /// The most memory of the plugin, in bytes. More than 256 MiB has no effect, nor has less than
+    /// [`crate::Policy::parked_bytes`] and 16 MiB: the body of a request is in memory once. Default: 64 MiB; with the default
+    /// policy, 80 MiB.
     ///
     /// Exceeding it is the error `plugin-out-of-memory`.
     pub memory: usize,
@@ -41,6 +43,15 @@ pub struct Limits {
 /// What of [`Limits::host_calls`] a policy needs at least. Replaying one request takes about 13 calls.
 pub(crate) fn least_host_calls(parked_count: u32) -> u32 {
     parked_count.saturating_mul(40).saturating_add(1000)
+}
+
+/// What of [`Limits::memory`] a policy needs at least: the largest body that may be parked, and what a call takes beside it.
+pub(crate) fn least_memory(parked_bytes: u64) -> usize {
+    let beside: usize = 16 << 20;
+    usize::try_from(parked_bytes)
+        .unwrap_or(usize::MAX)
+        .saturating_add(beside)
+        .min(256 << 20)
 }
 
 /// How many calls of the host are kept for the time after the last HTTP request: to save what it brought, and to list what

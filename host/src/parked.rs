@@ -35,6 +35,8 @@ pub struct ParkedRequest {
     pub replays: u32,
     /// Why it is parked: the code of a diagnosis.
     pub reason: String,
+    /// What it keeps its order with, as in [`crate::ApiRequest::order_key`].
+    pub order_key: Option<String>,
 }
 
 /// The server's answer to a replayed request.
@@ -80,6 +82,7 @@ impl From<contract::ParkedRequest> for ParkedRequest {
             parked_at: request.parked_at,
             replays: request.replays,
             reason: request.reason,
+            order_key: request.order_key,
         }
     }
 }

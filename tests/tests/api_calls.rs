@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use fake_procore::{Answer, Commit, Fault, Options, Recorded, Reply, Role, STRANGER_HOST, Target};
-use procore_auth_host::{ApiRequest, ApiResponse, Connection, MemoryStore, ParkedState};
+use procore_auth_host::{
+    ApiRequest, ApiResponse, Attempt, Connection, Decision, MemoryStore, ParkedState,
+    Reply as AttemptReply,
+};
 use procore_auth_tests::{
     Rig,
     rig::{SANDBOX, answered, fake, parked},
@@ -323,4 +326,117 @@ async fn s59_secret_and_bearer_go_to_their_own_origins_only() {
     assert!(with_secret >= 3 && with_bearer >= 3);
     let revoked = rig.procore.requests();
     assert!(revoked.iter().any(|r| r.commit == Some(Commit::Revocation)));
+}
+
+#[tokio::test]
+async fn s30_many_callers_whose_token_is_rejected_at_once_make_one_refresh() {
+    let rig = Rig::start().await;
+    let (connection, store) = signed_in(&rig).await;
+    let token = stored::access_token(&store).await;
+    rig.procore.revoke_access_token(fake(SANDBOX), &token);
+    let calls: Vec<_> = (0..20)
+        .map(|_| {
+            let connection = connection.clone();
+            tokio::spawn(async move { connection.send(ApiRequest::get(ME)).await })
+        })
+        .collect();
+    for call in calls {
+        assert_eq!(answered(call.await.expect("no panic")).status, 200);
+    }
+    assert_eq!(rig.procore.token_posts(), 1);
+}
+
+/// Returns a window of 100 calls that ends in `seconds`, as a reply to `GET /me` tells of it.
+fn window(rig: &Rig, remaining: u32, seconds: u64) -> Fault {
+    let reset = rig.clock.now() / 1000 + seconds;
+    let reply = Reply::json(200, &json!({"id": 1}))
+        .header("x-rate-limit-limit", "100")
+        .header("x-rate-limit-remaining", remaining.to_string())
+        .header("x-rate-limit-reset", reset.to_string());
+    Fault::uncommitted(reply)
+}
+
+#[tokio::test]
+async fn s34_the_next_call_waits_for_a_window_that_is_used_up() {
+    for (remaining, wait) in [(100, 0), (25, 0), (10, 3), (0, 40)] {
+        let rig = Rig::start().await;
+        let (connection, _) = signed_in(&rig).await;
+        rig.procore.inject(Target::Api, window(&rig, remaining, 40));
+        let began = rig.clock.now();
+        answered(connection.send(ApiRequest::get(ME)).await);
+        let clone = connection.clone();
+        answered(clone.send(ApiRequest::get(ME)).await);
+        // The rig sleeps whole seconds.
+        let waited = (rig.clock.now() - began) / 1000;
+        assert!(
+            waited == wait || waited + 1 == wait,
+            "{remaining} remain: {waited}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn s34_a_window_that_ends_after_the_calls_time_is_told_without_sending() {
+    let rig = Rig::start().await;
+    let (connection, _) = signed_in(&rig).await;
+    rig.procore.inject(Target::Api, window(&rig, 0, 1800));
+    answered(connection.send(ApiRequest::get(ME)).await);
+    rig.procore.clear_requests();
+    let began = rig.clock.now();
+    let error = connection.send(create("Tower")).await.expect_err("limited");
+    assert_eq!(error.code(), "rate-limited");
+    let reset = began / 1000 * 1000 + 1_800_000;
+    assert!(error.retry_at().expect("a moment").abs_diff(reset) < 1000);
+    let mut request = create("Tower");
+    request.park = true;
+    let kept = parked(connection.send(request).await);
+    assert_eq!(kept.state, ParkedState::Queued);
+    assert!(api_requests(&rig).is_empty());
+    rig.advance(Duration::from_secs(1800));
+    assert_eq!(answered(connection.send(create("Tower")).await).status, 201);
+}
+
+#[tokio::test]
+async fn s34_a_pause_that_a_caller_with_its_own_client_sees_is_kept_by_all() {
+    let rig = Rig::start().await;
+    let (connection, _) = signed_in(&rig).await;
+    let reset = rig.clock.now() / 1000 + 20;
+    let headers = [
+        ("X-Rate-Limit-Remaining".to_owned(), "0".to_owned()),
+        ("X-Rate-Limit-Reset".to_owned(), reset.to_string()),
+    ];
+    let attempt = Attempt {
+        method: "GET".to_owned(),
+        number: 1,
+        idempotent: None,
+        reply: AttemptReply::Answered {
+            status: 200,
+            headers: headers.to_vec(),
+            body: Vec::new(),
+        },
+        renewed: false,
+        time_left: Duration::from_secs(60),
+    };
+    let decision = connection.assess(attempt).await.expect("a decision");
+    assert_eq!(decision, Decision::Deliver(None));
+    let until = connection.paused_until().expect("a pause");
+    assert!(until.abs_diff(reset * 1000) < 1000);
+    answered(connection.send(ApiRequest::get(ME)).await);
+    // The rig sleeps whole seconds.
+    assert!(api_requests(&rig)[0].at_ms + 1000 >= reset * 1000);
+}
+
+#[tokio::test]
+async fn s55_an_app_that_is_disconnected_from_the_company_is_named_with_who_can_cure_it() {
+    let rig = Rig::start().await;
+    let (connection, _) = signed_in(&rig).await;
+    let pair = fake(SANDBOX).credential_pair();
+    rig.procore
+        .disconnect_company(pair, Options::demo_client_id(pair), Options::DEMO_COMPANY)
+        .expect("registered");
+    let refused = answered(connection.send(create("Tower")).await);
+    assert_eq!((refused.status, code(&refused)), (403, "app-not-connected"));
+    let remedy = refused.diagnosis.expect("a diagnosis").remedy;
+    assert!(remedy.contains("admin"), "{remedy}");
+    assert_eq!(rig.procore.token_posts(), 0);
 }

@@ -293,7 +293,7 @@ impl HttpClient for Padding {
         limits: RequestLimits,
     ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
         let mut reply = self.0.send(request, limits).await?;
-        reply.body_mut().resize(6 << 20, b' ');
+        reply.body_mut().resize(24 << 20, b' ');
         Ok(reply)
     }
 }
@@ -307,8 +307,12 @@ async fn s22_tokens_that_a_trapped_plugin_received_are_kept_and_told() {
     rig.procore.clear_requests();
     let mut limits = Limits::default();
     limits.memory = 2 << 20;
+    limits.reply_size = 32 << 20;
+    // The memory has room for what may be parked, and for 16 MiB beside it.
+    let mut settings = Rig::settings(SANDBOX);
+    settings.policy.parked_bytes = 1024;
     let connection = rig
-        .builder(Rig::settings(SANDBOX))
+        .builder(settings)
         .http(Arc::new(Padding(rig.another_client())))
         .store(Arc::new(store.clone()))
         .limits(limits)

@@ -2,9 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use fake_procore::{Fault, Reply, Target};
+use fake_procore::{Answer, Fault, Recorded, Reply, Role, Target};
 use procore_auth_host::{
-    ApiRequest, Connection, FileStore, MemoryStore, Outcome, ParkedState, Policy, Settings,
+    ApiRequest, Connection, EncryptedStore, EncryptionKey, FileStore, Key, MemoryStore, Outcome,
+    ParkedState, Policy, Settings, Store, SystemRandom,
 };
 use procore_auth_tests::{
     Rig,
@@ -21,6 +22,25 @@ fn create(name: &str) -> ApiRequest {
         .body(body);
     request.park = true;
     request
+}
+
+fn in_order_of(key: &str, name: &str) -> ApiRequest {
+    let mut request = create(name);
+    request.order_key = Some(key.to_owned());
+    request
+}
+
+/// Returns how many alerts have the code.
+fn alerts(rig: &Rig, code: &str) -> usize {
+    let alerts = rig.journal.alerts();
+    alerts.iter().filter(|alert| alert.code == code).count()
+}
+
+/// Returns what reached the API hosts.
+fn api_requests(rig: &Rig) -> Vec<Recorded> {
+    let mut requests = rig.procore.requests();
+    requests.retain(|request| request.role == Some(Role::Api));
+    requests
 }
 
 fn names(rig: &Rig) -> Vec<String> {
@@ -111,7 +131,8 @@ fn with_policy(change: impl FnOnce(&mut Policy)) -> Settings {
 async fn s62_overflow_is_an_alert_and_an_error_and_drops_nothing() {
     for settings in [
         with_policy(|policy| policy.parked_count = 3),
-        with_policy(|policy| policy.parked_bytes = 1000),
+        // A request and its body take about 320 bytes.
+        with_policy(|policy| policy.parked_bytes = 1200),
     ] {
         let rig = Rig::start().await;
         let connection = rig.process(settings, MemoryStore::new());
@@ -125,8 +146,15 @@ async fn s62_overflow_is_an_alert_and_an_error_and_drops_nothing() {
         assert_eq!(error.diagnosis().code, "parked-full");
         assert_eq!(kept, 3);
         assert_eq!(connection.parked().await.expect("a list").len(), 3);
-        let alerts = rig.journal.alerts();
-        assert!(alerts.iter().any(|alert| alert.code == "parked-full"));
+        // One outage, one alert, however many are refused.
+        for _ in 0..50 {
+            assert!(connection.send(create("Tower")).await.is_err());
+        }
+        assert_eq!(alerts(&rig, "parked-full"), 1);
+        let alert = rig.journal.alerts();
+        let alert = alert.iter().find(|alert| alert.code == "parked-full");
+        let told = format!("{:?}", alert.expect("an alert").fields);
+        assert!(told.contains("are parked already") && told.contains("parked list"));
     }
 }
 
@@ -177,6 +205,7 @@ struct Aftermath {
 async fn die_at(moment: usize) -> Aftermath {
     let rig = Rig::start().await;
     let store = MemoryStore::new();
+    let left_over = store.clone();
     let heir = rig.on_store(store.clone());
     rig.sign_in(&heir).await;
     let refresh = stored::refresh_token(&store).await;
@@ -210,6 +239,10 @@ async fn die_at(moment: usize) -> Aftermath {
     }
     heir.replay(None).await.expect("a report");
     assert_eq!(heir.parked().await.expect("a list"), []);
+    rig.advance(Duration::from_secs(3600));
+    heir.replay(None).await.expect("a report");
+    let left = stored::keys(&left_over, "body-").await;
+    assert!(left.is_empty(), "dies at {moment}: {left:?} stay behind");
     let done = names(&rig);
     assert!(
         done.is_sorted_by(|one, next| one < next),
@@ -239,7 +272,255 @@ async fn s61_wherever_a_process_dies_the_queue_loses_nothing_and_repeats_nothing
         moment += 1;
     }
     println!("{moment} moments, {undecided} left to a person");
-    // At least: listing, three entries written, and each sent, noted and deleted.
-    assert!(moment > 2 * (1 + 3 + 3 * 3), "{moment}");
+    // At least: listing, three requests and three bodies written, and each sent, noted and deleted with its body.
+    assert!(moment > 2 * (1 + 6 + 3 * 4), "{moment}");
     assert!(undecided > 0);
+}
+
+#[tokio::test]
+async fn s62_a_large_body_is_parked_and_replayed_to_the_byte() {
+    const SIZE: usize = 40 << 20;
+    let folder = tempfile::tempdir().expect("a folder");
+    let name = Rig::settings(SANDBOX).name;
+    let plain = FileStore::open(folder.path(), &name).expect("a store");
+    let other = tempfile::tempdir().expect("a folder");
+    let sealed = FileStore::open(other.path(), &name).expect("a store");
+    let sealed = EncryptedStore::new(sealed, &name, EncryptionKey::generate(&SystemRandom));
+    let stores: [Arc<dyn Store>; 2] = [Arc::new(plain), Arc::new(sealed)];
+    for store in stores {
+        let rig = Rig::start().await;
+        let connection = rig
+            .builder(Rig::settings(SANDBOX))
+            .http(Arc::new(rig.another_client()))
+            .store(Arc::clone(&store))
+            .build()
+            .expect("complete");
+        let mut request = create("Tower");
+        let plan = "T".repeat(SIZE);
+        let sent = format!(r#"{{"project":{{"name":"Tower"}},"plan":"{plan}"}}"#).into_bytes();
+        request.body.clone_from(&sent);
+        let kept = parked(connection.send(request).await);
+        assert_eq!(kept.size, sent.len() as u64);
+        assert_eq!(stored::keys(&*store, "body-").await.len(), 1);
+        rig.sign_in(&connection).await;
+        rig.procore.clear_requests();
+        let report = connection.replay(None).await.expect("a report");
+        assert_eq!((report.replayed.len(), report.remaining), (1, 0));
+        assert!(api_requests(&rig)[0].body == sent, "another body");
+        assert!(stored::keys(&*store, "body-").await.is_empty());
+    }
+}
+
+#[tokio::test]
+async fn s62_what_is_parked_and_not_replayed_in_time_has_its_body_deleted_with_it() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    let kept = parked(connection.send(create("Tower")).await);
+    assert_eq!(stored::keys(&store, "body-").await.len(), 1);
+    connection.discard(&kept.id).await.expect("discarded");
+    assert!(stored::keys(&store, "body-").await.is_empty());
+}
+
+#[tokio::test]
+async fn s61_a_request_that_an_earlier_version_parked_is_replayed() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    // {"project":{"name":"Earlier"}}
+    let earlier = json!({
+        "state": "queued", "method": "POST", "path": "/rest/v1.0/projects",
+        "headers": [{"name": "Content-Type", "value": "application/json"}],
+        "body": "eyJwcm9qZWN0Ijp7Im5hbWUiOiJFYXJsaWVyIn19",
+        "company_id": null, "idempotent": null, "parked_at": rig.clock.now(), "replays": 0, "reason": "dns",
+    });
+    let key = Key::new("parked-0000000001-0000000300").expect("a key");
+    let entry = earlier.to_string();
+    store
+        .put(&key, entry.as_bytes(), None)
+        .await
+        .expect("written");
+    parked(connection.send(create("Later")).await);
+    let listed = connection.parked().await.expect("a list");
+    assert_eq!(listed[0].size, 30);
+    rig.sign_in(&connection).await;
+    connection.replay(None).await.expect("a report");
+    assert_eq!(names(&rig), ["Earlier", "Later"]);
+}
+
+#[tokio::test]
+async fn s62_a_body_that_is_gone_is_set_aside_and_never_sent_empty() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    parked(connection.send(create("Tower")).await);
+    let key = Key::new(stored::keys(&store, "body-").await.remove(0)).expect("a key");
+    let entry = store.get(&key).await.expect("readable").expect("a body");
+    store.delete(&key, entry.revision).await.expect("deleted");
+    rig.sign_in(&connection).await;
+    rig.procore.clear_requests();
+    connection.replay(None).await.expect("a report");
+    let listed = connection.parked().await.expect("a list");
+    assert_eq!(
+        (listed[0].state, listed[0].reason.as_str()),
+        (ParkedState::DeadLetter, "no-such-entry")
+    );
+    assert!(api_requests(&rig).is_empty());
+}
+
+#[tokio::test]
+async fn s61_requests_of_one_key_wait_for_the_earlier_one_and_hold_up_nobody_else() {
+    let rig = Rig::start().await;
+    let connection = rig.connection(SANDBOX);
+    let mut poison = in_order_of("rfi-7", "Poison");
+    poison.body = b"no JSON".to_vec();
+    let first = parked(connection.send(poison).await);
+    parked(connection.send(in_order_of("rfi-7", "Second")).await);
+    parked(connection.send(in_order_of("rfi-8", "Project 0")).await);
+    parked(connection.send(create("Project 1")).await);
+    rig.sign_in(&connection).await;
+    for _ in 0..2 {
+        connection.replay(None).await.expect("a report");
+        assert_eq!(names(&rig), numbered(2));
+    }
+    let listed = connection.parked().await.expect("a list");
+    let waits = |at: usize| (listed[at].state, listed[at].order_key.as_deref());
+    assert_eq!(waits(0), (ParkedState::DeadLetter, Some("rfi-7")));
+    assert_eq!(waits(1), (ParkedState::Queued, Some("rfi-7")));
+    // A person has decided.
+    connection.discard(&first.id).await.expect("discarded");
+    connection.replay(None).await.expect("a report");
+    assert_eq!(names(&rig), ["Project 0", "Project 1", "Second"]);
+}
+
+#[tokio::test]
+async fn s61_a_request_goes_behind_those_of_its_key_rather_than_overtaking_them() {
+    let rig = Rig::start().await;
+    let connection = rig.connection(SANDBOX);
+    parked(connection.send(in_order_of("rfi-7", "Project 0")).await);
+    rig.sign_in(&connection).await;
+    let kept = parked(connection.send(in_order_of("rfi-7", "Project 1")).await);
+    assert_eq!(kept.reason, "waits-its-turn");
+    let other = connection.send(in_order_of("rfi-8", "Other")).await;
+    assert!(matches!(other, Ok(Outcome::Answered(_))), "{other:?}");
+    connection.replay(None).await.expect("a report");
+    assert_eq!(names(&rig), ["Other", "Project 0", "Project 1"]);
+    let next = connection.send(in_order_of("rfi-7", "Project 2")).await;
+    assert!(matches!(next, Ok(Outcome::Answered(_))), "{next:?}");
+}
+
+#[tokio::test]
+async fn s62_a_poison_request_is_set_aside_after_five_tries_and_told_once() {
+    let rig = Rig::start().await;
+    let connection = rig.connection(SANDBOX);
+    let mut poison = create("Poison");
+    poison.idempotent = Some(true);
+    parked(connection.send(poison).await);
+    rig.sign_in(&connection).await;
+    let broken = Fault::uncommitted(Reply::json(500, &json!({})));
+    for tries in 1..=5 {
+        rig.procore.inject_times(4, &Target::Api, &broken);
+        let report = connection.replay(None).await.expect("a report");
+        assert!(report.stopped.is_some());
+        let listed = connection.parked().await.expect("a list");
+        assert_eq!(listed[0].replays, tries);
+        let dead = listed[0].state == ParkedState::DeadLetter;
+        assert_eq!(dead, tries == 5, "after {tries}");
+    }
+    assert_eq!(alerts(&rig, "request-dead-letter"), 1);
+}
+
+#[tokio::test]
+async fn s62_where_the_server_fails_at_everything_no_request_is_to_blame() {
+    let rig = Rig::start().await;
+    let connection = rig.connection(SANDBOX);
+    for name in numbered(3) {
+        let mut request = create(&name);
+        request.idempotent = Some(true);
+        parked(connection.send(request).await);
+    }
+    rig.sign_in(&connection).await;
+    let down = Fault::uncommitted(Reply::gateway_error(502));
+    for _ in 0..7 {
+        rig.procore.inject_times(100, &Target::Api, &down);
+        rig.procore.clear_requests();
+        let report = connection.replay(None).await.expect("a report");
+        assert_eq!(report.stopped.expect("why").code, "http-502");
+        // Two requests with four attempts each.
+        assert_eq!(api_requests(&rig).len(), 8);
+    }
+    rig.procore.clear_faults();
+    let listed = connection.parked().await.expect("a list");
+    assert!(listed.iter().all(|request| request.replays == 0));
+    connection.replay(None).await.expect("a report");
+    assert_eq!(names(&rig), numbered(3));
+}
+
+#[tokio::test]
+async fn s62_three_hundred_replays_stay_under_the_rate_limit() {
+    const PARKED: usize = 300;
+    let rig = Rig::start().await;
+    let connection = rig.connection(SANDBOX);
+    for name in numbered(PARKED) {
+        parked(connection.send(create(&name)).await);
+    }
+    rig.sign_in(&connection).await;
+    rig.procore.set_policy(|policy| {
+        policy.rate_limit.hourly = 400;
+        policy.rate_limit.ten_seconds = 20;
+    });
+    rig.procore.clear_requests();
+    let mut least_left = u32::MAX;
+    for _ in 0..200 {
+        let visit = connection.upkeep(None).await.expect("a visit");
+        if visit.status.parked == 0 {
+            break;
+        }
+        let now = rig.clock.now();
+        let wait = visit.come_back_at.saturating_sub(now).div_ceil(1000);
+        rig.advance(Duration::from_secs(wait.max(1)));
+    }
+    assert_eq!(names(&rig), numbered(PARKED));
+    let requests = api_requests(&rig);
+    assert_eq!(requests.len(), PARKED, "some were refused, or sent twice");
+    for hour in requests.chunk_by(|a, b| a.at_ms / 3_600_000 == b.at_ms / 3_600_000) {
+        least_left = least_left.min(400 - u32::try_from(hour.len()).expect("few"));
+    }
+    assert!(
+        least_left > 50,
+        "{least_left} of 400 were left to the agent"
+    );
+}
+
+#[tokio::test]
+async fn s39_an_outage_that_parks_requests_is_told_once_and_the_next_one_again() {
+    let rig = Rig::start().await;
+    let connection = rig.connection(SANDBOX);
+    rig.sign_in(&connection).await;
+    for outage in 1..=2 {
+        let limited = Fault::uncommitted(Reply::too_many_requests(Some(3000), None));
+        rig.procore.inject_times(5, &Target::Api, &limited);
+        for name in numbered(5) {
+            parked(connection.send(create(&name)).await);
+        }
+        assert_eq!(alerts(&rig, "requests-wait"), outage);
+        rig.advance(Duration::from_secs(3000));
+        let report = connection.replay(None).await.expect("a report");
+        assert_eq!((report.replayed.len(), report.remaining), (5, 0));
+    }
+}
+
+#[tokio::test]
+async fn s33_unknown_outcomes_are_told_once_and_told() {
+    let rig = Rig::start().await;
+    let connection = rig.connection(SANDBOX);
+    rig.sign_in(&connection).await;
+    for name in numbered(5) {
+        rig.procore
+            .inject(Target::Api, Fault::committed(Answer::Close));
+        let kept = parked(connection.send(create(&name)).await);
+        assert_eq!(kept.state, ParkedState::UnknownOutcome);
+        connection.upkeep(None).await.expect("a visit");
+    }
+    assert_eq!(alerts(&rig, "request-unknown-outcome"), 1);
 }

@@ -7,12 +7,14 @@ use super::{
     verify::api_base,
 };
 use crate::{
+    backoff::LONGEST_WAIT,
     capabilities::Capabilities,
     decision::Need,
     diagnosis::{Diagnosis, Error, ErrorKind},
     http::{Body, Failure, Header, Request, Response, find_header},
     incident::{self, Trouble},
-    retry::{self, Attempt, Decision, Reply, decide},
+    pace::{self, Pace},
+    retry::{self, Attempt, Decision, GiveUp, Reply, decide},
     secret::Secret,
     session::Tokens,
     settings::Settings,
@@ -28,7 +30,7 @@ pub struct CallRequest {
     /// The headers.
     pub headers: Vec<Header>,
     /// The body.
-    pub body: Vec<u8>,
+    pub body: Body,
     /// The company, if not the connection's.
     pub company_id: Option<u64>,
     /// How long it may take, if not the policy's time.
@@ -37,6 +39,10 @@ pub struct CallRequest {
     pub idempotent: Option<bool>,
     /// Whether to park it.
     pub park: bool,
+    /// What it must keep its order with among the parked ones.
+    pub order_key: Option<String>,
+    /// Until when the rate limit lets nothing through, as the last reply told the caller.
+    pub not_before: Option<u64>,
 }
 
 /// An answer of the API.
@@ -47,6 +53,8 @@ pub struct Answered {
     pub attempts: u32,
     /// What a refusal means.
     pub diagnosis: Option<Diagnosis>,
+    /// Until when the caller's next request is to wait.
+    pub pause_until: Option<u64>,
 }
 
 /// Why there is no answer; what came back last, if anything did.
@@ -55,26 +63,52 @@ pub(super) struct Unanswered {
     pub error: Error,
     /// The last answer, where the policy gave up on it.
     pub last: Option<Box<Answered>>,
+    /// Why the policy gave up; `None` where it did not come to that.
+    pub gave_up: Option<GiveUp>,
 }
 
 impl From<Error> for Unanswered {
     fn from(error: Error) -> Self {
-        Self { error, last: None }
+        Self {
+            error,
+            last: None,
+            gave_up: None,
+        }
     }
 }
 
-/// Runs the loop.
+/// Runs the loop. The request is lent mutably because its body, which may be large, is moved to where it is sent from; it is back
+/// afterwards.
 pub(super) fn attempt_until_done(
     host: &dyn Capabilities,
     settings: &Settings,
+    request: &mut CallRequest,
+) -> std::result::Result<Answered, Unanswered> {
+    let mut http = Request {
+        method: request.method.clone(),
+        url: String::new(),
+        headers: Vec::new(),
+        body: std::mem::take(&mut request.body),
+        timeout: 0,
+    };
+    let result = attempts(host, settings, request, &mut http);
+    request.body = http.body;
+    result
+}
+
+fn attempts(
+    host: &dyn Capabilities,
+    settings: &Settings,
     request: &CallRequest,
+    http: &mut Request,
 ) -> std::result::Result<Answered, Unanswered> {
     let deadline = host
         .elapsed()
         .saturating_add(request.timeout.unwrap_or(settings.policy.call_timeout));
+    hold_back(host, request.not_before, deadline)?;
     let mut tokens = obtain(host, settings, Need::Use)?.tokens;
     // The path begins with one `/`, so that nothing in it can change the host.
-    let url = format!(
+    http.url = format!(
         "{}{}",
         api_base(read_session(host)?.as_ref(), settings.environment),
         request.path
@@ -84,16 +118,11 @@ pub(super) fn attempt_until_done(
     for number in 1.. {
         let time_left = deadline.saturating_sub(host.elapsed());
         if time_left == 0 {
-            let error = Error::new(ErrorKind::Unavailable, retry::out_of_time(host.now()));
-            return Err(Unanswered { error, last });
+            return Err(out_of_time(host, last));
         }
-        let result = host.send(&to_http(
-            request,
-            settings,
-            &url,
-            &tokens.access_token,
-            time_left,
-        ));
+        http.headers = headers(request, settings, &tokens.access_token);
+        http.timeout = time_left;
+        let result = host.send(http);
         let time_left = deadline.saturating_sub(host.elapsed());
         let decision = decide(
             settings.environment,
@@ -103,6 +132,12 @@ pub(super) fn attempt_until_done(
         );
         let answered = |diagnosis| {
             result.ok().map(|response| Answered {
+                pause_until: pace::pause_until(
+                    response.status,
+                    &response.headers,
+                    host.now(),
+                    Pace::Own,
+                ),
                 response,
                 attempts: number,
                 diagnosis,
@@ -125,40 +160,64 @@ pub(super) fn attempt_until_done(
                 tokens = obtain(host, settings, Need::Replace(&rejected))?.tokens;
                 renewed = true;
             }
-            Decision::GiveUp(diagnosis) => {
+            Decision::GiveUp(why, diagnosis) => {
                 let last = answered(Some(diagnosis.clone())).map(Box::new);
-                let error = Error::new(give_up_kind(&diagnosis), diagnosis);
-                return Err(Unanswered { error, last });
+                let mut error = Error::new(why.kind(), diagnosis);
+                if let GiveUp::MustWait { until } = why {
+                    error = error.retry_at(until);
+                }
+                return Err(Unanswered {
+                    error,
+                    last,
+                    gave_up: Some(why),
+                });
             }
             Decision::UnknownOutcome(diagnosis) => {
                 let last = answered(Some(diagnosis.clone())).map(Box::new);
-                let error = Error::new(ErrorKind::UnknownOutcome, diagnosis);
-                return Err(Unanswered { error, last });
+                return Err(Unanswered {
+                    error: Error::new(ErrorKind::UnknownOutcome, diagnosis),
+                    last,
+                    gave_up: None,
+                });
             }
         }
     }
-    Err(Unanswered {
-        error: Error::new(ErrorKind::Unavailable, retry::out_of_time(host.now())),
-        last,
-    })
+    Err(out_of_time(host, last))
 }
 
-fn give_up_kind(diagnosis: &Diagnosis) -> ErrorKind {
-    match diagnosis.code.as_str() {
-        "origin-not-permitted" | "secret-not-permitted" | "invalid-request" => {
-            ErrorKind::InvalidInput
-        }
-        _ => ErrorKind::Unavailable,
+fn out_of_time(host: &dyn Capabilities, last: Option<Box<Answered>>) -> Unanswered {
+    Unanswered {
+        error: Error::new(ErrorKind::Unavailable, retry::out_of_time(host.now())),
+        last,
+        gave_up: None,
     }
 }
 
-fn to_http(
-    request: &CallRequest,
-    settings: &Settings,
-    url: &str,
-    token: &Secret,
-    timeout: u64,
-) -> Request {
+/// Waits until the rate limit lets something through. Where that is after the deadline, nothing is sent. A moment further away
+/// than any pause is not believed: the clock was set back since.
+fn hold_back(
+    host: &dyn Capabilities,
+    not_before: Option<u64>,
+    deadline: u64,
+) -> std::result::Result<(), Unanswered> {
+    let now = host.now();
+    let wait = not_before.map_or(0, |at| at.saturating_sub(now));
+    if wait == 0 || wait > LONGEST_WAIT {
+        return Ok(());
+    }
+    if wait < deadline.saturating_sub(host.elapsed()) {
+        host.sleep(wait);
+        return Ok(());
+    }
+    let until = now.saturating_add(wait);
+    Err(Unanswered {
+        error: Error::new(ErrorKind::Unavailable, pace::held_back()).retry_at(until),
+        last: None,
+        gave_up: Some(GiveUp::MustWait { until }),
+    })
+}
+
+fn headers(request: &CallRequest, settings: &Settings, token: &Secret) -> Vec<Header> {
     let mut headers = request.headers.clone();
     headers.push(Header::new(
         "Authorization",
@@ -169,18 +228,7 @@ fn to_http(
         .or(settings.company_id)
         .filter(|_| find_header(&request.headers, "procore-company-id").is_none());
     headers.extend(company.map(|id| Header::new("Procore-Company-Id", &id.to_string())));
-    let body = if request.body.is_empty() {
-        Body::Empty
-    } else {
-        Body::Bytes(request.body.clone())
-    };
-    Request {
-        method: request.method.clone(),
-        url: url.to_owned(),
-        headers,
-        body,
-        timeout,
-    }
+    headers
 }
 
 fn attempt<'a>(

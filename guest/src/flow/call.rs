@@ -2,13 +2,14 @@
 
 use super::{
     attempt::{Answered, CallRequest, attempt_until_done},
-    replay,
+    park::{park, park_behind},
+    queue::Parked,
 };
 use crate::{
     capabilities::Capabilities,
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     http::find_header,
-    parking::State,
+    retry,
 };
 
 /// What became of a request.
@@ -16,22 +17,25 @@ pub enum Outcome {
     /// An answer came.
     Answered(Answered),
     /// It was parked.
-    Parked(replay::Parked),
+    Parked(Parked),
 }
 
 /// Sends a request, and parks it where that is asked for and it cannot be sent now.
-pub fn send(host: &dyn Capabilities, request: &CallRequest) -> Result<Outcome> {
+pub fn send(host: &dyn Capabilities, mut request: CallRequest) -> Result<Outcome> {
     let settings = host.settings();
-    check(request)?;
-    match attempt_until_done(host, &settings, request) {
+    check(&request)?;
+    if let Some(parked) = park_behind(host, &settings, &request)? {
+        return Ok(Outcome::Parked(parked));
+    }
+    match attempt_until_done(host, &settings, &mut request) {
         Ok(answered) => Ok(Outcome::Answered(answered)),
-        Err(unanswered) => match state_to_park_in(unanswered.error.kind) {
-            Some(state) if request.park => replay::park(
+        Err(unanswered) => match retry::parks(unanswered.error.kind) {
+            Some(state) if request.park => park(
                 host,
                 &settings,
-                request,
+                &request,
                 state,
-                &unanswered.error.diagnosis.code,
+                &unanswered.error.diagnosis,
             )
             .map(Outcome::Parked),
             _ => unanswered
@@ -39,17 +43,6 @@ pub fn send(host: &dyn Capabilities, request: &CallRequest) -> Result<Outcome> {
                 .map(|last| Outcome::Answered(*last))
                 .ok_or(unanswered.error),
         },
-    }
-}
-
-fn state_to_park_in(kind: ErrorKind) -> Option<State> {
-    match kind {
-        ErrorKind::UnknownOutcome => Some(State::UnknownOutcome),
-        ErrorKind::SignInRequired
-        | ErrorKind::Configuration
-        | ErrorKind::Unavailable
-        | ErrorKind::Busy => Some(State::Queued),
-        ErrorKind::InvalidInput | ErrorKind::Storage | ErrorKind::Internal => None,
     }
 }
 
@@ -77,6 +70,13 @@ fn check(request: &CallRequest) -> Result<()> {
             .all(|b| b.is_ascii_graphic() && b != b'\\' && b != b'#')
     {
         return fault("The path must begin with one `/` and hold neither spaces, `#`, `\\` nor characters beyond ASCII (percent-encode them).".to_owned());
+    }
+    if request
+        .order_key
+        .as_ref()
+        .is_some_and(|key| key.is_empty() || key.len() > 256)
+    {
+        return fault("The order key must have 1 to 256 bytes.".to_owned());
     }
     for own in [
         "authorization",

@@ -1,25 +1,33 @@
-//! Parked requests in the store: kept, listed, replayed in order, discarded.
+//! Replaying parked requests: in order, at a pace that the rate limit allows, with the token of the moment.
+//!
+//! | what a request came to | the request | those of its order key | the others |
+//! |---|---|---|---|
+//! | 2xx, 3xx | done | go on | go on |
+//! | refused (4xx), tried too often, too old | dead letter | wait for a person | go on |
+//! | sent and not answered, not idempotent | unknown outcome | wait for a person | stop |
+//! | the server fails at it | stays queued | wait | go on; at the second in a row, stop |
+//! | no token, no connection, a rate limit, a rejected token | stays queued, not counted as a try | wait | stop |
+//! | another process is at it | | | stop: that one does the rest |
 
 use super::{
-    attempt::{CallRequest, attempt_until_done},
+    attempt::{Answered, CallRequest, Unanswered, attempt_until_done},
+    notice::{forget, tell_once},
+    queue::{Parked, find, list, remove, remove_leftover_bodies, tickets},
     stored::{read, storage},
 };
 use crate::{
     capabilities::{Capabilities, Write},
-    diagnosis::{Diagnosis, Error, ErrorKind, Result},
+    diagnosis::{Diagnosis, ErrorKind, Result},
     event::{Event, Severity},
     json,
-    parking::{MOST_REPLAYS, PREFIX, ParkedRequest, State, Ticket, admit},
+    pace::{self, Pace},
+    parking::{Lane, MOST_REPLAYS, ParkedRequest, State},
+    retry::GiveUp,
     settings::Settings,
 };
 
-/// A parked request under its id.
-pub struct Parked {
-    /// The id.
-    pub id: String,
-    /// The request.
-    pub request: ParkedRequest,
-}
+/// How long a replay waits for the rate limit in all, in milliseconds. The rest is for the next one.
+const LONGEST_REPLAY: u64 = 300_000;
 
 /// One replay that was answered.
 pub struct Replayed {
@@ -38,134 +46,27 @@ pub struct ReplayReport {
     pub remaining: u32,
     /// Why it stopped early.
     pub stopped: Option<Diagnosis>,
+    /// When the rate limit lets it go on.
+    pub go_on_at: Option<u64>,
 }
 
-/// Parks a request. Where there is no room, people are told and the caller gets an error: nothing is dropped in silence.
-pub(super) fn park(
-    host: &dyn Capabilities,
-    settings: &Settings,
-    request: &CallRequest,
-    state: State,
-    reason: &str,
-) -> Result<Parked> {
-    let mut parked = ParkedRequest::new(
-        request.method.clone(),
-        request.path.clone(),
-        &request.headers,
-        reason,
-        state,
-        host.now(),
-    );
-    parked = parked.with_body(&request.body);
-    parked.company_id = request.company_id;
-    parked.idempotent = request.idempotent;
-    let bytes = json::write(&parked);
-    // A race for a place is lost at most to each of the others once.
-    for _ in 0..100 {
-        let ticket = admit(&tickets(host)?, bytes.len() as u64, &settings.policy)
-            .map_err(|diagnosis| overflow(host, diagnosis))?;
-        let key = ticket.key();
-        if let Write::Stored(_) = host
-            .put(&key, &bytes, None)
-            .map_err(|failure| storage(&failure))?
-        {
-            host.record(
-                &Event::new(
-                    Severity::Warning,
-                    "request-parked",
-                    &format!("{} {} waits.", request.method, path_of(&request.path)),
-                )
-                .with("id", &key)
-                .with("why", reason),
-            );
-            return Ok(Parked {
-                id: key,
-                request: parked,
-            });
-        }
-    }
-    Err(Error::new(
-        ErrorKind::Busy,
-        Diagnosis::new(
-            "parking-contended",
-            "Too many requests are being parked at once.",
-            "",
-            "Try again.",
-        ),
-    ))
+/// How a replay goes on after a request.
+enum Next {
+    /// With the next one.
+    Go,
+    /// Without those of its order key.
+    Hold,
+    /// As `Hold`; the server failed at this one, which now counts one try more.
+    Failed(Box<Claim>),
+    /// Not at all.
+    Stop,
 }
 
-/// Returns the path without its query, which may hold what a log should not.
-fn path_of(path: &str) -> &str {
-    path.split('?').next().unwrap_or_default()
-}
-
-fn overflow(host: &dyn Capabilities, diagnosis: Diagnosis) -> Error {
-    host.record(
-        &Event::new(Severity::Alert, &diagnosis.code, &diagnosis.summary)
-            .with("cause", &diagnosis.cause),
-    );
-    Error::new(ErrorKind::Unavailable, diagnosis)
-}
-
-fn keys(host: &dyn Capabilities) -> Result<Vec<String>> {
-    let mut keys = host.list(PREFIX).map_err(|failure| storage(&failure))?;
-    keys.retain(|key| Ticket::from_key(key).is_some());
-    Ok(keys)
-}
-
-fn tickets(host: &dyn Capabilities) -> Result<Vec<Ticket>> {
-    Ok(keys(host)?
-        .iter()
-        .filter_map(|key| Ticket::from_key(key))
-        .collect())
-}
-
-/// Lists the parked requests in order, each in the state that time has brought it to.
-pub fn list(host: &dyn Capabilities) -> Result<Vec<Parked>> {
-    let settings = host.settings();
-    let now = host.now();
-    let mut found = vec![];
-    for id in keys(host)? {
-        if let Some((mut request, _)) = read::<ParkedRequest>(host, &id)? {
-            request.state = request.aged(&settings.policy, now);
-            found.push(Parked { id, request });
-        }
-    }
-    Ok(found)
-}
-
-/// Deletes a parked request.
-pub fn discard(host: &dyn Capabilities, id: &str) -> Result<()> {
-    let (_, revision) = find(host, id)?;
-    host.delete(id, revision)
-        .map_err(|failure| storage(&failure))?;
-    host.record(
-        &Event::new(
-            Severity::Info,
-            "request-discarded",
-            "A parked request was discarded.",
-        )
-        .with("id", id),
-    );
-    Ok(())
-}
-
-fn find(host: &dyn Capabilities, id: &str) -> Result<(ParkedRequest, u64)> {
-    let found = if Ticket::from_key(id).is_some() {
-        read(host, id)?
-    } else {
-        None
-    };
-    found.ok_or_else(|| {
-        let diagnosis = Diagnosis::new(
-            "no-such-request",
-            "There is no parked request with this id.",
-            "",
-            "`procore-auth parked list` shows them.",
-        );
-        Error::new(ErrorKind::InvalidInput, diagnosis)
-    })
+/// A request that this replay has claimed.
+struct Claim {
+    id: String,
+    request: ParkedRequest,
+    revision: u64,
 }
 
 /// Replays the queued requests in order, or the named one whatever its state.
@@ -177,182 +78,269 @@ pub fn replay(host: &dyn Capabilities, id: Option<&str>) -> Result<ReplayReport>
             find(host, id)?;
             replay_one(host, &settings, id, true, &mut report)?;
         }
-        None => {
-            for id in keys(host)? {
-                if !replay_one(host, &settings, &id, false, &mut report)? {
-                    break;
-                }
-            }
-        }
+        None => replay_all(host, &settings, &mut report)?,
     }
-    report.remaining = u32::try_from(queued(host, &settings)?).unwrap_or(u32::MAX);
+    let parked = list(host)?;
+    let waiting = |p: &&Parked| matches!(p.request.state, State::Queued | State::Sending { .. });
+    let remaining = parked.iter().filter(waiting).count();
+    report.remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
+    if id.is_none() {
+        remove_leftover_bodies(host, &parked)?;
+    }
+    if remaining == 0 {
+        forget(host, parked.is_empty());
+    }
     Ok(report)
 }
 
-fn queued(host: &dyn Capabilities, settings: &Settings) -> Result<usize> {
-    let now = host.now();
-    let waits = |parked: &Parked| {
-        matches!(
-            parked.request.aged(&settings.policy, now),
-            State::Queued | State::Sending { .. }
-        )
-    };
-    Ok(list(host)?.iter().filter(|parked| waits(parked)).count())
+fn replay_all(
+    host: &dyn Capabilities,
+    settings: &Settings,
+    report: &mut ReplayReport,
+) -> Result<()> {
+    let end = host.elapsed().saturating_add(LONGEST_REPLAY);
+    let mut held: Vec<Lane> = Vec::new();
+    let mut failed: Option<Box<Claim>> = None;
+    for (id, ticket) in tickets(host)? {
+        if ticket.lane.is_some_and(|lane| held.contains(&lane)) {
+            continue;
+        }
+        if !keep_pace(host, end, report) {
+            break;
+        }
+        match replay_one(host, settings, &id, false, report)? {
+            Next::Go => failed = None,
+            Next::Hold => held.extend(ticket.lane),
+            Next::Failed(claim) => {
+                // Not the requests are at fault where two of them fail in a row.
+                if let Some(first) = failed.take() {
+                    not_counted(host, *first)?;
+                    not_counted(host, *claim)?;
+                    break;
+                }
+                held.extend(ticket.lane);
+                failed = Some(claim);
+            }
+            Next::Stop => break,
+        }
+    }
+    Ok(())
 }
 
-/// Replays one request if it is its turn. Returns whether the next may follow.
+/// Waits as the last reply asks; returns whether there is time for that.
+fn keep_pace(host: &dyn Capabilities, end: u64, report: &mut ReplayReport) -> bool {
+    let Some(until) = report.go_on_at else {
+        return true;
+    };
+    let wait = until.saturating_sub(host.now());
+    if wait > end.saturating_sub(host.elapsed()) {
+        report.stopped = Some(pace::held_back());
+        return false;
+    }
+    host.sleep(wait);
+    report.go_on_at = None;
+    true
+}
+
+/// Takes back that the failure counts as a try.
+fn not_counted(host: &dyn Capabilities, mut claim: Claim) -> Result<()> {
+    claim.request.replays = claim.request.replays.saturating_sub(1);
+    let state = claim.request.state;
+    set_state(host, &mut claim, state).map(drop)
+}
+
+/// Replays one request if it is its turn.
 fn replay_one(
     host: &dyn Capabilities,
     settings: &Settings,
     id: &str,
     named: bool,
     report: &mut ReplayReport,
-) -> Result<bool> {
-    let Some((mut parked, revision)) = read::<ParkedRequest>(host, id)? else {
-        return Ok(true);
+) -> Result<Next> {
+    let Some((request, revision)) = read::<ParkedRequest>(host, id)? else {
+        return Ok(Next::Go);
+    };
+    let mut claim = Claim {
+        id: id.to_owned(),
+        request,
+        revision,
     };
     let now = host.now();
-    let state = parked.aged(&settings.policy, now);
+    let state = claim.request.aged(&settings.policy, now);
     match state {
-        // Another process is at it: to go on would break the order.
-        State::Sending { .. } => return Ok(false),
+        // To go on would break the order.
+        State::Sending { .. } => return Ok(Next::Stop),
         State::UnknownOutcome | State::DeadLetter if !named => {
-            if state != parked.state {
-                set_state(host, id, &mut parked, revision, state)?;
+            if state != claim.request.state {
+                if state == State::DeadLetter {
+                    "too-old".clone_into(&mut claim.request.reason);
+                }
+                set_state(host, &mut claim, state)?;
             }
-            return Ok(true);
+            return Ok(Next::Hold);
         }
         _ => {}
     }
+    let Some(call) = to_call(&claim.request) else {
+        "unreadable".clone_into(&mut claim.request.reason);
+        set_state(host, &mut claim, State::DeadLetter)?;
+        return Ok(Next::Hold);
+    };
     // The claim is durable before anything is sent: whoever finds it later knows that the request may have been executed.
-    let before = state;
     let until = now
         .saturating_add(settings.policy.call_timeout)
         .saturating_add(settings.policy.token_timeout + settings.policy.lock_wait);
-    parked.replays = parked.replays.saturating_add(1);
-    let Some(revision) = set_state(host, id, &mut parked, revision, State::Sending { until })?
-    else {
-        return Ok(false);
-    };
-    finish_replay(host, settings, id, parked, revision, before, report)
+    claim.request.replays = claim.request.replays.saturating_add(1);
+    if !set_state(host, &mut claim, State::Sending { until })? {
+        return Ok(Next::Stop);
+    }
+    finish_replay(host, settings, call, claim, state, report)
 }
 
 fn finish_replay(
     host: &dyn Capabilities,
     settings: &Settings,
-    id: &str,
-    mut parked: ParkedRequest,
-    revision: u64,
+    mut call: CallRequest,
+    mut claim: Claim,
     before: State,
     report: &mut ReplayReport,
-) -> Result<bool> {
-    let result = attempt_until_done(host, settings, &to_call(&parked));
-    let (state, stopped) = match result {
-        Ok(answered) if (200..400).contains(&answered.response.status) => {
-            host.delete(id, revision)
-                .map_err(|failure| storage(&failure))?;
-            host.record(
-                &Event::new(
-                    Severity::Info,
-                    "request-replayed",
-                    "A parked request was carried out.",
-                )
-                .with("id", id),
-            );
-            report.replayed.push(Replayed {
-                id: id.to_owned(),
-                status: answered.response.status,
-            });
-            return Ok(true);
-        }
-        // A token that is rejected even when fresh stops the replay; the request itself is not at fault.
-        Ok(answered) if answered.response.status == 401 => (before, answered.diagnosis),
-        Ok(answered) => {
-            parked.reason = format!("http-{}", answered.response.status);
-            report.replayed.push(Replayed {
-                id: id.to_owned(),
-                status: answered.response.status,
-            });
-            (State::DeadLetter, None)
-        }
-        Err(unanswered) if unanswered.error.kind == ErrorKind::UnknownOutcome => {
-            (State::UnknownOutcome, Some(unanswered.error.diagnosis))
-        }
-        Err(unanswered)
-            if matches!(
-                unanswered.error.kind,
-                ErrorKind::InvalidInput | ErrorKind::Internal
-            ) =>
-        {
-            (State::DeadLetter, None)
-        }
-        // No token or no connection says nothing about the request: it does not count as a try.
-        Err(unanswered) if unanswered.last.is_none() => {
-            parked.replays -= 1;
-            (before, Some(unanswered.error.diagnosis))
-        }
-        Err(unanswered) => {
-            let poison = parked.replays >= MOST_REPLAYS;
-            (
-                if poison { State::DeadLetter } else { before },
-                Some(unanswered.error.diagnosis),
-            )
-        }
+) -> Result<Next> {
+    let result = attempt_until_done(host, settings, &mut call);
+    let answer = match &result {
+        Ok(answered) => Some(answered),
+        Err(unanswered) => unanswered.last.as_deref(),
     };
-    set_state(host, id, &mut parked, revision, state)?;
-    let goes_on = stopped.is_none();
-    report.stopped = stopped.or(report.stopped.take());
-    Ok(goes_on)
+    report.go_on_at = answer.and_then(|Answered { response, .. }| {
+        pace::pause_until(response.status, &response.headers, host.now(), Pace::Replay)
+    });
+    match result {
+        Ok(answered) => note_answer(host, claim, before, answered, report),
+        Err(Unanswered { error, gave_up, .. }) => {
+            report.go_on_at = error.retry_at.max(report.go_on_at);
+            match (error.kind, gave_up) {
+                (ErrorKind::UnknownOutcome, _) => {
+                    set_state(host, &mut claim, State::UnknownOutcome)?;
+                    report.stopped = Some(error.diagnosis);
+                    Ok(Next::Stop)
+                }
+                (ErrorKind::InvalidInput | ErrorKind::Internal, _) => {
+                    claim.request.reason = error.diagnosis.code;
+                    set_state(host, &mut claim, State::DeadLetter)?;
+                    Ok(Next::Hold)
+                }
+                (_, Some(GiveUp::Failing)) => {
+                    report.stopped = Some(error.diagnosis);
+                    if claim.request.replays >= MOST_REPLAYS {
+                        set_state(host, &mut claim, State::DeadLetter)?;
+                        return Ok(Next::Hold);
+                    }
+                    set_state(host, &mut claim, before)?;
+                    Ok(Next::Failed(Box::new(claim)))
+                }
+                // That says nothing about the request: it does not count as a try.
+                _ => {
+                    claim.request.replays -= 1;
+                    set_state(host, &mut claim, before)?;
+                    report.stopped = Some(error.diagnosis);
+                    Ok(Next::Stop)
+                }
+            }
+        }
+    }
 }
 
-/// Writes a new state; `None` where someone else changed the request.
-fn set_state(
+fn note_answer(
     host: &dyn Capabilities,
-    id: &str,
-    parked: &mut ParkedRequest,
-    revision: u64,
-    state: State,
-) -> Result<Option<u64>> {
-    if state != parked.state
-        && let Some((code, message)) = undecided(state)
-    {
-        let event = Event::new(Severity::Alert, code, message).with("id", id);
-        host.record(&event.with("reason", &parked.reason));
+    mut claim: Claim,
+    before: State,
+    answered: Answered,
+    report: &mut ReplayReport,
+) -> Result<Next> {
+    let status = answered.response.status;
+    // A token that is rejected even when fresh stops the replay; the request itself is not at fault.
+    if status == 401 {
+        claim.request.replays = claim.request.replays.saturating_sub(1);
+        set_state(host, &mut claim, before)?;
+        report.stopped = answered.diagnosis;
+        return Ok(Next::Stop);
     }
-    parked.state = state;
+    let id = claim.id.clone();
+    report.replayed.push(Replayed {
+        id: id.clone(),
+        status,
+    });
+    if !(200..400).contains(&status) {
+        claim.request.reason = format!("http-{status}");
+        set_state(host, &mut claim, State::DeadLetter)?;
+        return Ok(Next::Hold);
+    }
+    remove(host, &id, &claim.request, claim.revision)?;
+    let event = Event::new(
+        Severity::Info,
+        "request-replayed",
+        "A parked request was carried out.",
+    );
+    host.record(&event.with("id", &id));
+    Ok(Next::Go)
+}
+
+/// Writes a new state; returns `false` where someone else changed the request.
+fn set_state(host: &dyn Capabilities, claim: &mut Claim, state: State) -> Result<bool> {
+    if state != claim.request.state
+        && let Some(event) = undecided(state)
+    {
+        let reason = &claim.request.reason;
+        tell_once(host, event.with("id", &claim.id).with("reason", reason));
+    }
+    claim.request.state = state;
     match host
-        .put(id, &json::write(parked), Some(revision))
+        .put(
+            &claim.id,
+            &json::write(&claim.request),
+            Some(claim.revision),
+        )
         .map_err(|failure| storage(&failure))?
     {
-        Write::Stored(revision) => Ok(Some(revision)),
-        Write::Conflict(_) => Ok(None),
+        Write::Stored(revision) => {
+            claim.revision = revision;
+            Ok(true)
+        }
+        Write::Conflict(_) => Ok(false),
     }
 }
 
 /// What people are told of a request that they must decide about.
-fn undecided(state: State) -> Option<(&'static str, &'static str)> {
-    match state {
-        State::UnknownOutcome => Some((
+fn undecided(state: State) -> Option<Event> {
+    let (code, message) = match state {
+        State::UnknownOutcome => (
             "request-unknown-outcome",
             "A parked request was sent and not answered: a person must look whether it took effect.",
-        )),
-        State::DeadLetter => Some((
+        ),
+        State::DeadLetter => (
             "request-dead-letter",
             "A parked request was refused, tried too often or too old: a person must look at it.",
-        )),
-        State::Queued | State::Sending { .. } => None,
-    }
+        ),
+        State::Queued | State::Sending { .. } => return None,
+    };
+    let event = Event::new(Severity::Alert, code, message);
+    Some(event.with(
+        "remedy",
+        "`procore-auth parked list` shows them all; replay or discard each.",
+    ))
 }
 
-fn to_call(parked: &ParkedRequest) -> CallRequest {
-    CallRequest {
+/// Makes the call of a parked request; `None` where its body cannot be read.
+fn to_call(parked: &ParkedRequest) -> Option<CallRequest> {
+    Some(CallRequest {
         method: parked.method.clone(),
         path: parked.path.clone(),
         headers: parked.headers.clone(),
-        body: parked.body().unwrap_or_default(),
+        body: parked.body()?,
         company_id: parked.company_id,
         timeout: None,
         idempotent: parked.idempotent,
         park: false,
-    }
+        order_key: None,
+        not_before: None,
+    })
 }

@@ -87,7 +87,7 @@ pub fn forget(host: &dyn Capabilities) -> Result<()> {
 
 fn revoke_one(host: &dyn Capabilities, settings: &Settings, token: &Secret) -> Result<()> {
     let text = |value: &str| FieldValue::Text(Secret::new(value));
-    let request = Request {
+    let mut request = Request {
         method: "POST".to_owned(),
         url: settings.environment.revoke_url(),
         headers: vec![],
@@ -98,7 +98,7 @@ fn revoke_one(host: &dyn Capabilities, settings: &Settings, token: &Secret) -> R
         ]),
         timeout: settings.policy.token_timeout,
     };
-    let response = host.send(&request).map_err(|failure| {
+    let response = host.send(&mut request).map_err(|failure| {
         Error::new(
             ErrorKind::Unavailable,
             retry::unanswered(&failure.code, failure.sent),

@@ -422,7 +422,7 @@ mod tests {
         fn settings(&self) -> Settings {
             unimplemented!()
         }
-        fn send(&self, _: &Request) -> result::Result<Response, Failure> {
+        fn send(&self, _: &mut Request) -> result::Result<Response, Failure> {
             unimplemented!()
         }
         fn now(&self) -> u64 {

@@ -250,7 +250,7 @@ pub(super) fn request(
     refresh::begin(&mut locked.session, settings, presented, host.now());
     locked.save()?;
     let requested_at = host.now();
-    let sent = host.send(&token_request(settings, presented));
+    let sent = host.send(&mut token_request(settings, presented));
     match sent {
         Err(failure) => fail(host, locked, &failure).map(|()| false),
         Ok(response) => match Answer::read(settings.environment, presented.endpoint(), &response) {

@@ -1,7 +1,8 @@
 //! The keeper's visit, and the status.
 
 use super::{
-    replay,
+    queue,
+    replay::{self, ReplayReport},
     stored::read_session,
     token::{Obtained, obtain, tell_of},
 };
@@ -21,6 +22,9 @@ use crate::{
 
 /// How soon to come back where a person must act, to notice that they did, in milliseconds.
 const WATCH: u64 = 60_000;
+
+/// How soon to come back where parked requests could not be replayed now, in milliseconds.
+const REPLAY_AGAIN: u64 = 5 * 60_000;
 
 /// The shortest time between two visits, in milliseconds.
 const SHORTEST: u64 = 1_000;
@@ -51,7 +55,7 @@ fn status_of(
     session: Option<&Session>,
 ) -> Result<Status> {
     let mut status = Status::of(session, settings, host.now());
-    for parked in replay::list(host)? {
+    for parked in queue::list(host)? {
         match parked.request.state {
             State::Queued | State::Sending { .. } => status.parked += 1,
             State::UnknownOutcome | State::DeadLetter => status.undecided += 1,
@@ -67,19 +71,14 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
     let need = next_visit.map_or(Need::Use, |wait| {
         Need::Until(now.saturating_add(wait).saturating_add(LATENESS))
     });
-    let (refreshed, times, retry_at, replayed) = match obtain(host, &settings, need) {
+    let (refreshed, times, retry_at, report) = match obtain(host, &settings, need) {
         Ok(Obtained { tokens, refreshed }) => {
-            let replayed = replay::replay(host, None)?.replayed.len();
-            (
-                refreshed,
-                Some(tokens.times),
-                None,
-                u32::try_from(replayed).unwrap_or(u32::MAX),
-            )
+            let report = replay::replay(host, None)?;
+            (refreshed, Some(tokens.times), None, report)
         }
         Err(error) if is_of_the_connection(&error) => {
             tell_of(host, &settings, &error)?;
-            (false, None, error.retry_at, 0)
+            (false, None, error.retry_at, ReplayReport::default())
         }
         Err(error) => return Err(error),
     };
@@ -101,9 +100,14 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
         }
         None => retry_at,
     };
+    let replay_at = report.stopped.is_some().then(|| {
+        let again = now + REPLAY_AGAIN;
+        report.go_on_at.map_or(again, |at| at.clamp(now, again))
+    });
+    let moment = moment.map(|at| replay_at.map_or(at, |replay_at| at.min(replay_at)));
     Ok(Visit {
         refreshed,
-        replayed,
+        replayed: u32::try_from(report.replayed.len()).unwrap_or(u32::MAX),
         come_back_at: moment.unwrap_or(now + WATCH).max(now + SHORTEST),
         status: status_of(host, &settings, session.as_ref())?,
     })

@@ -44,13 +44,13 @@ pub(super) fn token_info(
     environment: Environment,
     token: &Secret,
 ) -> std::result::Result<TokenInfo, Diagnosis> {
-    let request = get(
+    let mut request = get(
         environment.token_info_url(),
         token,
         None,
         settings.policy.token_timeout,
     );
-    let response = host.send(&request).map_err(|failure| {
+    let response = host.send(&mut request).map_err(|failure| {
         retry::unanswered(&failure.code, failure.sent).with_evidence(vec![failure.message])
     })?;
     match TokenInfo::read(&response.body) {
@@ -123,13 +123,13 @@ pub(super) fn me(
     token: &Secret,
 ) -> Result<Identity> {
     let url = format!("https://{api_host}{ME}");
-    let request = get(
+    let mut request = get(
         url.clone(),
         token,
         settings.company_id,
         settings.policy.token_timeout,
     );
-    let response = host.send(&request).map_err(|failure| {
+    let response = host.send(&mut request).map_err(|failure| {
         Error::new(
             ErrorKind::Unavailable,
             retry::unanswered(&failure.code, failure.sent)

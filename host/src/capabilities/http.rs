@@ -6,7 +6,7 @@ use ::http::{HeaderValue, StatusCode, header::CONTENT_TYPE};
 
 use super::CallState;
 use crate::{
-    HttpFailure, RequestLimits, Secret,
+    HttpFailure, Key, RequestLimits, Secret,
     bindings::procore::auth::{
         http::{Body, Failure, FieldValue, FormField, Host, Request, Response},
         types::Header,
@@ -34,7 +34,7 @@ impl Host for CallState {
             if must_save {
                 return Err(too_many_host_calls());
             }
-            let request = self.prepared(request)?;
+            let request = self.prepared(request).await?;
             exchange(&self.lent, request, timeout).await
         };
         let reply = sent.await;
@@ -56,7 +56,10 @@ impl Host for CallState {
 
 impl CallState {
     /// Applies the egress policy, and fills in the client secret where it belongs.
-    fn prepared(&mut self, request: Request) -> Result<::http::Request<Vec<u8>>, HttpFailure> {
+    async fn prepared(
+        &mut self,
+        request: Request,
+    ) -> Result<::http::Request<Vec<u8>>, HttpFailure> {
         let asks_for_secret = matches!(&request.body, Body::Form(fields)
             if fields.iter().any(|field| matches!(field.value, FieldValue::ClientSecret)));
         let permit = self
@@ -77,6 +80,7 @@ impl CallState {
                     (destination == Destination::Login).then_some(&self.lent.client_secret);
                 encoded(fields, secret)?
             }
+            Body::Stored(key) => self.stored_body(key, destination).await?,
         };
         let mut prepared = ::http::Request::builder()
             .method(permit.method)
@@ -85,6 +89,33 @@ impl CallState {
             .map_err(|_| invalid("the URL is not acceptable"))?;
         *prepared.headers_mut() = headers;
         Ok(prepared)
+    }
+}
+
+/// What the keys of entries that may be sent begin with: no other entry, and so no token, leaves the store this way.
+const BODY_PREFIX: &str = "body-";
+
+impl CallState {
+    async fn stored_body(
+        &self,
+        key: String,
+        destination: Destination,
+    ) -> Result<Vec<u8>, HttpFailure> {
+        if destination != Destination::Api || !key.starts_with(BODY_PREFIX) {
+            return Err(invalid(
+                "only a stored body may be sent, and only to the API",
+            ));
+        }
+        let entry = async { self.lent.store.get(&Key::new(key)?).await };
+        match entry.await {
+            Ok(Some(entry)) => Ok(entry.value),
+            Ok(None) => Err(failure(
+                "no-such-entry",
+                "the stored body does not exist",
+                false,
+            )),
+            Err(refused) => Err(failure("store", &refused.to_string(), false)),
+        }
     }
 }
 

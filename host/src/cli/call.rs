@@ -44,6 +44,9 @@ pub(super) struct Arguments {
     /// Keep the request and send it later where it cannot be sent now
     #[arg(long)]
     park: bool,
+    /// With --park: keep the order with other parked requests of this key
+    #[arg(long, value_name = "KEY", requires = "park")]
+    order_key: Option<String>,
     /// How long all attempts together may take, such as 30s
     #[arg(long, value_name = "TIME", value_parser = time::parse_span)]
     timeout: Option<Duration>,
@@ -109,6 +112,7 @@ impl Arguments {
         request.timeout = self.timeout;
         request.idempotent = self.idempotent.then_some(true);
         request.park = self.park;
+        request.order_key = self.order_key;
         Ok(request)
     }
 
@@ -331,9 +335,12 @@ mod tests {
             "--company",
             "7",
             "--park",
+            "--order-key",
+            "rfi-7",
         ]);
         assert_eq!(said.idempotent, Some(true));
         assert_eq!(said.timeout, Some(std::time::Duration::from_secs(5)));
         assert_eq!((said.company_id, said.park), (Some(7), true));
+        assert_eq!(said.order_key.as_deref(), Some("rfi-7"));
     }
 }

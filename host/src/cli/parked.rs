@@ -43,6 +43,7 @@ struct RequestDocument<'a> {
     parked_at: String,
     replays: u32,
     reason: &'a str,
+    order_key: Option<&'a str>,
 }
 
 #[derive(Serialize)]
@@ -86,8 +87,12 @@ fn line(request: &ParkedRequest, now: u64) -> String {
         ParkedState::DeadLetter => "dead letter",
         _ => "unknown state",
     };
+    let order = match &request.order_key {
+        Some(key) => format!("  in order of {key}"),
+        None => String::new(),
+    };
     format!(
-        "{}  {state}  {} {}  {} bytes  parked {}  {} replays  {}",
+        "{}  {state}  {} {}  {} bytes  parked {}  {} replays  {}{order}",
         request.id,
         request.method,
         request.path,
@@ -148,6 +153,7 @@ impl<'a> From<&'a ParkedRequest> for RequestDocument<'a> {
             parked_at: time::rfc3339(request.parked_at),
             replays: request.replays,
             reason: &request.reason,
+            order_key: request.order_key.as_deref(),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::request_log::{Outcome, RecordId, Recorded};
 use crate::world::World;
 
 /// The largest request body that is read.
-const BODY_LIMIT: usize = 16 * 1024 * 1024;
+const BODY_LIMIT: usize = 64 << 20;
 
 /// The world, shared by all connections. It is locked for moments only, never while waiting.
 #[derive(Clone)]

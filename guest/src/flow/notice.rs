@@ -1,0 +1,73 @@
+//! What people were told of parked requests: one alert for each kind of trouble, not one for each request.
+//!
+//! What was told is kept in the store until the queue is empty, so that processes know of each other's alerts: a line of code and
+//! time each. An alert is told before that is noted: a crash in between costs one alert more, and never the only one.
+
+use crate::{
+    capabilities::Capabilities,
+    event::{Event, Severity},
+};
+
+const KEY: &str = "queue-notices";
+
+/// After how long a trouble that lasts is told again, in milliseconds.
+const AGAIN: u64 = 24 * 3_600_000;
+
+/// What the codes of requests that a person must decide about begin with.
+const UNDECIDED: &str = "request-";
+
+/// Tells the event as an alert; where one of its code was told of late, as a warning.
+pub(super) fn tell_once(host: &dyn Capabilities, mut event: Event) {
+    let now = host.now();
+    // Where it cannot be read what was told, it is told.
+    let (mut notices, revision) = read(host);
+    let mut own = notices.iter().filter(|notice| code(notice) == event.code);
+    let is_told = own.any(|notice| now.abs_diff(told_at(notice)) < AGAIN);
+    event.severity = if is_told {
+        Severity::Warning
+    } else {
+        Severity::Alert
+    };
+    host.record(&event);
+    if !is_told {
+        notices.retain(|notice| code(notice) != event.code);
+        notices.push(event.code + " " + &now.to_string());
+        // Not to have noted it, or to have lost a race, costs one alert more.
+        let _ = host.put(KEY, notices.join("\n").as_bytes(), revision);
+    }
+}
+
+/// Forgets what was told where the trouble is over: all but what a person must still decide about, or that too.
+pub(super) fn forget(host: &dyn Capabilities, undecided_too: bool) {
+    let (mut notices, Some(revision)) = read(host) else {
+        return;
+    };
+    let before = notices.len();
+    notices.retain(|notice| !undecided_too && notice.starts_with(UNDECIDED));
+    // Not to have forgotten costs the alert of another trouble within a day.
+    if notices.is_empty() {
+        let _ = host.delete(KEY, revision);
+    } else if notices.len() < before {
+        let _ = host.put(KEY, notices.join("\n").as_bytes(), Some(revision));
+    }
+}
+
+fn read(host: &dyn Capabilities) -> (Vec<String>, Option<u64>) {
+    let Ok(Some(entry)) = host.get(KEY) else {
+        return (Vec::new(), None);
+    };
+    let text = std::str::from_utf8(&entry.value).unwrap_or_default();
+    (
+        text.lines().map(str::to_owned).collect(),
+        Some(entry.revision),
+    )
+}
+
+fn code(notice: &str) -> &str {
+    notice.split(' ').next().unwrap_or_default()
+}
+
+fn told_at(notice: &str) -> u64 {
+    let at = notice.split(' ').nth(1);
+    at.and_then(|at| at.parse().ok()).unwrap_or(0)
+}
