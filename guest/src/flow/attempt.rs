@@ -4,7 +4,6 @@
 use super::{
     stored::{LockedSession, read_session},
     token::obtain,
-    verify::api_base,
 };
 use crate::{
     capabilities::Capabilities,
@@ -16,6 +15,7 @@ use crate::{
     secret::Secret,
     session::Tokens,
     settings::Settings,
+    status::api_origin,
 };
 
 /// An API request, as a caller makes it.
@@ -76,7 +76,7 @@ pub(super) fn attempt_until_done(
     // The path begins with one `/`, so that nothing in it can change the host.
     let url = format!(
         "{}{}",
-        api_base(read_session(host)?.as_ref(), settings.environment),
+        api_origin(read_session(host)?.as_ref(), settings.environment),
         request.path
     );
     let mut renewed = false;
