@@ -103,7 +103,11 @@ impl Call<'_> {
             }
             let mut attempted = self.attempt(&token).await?;
             let reply = to_reply(&mut attempted).await;
-            match self.assess(number, reply, renewed).await? {
+            let decision = match self.assess(number, reply, renewed).await {
+                Ok(decision) => decision,
+                Err(error) => return undecided(attempted, number, &error),
+            };
+            match decision {
                 Decision::Deliver(diagnosis) => {
                     if renewed {
                         self.note_verdict_on(&token, &attempted).await;
@@ -287,7 +291,9 @@ fn delivered(
     attempts: u32,
     diagnosis: Option<Diagnosis>,
 ) -> Result<StreamedResponse, Error> {
-    let (head, body) = attempted.map_err(undeliverable)?.into_parts();
+    let (head, body) = attempted
+        .map_err(|failure| undeliverable(&failure))?
+        .into_parts();
     Ok(StreamedResponse {
         status: head.status.as_u16(),
         headers: texts(&head.headers),
@@ -311,6 +317,21 @@ fn delivered_or(
             Err(Error::new(kind(&diagnosis), diagnosis))
         }
     }
+}
+
+/// Tells what is known where the plugin could not decide: the answer that came, or that the request may have been executed.
+fn undecided(
+    attempted: Attempted,
+    attempts: u32,
+    error: &Error,
+) -> Result<StreamedResponse, Error> {
+    let sent = attempted.as_ref().is_err_and(|failure| failure.sent);
+    let kind = if sent {
+        ErrorKind::UnknownOutcome
+    } else {
+        error.kind()
+    };
+    delivered_or(attempted, attempts, error.diagnosis().clone(), |_| kind)
 }
 
 fn give_up_kind(diagnosis: &Diagnosis) -> ErrorKind {
@@ -389,7 +410,7 @@ fn out_of_time() -> Error {
 }
 
 /// The plugin said to deliver what is not there.
-fn undeliverable(failure: HttpFailure) -> Error {
+fn undeliverable(failure: &HttpFailure) -> Error {
     Error::internal(
         "no-answer",
         format!(
@@ -399,4 +420,27 @@ fn undeliverable(failure: HttpFailure) -> Error {
         "a defect of the plugin",
         "report it",
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_was_sent_is_in_doubt_where_the_plugin_cannot_decide() {
+        for (sent, kind) in [
+            (true, ErrorKind::UnknownOutcome),
+            (false, ErrorKind::Internal),
+        ] {
+            let failure = HttpFailure {
+                code: "connection-closed",
+                message: "gone".to_owned(),
+                sent,
+            };
+            let defect = Error::internal("plugin-trapped", "it trapped".to_owned(), "", "");
+            let error = undecided(Err(failure), 1, &defect).expect_err("no answer");
+            assert_eq!((error.kind(), error.code()), (kind, "plugin-trapped"));
+            assert_eq!(error.diagnosis().evidence, ["gone"]);
+        }
+    }
 }

@@ -169,6 +169,27 @@ async fn s30_a_second_401_is_delivered_and_told_once() {
 }
 
 #[tokio::test]
+async fn s30_streams_that_are_rejected_at_once_share_one_refresh() {
+    let rig = Rig::start().await;
+    let (connection, store) = signed_in(&rig).await;
+    let token = stored::access_token(&store).await;
+    rig.procore.expire_access_token(fake(SANDBOX), &token);
+    let uploads: Vec<_> = (0..8)
+        .map(|_| {
+            let connection = connection.clone();
+            let request = upload("POST", RequestBody::bytes(vec![7; 1 << 20]));
+            tokio::spawn(async move { connection.stream(request).await })
+        })
+        .collect();
+    for upload in uploads {
+        let response = upload.await.expect("no panic").expect("answered");
+        assert_eq!(response.status, 201);
+    }
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert!(rig.journal.alerts().is_empty());
+}
+
+#[tokio::test]
 async fn s34_429_waits_as_told_and_sends_the_body_again() {
     let rig = Rig::start().await;
     let (connection, _) = signed_in(&rig).await;
@@ -412,7 +433,7 @@ async fn a_caller_that_drops_the_body_frees_the_connection() {
 }
 
 #[tokio::test]
-async fn s25_calls_go_to_the_api_host_that_answered() {
+async fn s49_calls_go_to_the_api_host_that_answered() {
     let rig = Rig::start().await;
     let connection = rig.signed_in(Environment::MonthlySandbox).await;
     let gone = Fault::uncommitted(Reply::empty(404));
