@@ -621,6 +621,7 @@ impl From<Status> for auth::ConnectionStatus {
             ),
             last_evidence: status.last_evidence,
             identity: status.identity.map(types::Identity::from),
+            api_origin: status.api_origin,
             refreshes: status.refreshes,
             incident: status.incident.map(|incident| auth::Incident {
                 since: incident.since,

@@ -1,6 +1,7 @@
 //! How well a connection is: never `healthy` without evidence.
 
 use crate::{
+    environment::Environment,
     lifetime::Times,
     session::{About, Identity, Incident, Session},
     settings::{Grant, Settings},
@@ -34,6 +35,8 @@ pub struct Status {
     pub last_evidence: Option<u64>,
     /// Who the tokens act as.
     pub identity: Option<Identity>,
+    /// Where API calls go.
+    pub api_origin: String,
     /// How many refreshes this sign-in has had.
     pub refreshes: u64,
     /// What people were told.
@@ -55,12 +58,20 @@ impl Status {
                 .map(|tokens| tokens.times),
             last_evidence: session.and_then(|session| session.last_evidence),
             identity: session.and_then(|session| session.identity.clone()),
+            api_origin: api_origin(session, settings.environment),
             refreshes: session.map_or(0, |session| session.refreshes),
             incident: session.and_then(|session| session.incident.clone()),
             parked: 0,
             undecided: 0,
         }
     }
+}
+
+/// Tells where a connection's API calls go: to the host that answered, or else to the environment's default.
+pub fn api_origin(session: Option<&Session>, environment: Environment) -> String {
+    let chosen = session.and_then(|session| session.api_host.as_deref());
+    let known = chosen.filter(|host| environment.api_hosts().contains(host));
+    format!("https://{}", known.unwrap_or(environment.api_host()))
 }
 
 fn health(session: Option<&Session>, settings: &Settings, now: u64) -> Health {

@@ -207,7 +207,7 @@ pub(crate) fn without_query(path: &str) -> &str {
     path.split(['?', '#']).next().unwrap_or_default()
 }
 
-struct HeaderNames<'a>(&'a [(String, String)]);
+pub(crate) struct HeaderNames<'a>(pub(crate) &'a [(String, String)]);
 
 impl fmt::Debug for HeaderNames<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

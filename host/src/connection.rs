@@ -330,6 +330,10 @@ impl Connection {
         .map(|found| found.into_iter().map(Into::into).collect())
     }
 
+    pub(crate) fn lent(&self) -> &Lent {
+        &self.0.lent
+    }
+
     fn call(&self, function: &'static str) -> Call {
         let Shared { plugin, lent, .. } = &*self.0;
         Call::new(plugin.clone(), Arc::clone(lent), function)

@@ -122,6 +122,14 @@ impl Egress {
         }
     }
 
+    /// Returns the API origin where the environment has one only, such as `https://api.procore.com`.
+    pub(crate) fn only_api_origin(&self) -> Option<String> {
+        match self.api.as_slice() {
+            [only] => Some(format!("https://{}", only.host)),
+            _ => None,
+        }
+    }
+
     /// Checks a request line. `uses_secret` tells whether the body is to hold the client secret.
     pub(crate) fn permit(
         &self,

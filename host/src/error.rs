@@ -43,15 +43,21 @@ pub enum ErrorKind {
 impl Error {
     /// Makes an error of kind [`ErrorKind::Internal`], with a code that this host defines.
     pub(crate) fn internal(code: &str, summary: String, cause: &str, remedy: &str) -> Self {
+        let diagnosis = Diagnosis {
+            code: code.to_owned(),
+            summary,
+            cause: cause.to_owned(),
+            remedy: remedy.to_owned(),
+            evidence: Vec::new(),
+        };
+        Self::new(ErrorKind::Internal, diagnosis)
+    }
+
+    /// Makes an error of what is the matter.
+    pub(crate) fn new(kind: ErrorKind, diagnosis: Diagnosis) -> Self {
         Self(Box::new(Content {
-            kind: ErrorKind::Internal,
-            diagnosis: Diagnosis {
-                code: code.to_owned(),
-                summary,
-                cause: cause.to_owned(),
-                remedy: remedy.to_owned(),
-                evidence: Vec::new(),
-            },
+            kind,
+            diagnosis,
             retry_at: None,
         }))
     }

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::StreamingClient;
+
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
 pub struct RequestLimits {
@@ -25,6 +27,11 @@ pub trait HttpClient: Send + Sync {
         request: http::Request<Vec<u8>>,
         limits: RequestLimits,
     ) -> Result<http::Response<Vec<u8>>, HttpFailure>;
+
+    /// Returns the same client with streamed bodies, for [`crate::Connection::stream`]; `None`, the default, where it has none.
+    fn streaming(&self) -> Option<&dyn StreamingClient> {
+        None
+    }
 }
 
 /// Why there is no reply.

@@ -7,7 +7,7 @@
 //! - **`POST` and `PATCH` get a connection of their own.** An idle connection may be dead without either side knowing, after a
 //!   suspended laptop or a forgetful router, and then nobody can tell whether the request arrived. A refresh must not be
 //!   exposed to that for the sake of one handshake. Other methods are idempotent (RFC 9110, section 9.2.2) and reuse
-//!   connections.
+//!   connections; a body that is streamed does not, since it may be one that can be sent once only.
 //! - **`sent` is `false` only where that is certain**: the connection was never made, or hyper gave the request back
 //!   unwritten.
 //!
@@ -33,9 +33,11 @@ use rustls::pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 
 use crate::{
-    ConnectTo, HttpClient, HttpFailure, RequestLimits, Target,
+    ConnectTo, HttpClient, HttpFailure, RequestLimits, StreamingClient, Target,
     connection_watch::{self, ConnectionWatch},
 };
+
+mod streaming;
 
 const USER_AGENT: &str = concat!("procore-auth/", env!("CARGO_PKG_VERSION"));
 
@@ -325,7 +327,12 @@ impl HttpsClient {
         })
     }
 
-    fn way(&self, request: http::Request<Vec<u8>>) -> Result<Way, HttpFailure> {
+    /// Finds the way for a request; `fresh` asks for a connection of its own.
+    fn way(
+        &self,
+        request: http::Request<Option<reqwest::Body>>,
+        fresh: bool,
+    ) -> Result<Way, HttpFailure> {
         match (&self.loopback, loopback_url(request.uri())) {
             (Some(client), Some(url)) => Ok(Way {
                 client: client.clone(),
@@ -334,7 +341,7 @@ impl HttpsClient {
                 fresh: true,
                 proxied: false,
             }),
-            _ => self.inner.way(request),
+            _ => self.inner.way(request, fresh),
         }
     }
 }
@@ -359,7 +366,8 @@ impl HttpClient for HttpsClient {
         request: http::Request<Vec<u8>>,
         limits: RequestLimits,
     ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
-        let way = self.way(request)?;
+        let fresh = is_not_idempotent(request.method());
+        let way = self.way(with_body(request), fresh)?;
         let (outcome, connection) = connection_watch::observe(tokio::time::timeout(
             limits.timeout,
             exchange(&way.client, way.request, limits.reply_size),
@@ -386,6 +394,10 @@ impl HttpClient for HttpsClient {
             }),
         }
     }
+
+    fn streaming(&self) -> Option<&dyn StreamingClient> {
+        Some(self)
+    }
 }
 
 /// A request with the client that is to carry it out.
@@ -398,7 +410,11 @@ struct Way {
 }
 
 impl Inner {
-    fn way(&self, request: http::Request<Vec<u8>>) -> Result<Way, HttpFailure> {
+    fn way(
+        &self,
+        request: http::Request<Option<reqwest::Body>>,
+        fresh: bool,
+    ) -> Result<Way, HttpFailure> {
         let url = https_url(request.uri())?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default();
@@ -406,7 +422,6 @@ impl Inner {
             candidate.connect_to.host() == host && Some(candidate.connect_to.port()) == port
         });
         let clients = overridden.map_or(&self.usual, |found| &found.clients);
-        let fresh = matches!(*request.method(), Method::POST | Method::PATCH);
         let proxied = overridden.is_none() && self.proxies.intercept(request.uri()).is_some();
         let client = if fresh {
             &clients.fresh
@@ -458,20 +473,27 @@ fn invalid_request(message: &str) -> HttpFailure {
     }
 }
 
-fn into_reqwest(request: http::Request<Vec<u8>>, url: Url) -> reqwest::Request {
+fn is_not_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::POST | Method::PATCH)
+}
+
+/// An empty body of a `GET` would announce itself as one.
+fn with_body(request: http::Request<Vec<u8>>) -> http::Request<Option<reqwest::Body>> {
+    let is_sent = !request.body().is_empty() || request.method() == Method::POST;
+    request.map(|body| is_sent.then(|| body.into()))
+}
+
+fn into_reqwest(request: http::Request<Option<reqwest::Body>>, url: Url) -> reqwest::Request {
     let (parts, body) = request.into_parts();
     let mut converted = reqwest::Request::new(parts.method, url);
     *converted.headers_mut() = parts.headers;
-    // An empty body of a GET would announce itself as one.
-    if !body.is_empty() || converted.method() == Method::POST {
-        *converted.body_mut() = Some(body.into());
-    }
+    *converted.body_mut() = body;
     converted
 }
 
 /// Keeps the true name in `Host` and in the TLS handshake. The port goes: the resolver's counts only where the URL has none.
 fn redirected(
-    request: http::Request<Vec<u8>>,
+    request: http::Request<Option<reqwest::Body>>,
     mut url: Url,
     target: Target,
 ) -> Result<reqwest::Request, HttpFailure> {

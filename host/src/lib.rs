@@ -25,6 +25,7 @@
 //! |---|---|
 //! | sign a person in | [`Connection::begin_login`], [`Connection::finish_login`], [`Connection::verify`] |
 //! | call Procore | [`Connection::send`] |
+//! | upload and download what is large | [`Connection::stream`]: the same policy, in constant memory |
 //! | call it with an HTTP client of one's own | [`Connection::access_token`], [`Connection::renew_rejected`], [`Connection::assess`] |
 //! | keep a connection alive | [`Connection::upkeep`], again at [`Visit::come_back_at`] |
 //! | know how it is | [`Connection::status`], [`Connection::diagnose`] |
@@ -82,6 +83,7 @@ mod settings;
 mod status;
 mod stopped;
 mod store;
+mod stream;
 mod time;
 mod token;
 mod token_cache;
@@ -124,4 +126,8 @@ pub use secret::Secret;
 pub use settings::{ConnectionName, Environment, Grant, InvalidConnectionName, Policy, Settings};
 pub use status::{Health, Identity, Incident, Status, TokenTimes, Visit};
 pub use store::{Entry, Key, LockGuard, Provenance, Store, StoreFailure, Write};
+pub use stream::{
+    IncomingBody, OutgoingBody, RequestBody, ResponseBody, StreamLimits, StreamRequest,
+    StreamedResponse, StreamingClient,
+};
 pub use token::AccessToken;

@@ -72,6 +72,8 @@ pub struct Status {
     pub last_evidence: Option<u64>,
     /// Who the tokens act as; `None` until it was verified.
     pub identity: Option<Identity>,
+    /// Where API calls go: `https` and a host, such as `https://sandbox.procore.com`.
+    pub api_origin: String,
     /// How many refreshes this sign-in has had.
     pub refreshes: u64,
     /// The present trouble.
@@ -142,6 +144,7 @@ impl From<contract::ConnectionStatus> for Status {
             token: status.token.map(Into::into),
             last_evidence: status.last_evidence,
             identity: status.identity.map(Into::into),
+            api_origin: status.api_origin,
             refreshes: status.refreshes,
             incident: status.incident.map(Into::into),
             parked: status.parked,

@@ -4,7 +4,6 @@
 use super::{
     stored::{LockedSession, read_session},
     token::obtain,
-    verify::api_base,
 };
 use crate::{
     backoff::LONGEST_WAIT,
@@ -18,6 +17,7 @@ use crate::{
     secret::Secret,
     session::Tokens,
     settings::Settings,
+    status::api_origin,
 };
 
 /// An API request, as a caller makes it.
@@ -110,7 +110,7 @@ fn attempts(
     // The path begins with one `/`, so that nothing in it can change the host.
     http.url = format!(
         "{}{}",
-        api_base(read_session(host)?.as_ref(), settings.environment),
+        api_origin(read_session(host)?.as_ref(), settings.environment),
         request.path
     );
     let mut renewed = false;

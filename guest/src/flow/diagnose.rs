@@ -1,9 +1,6 @@
 //! Looking for the cause of trouble. Asks `token/info` and `/rest/v1.0/me`, which spend nothing.
 
-use super::{
-    stored::read_session,
-    verify::{self, api_base},
-};
+use super::{stored::read_session, verify};
 use crate::{
     capabilities::Capabilities,
     decision::{Need, Step, next},
@@ -13,6 +10,7 @@ use crate::{
     secret::Secret,
     session::Session,
     settings::{Grant, Settings},
+    status::api_origin,
 };
 
 /// Returns what is wrong, most likely first.
@@ -53,8 +51,8 @@ fn probe(
 ) -> Option<Diagnosis> {
     match verify::token_info(host, settings, settings.environment, token) {
         Ok(_) => {
-            let api_base = api_base(session, settings.environment);
-            let api_host = api_base.strip_prefix("https://").unwrap_or(&api_base);
+            let origin = api_origin(session, settings.environment);
+            let api_host = origin.strip_prefix("https://").unwrap_or(&origin);
             let refused = verify::me(host, settings, api_host, token).err()?.diagnosis;
             let fact = format!("{} knows the token", settings.environment.login_host());
             Some(refused.with_evidence(vec![fact]))

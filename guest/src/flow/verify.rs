@@ -13,7 +13,7 @@ use crate::{
     json::Fields,
     retry,
     secret::Secret,
-    session::{Identity, Session},
+    session::Identity,
     settings::Settings,
 };
 
@@ -79,13 +79,6 @@ fn get(url: String, token: &Secret, company_id: Option<u64>, timeout: u64) -> Re
         body: Body::Empty,
         timeout,
     }
-}
-
-/// The API base of a connection: the one that answered, or else the environment's default.
-pub(super) fn api_base(session: Option<&Session>, environment: Environment) -> String {
-    let chosen = session.and_then(|session| session.api_host.as_deref());
-    let known = chosen.filter(|host| environment.api_hosts().contains(host));
-    format!("https://{}", known.unwrap_or(environment.api_host()))
 }
 
 /// Asks who the token acts as, on each API host on record until one accepts it, and keeps what was learnt.

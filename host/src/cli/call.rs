@@ -1,21 +1,28 @@
 //! `procore-auth call`: one request to Procore's REST API, with curl's habits.
 //!
-//! The body goes to standard output as it is; what is known beside it goes to standard error.
+//! The body goes to standard output as it is, or into a file; what is known beside it goes to standard error. Bodies are streamed: a
+//! file is sent as it is read, and an answer is written as it comes. A request that may be parked is whole in memory.
+
+mod answer;
+mod sink;
 
 use std::convert::Infallible;
-use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use procore_auth_host::{ApiRequest, ApiResponse, Outcome, ParkedRequest};
+use procore_auth_host::{ApiRequest, Outcome, ParkedRequest, RequestBody, StreamRequest};
 use serde::Serialize;
 
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::time;
 use super::typed::Input;
-use super::{report, time};
+use answer::Answer;
+
+/// The most bytes of a body that may be parked: the plugin holds it in its memory, more than once.
+const PARKABLE: u64 = 8 << 20;
 
 /// The request.
 #[derive(Args)]
@@ -32,7 +39,7 @@ pub(super) struct Arguments {
     /// The body; @FILE reads a file, @- standard input. JSON unless a Content-Type header says otherwise
     #[arg(short, long, value_name = "DATA", conflicts_with = "body_file")]
     data: Option<String>,
-    /// A file with the body; - for standard input
+    /// A file with the body, sent as it is read; - for standard input
     #[arg(long, value_name = "FILE")]
     body_file: Option<PathBuf>,
     /// The company that the call is for [default: the connection's]
@@ -47,24 +54,17 @@ pub(super) struct Arguments {
     /// With --park: keep the order with other parked requests of this key
     #[arg(long, value_name = "KEY", requires = "park")]
     order_key: Option<String>,
-    /// How long all attempts together may take, such as 30s
+    /// Write the body of the answer to a file, which gets its name when it is whole. A refusal (400 or more) goes to standard
+    /// output
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+    /// How long all attempts together may take until the answer begins, such as 30s. The time in which a body moves does not
+    /// count
     #[arg(long, value_name = "TIME", value_parser = time::parse_span)]
     timeout: Option<Duration>,
     /// Print the status and the headers before the body
     #[arg(short, long)]
     include: bool,
-}
-
-#[derive(Serialize)]
-struct Answered<'a> {
-    status: u16,
-    attempts: u32,
-    headers: Vec<(&'a str, &'a str)>,
-    /// The body where it is text: JSON as such, anything else as a string.
-    body: Option<serde_json::Value>,
-    /// The body where it is not.
-    body_base64: Option<String>,
-    diagnosis: Option<&'a procore_auth_host::Diagnosis>,
 }
 
 #[derive(Serialize)]
@@ -75,13 +75,19 @@ struct Parked<'a> {
 /// Sends the request and prints the answer.
 pub(super) async fn run(context: &Context<'_>, arguments: Arguments) -> Result<Exit, Failure> {
     let include = arguments.include;
+    let output = arguments.output.clone();
     let open = context.open_one().await?;
-    let request = arguments.into_request()?;
-    match open.connection.send(request).await? {
-        Outcome::Answered(response) => answered(context, &response, include),
-        Outcome::Parked(request) => parked(context, &request),
-        _ => Err(unknown_outcome()),
-    }
+    let answer: Answer = if arguments.park {
+        match open.connection.send(arguments.into_request()?).await? {
+            Outcome::Answered(response) => response.into(),
+            Outcome::Parked(request) => return parked(context, &request),
+            _ => return Err(unknown_outcome()),
+        }
+    } else {
+        let request = arguments.into_stream_request()?;
+        open.connection.stream(request).await?.into()
+    };
+    answer.tell(context, include, output.as_deref()).await
 }
 
 /// For an outcome that a later version of the library has.
@@ -96,17 +102,25 @@ fn unknown_outcome() -> Failure {
 }
 
 impl Arguments {
+    /// The request with its body in memory, to be parked where it cannot be sent.
     fn into_request(self) -> Result<ApiRequest, Failure> {
-        let body = self.body()?;
-        let method = self.method.unwrap_or_else(|| {
-            let method = if body.is_some() { "POST" } else { "GET" };
-            method.to_owned()
-        });
-        let mut request = ApiRequest::new(method, self.path);
-        request.headers = self.headers;
-        if body.is_some() && !has(&request.headers, "content-type") {
-            request = request.header("Content-Type", "application/json");
+        let body = match self.source() {
+            None => None,
+            Some(Source::File(path)) => {
+                let size = path.metadata().map_or(0, |metadata| metadata.len());
+                if size > PARKABLE {
+                    return Err(too_large_to_park(size));
+                }
+                Some(Input::File(path).read_all()?)
+            }
+            Some(source) => Some(source.read()?),
+        };
+        let size = body.as_ref().map_or(0, Vec::len) as u64;
+        if size > PARKABLE {
+            return Err(too_large_to_park(size));
         }
+        let mut request = ApiRequest::new(self.method(), self.path.clone());
+        request.headers = self.headers();
         request.body = body.unwrap_or_default();
         request.company_id = self.company;
         request.timeout = self.timeout;
@@ -116,38 +130,88 @@ impl Arguments {
         Ok(request)
     }
 
-    fn body(&self) -> Result<Option<Vec<u8>>, Failure> {
-        let from_data = self
-            .data
-            .as_deref()
-            .map(|data| match data.strip_prefix('@') {
-                Some(file) => Input::from_argument(Path::new(file)).read_all(),
-                None => Ok(data.as_bytes().to_owned()),
-            });
-        let from_file = || {
-            self.body_file
-                .as_deref()
-                .map(|file| Input::from_argument(file).read_all())
+    /// The request with its body as a stream, where it is a file.
+    fn into_stream_request(self) -> Result<StreamRequest, Failure> {
+        let body = match self.source() {
+            None => RequestBody::empty(),
+            Some(Source::File(path)) => {
+                // What cannot be read is told before anything is sent.
+                std::fs::File::open(&path).map_err(|error| Failure::file("read", &path, &error))?;
+                RequestBody::file(path)
+            }
+            Some(source) => RequestBody::bytes(source.read()?),
         };
-        from_data.or_else(from_file).transpose()
+        let mut request = StreamRequest::new(self.method(), self.path.clone());
+        request.headers = self.headers();
+        request.body = body;
+        request.company_id = self.company;
+        request.timeout = self.timeout;
+        request.idempotent = self.idempotent.then_some(true);
+        Ok(request)
+    }
+
+    fn method(&self) -> String {
+        let has_body = self.data.is_some() || self.body_file.is_some();
+        let usual = if has_body { "POST" } else { "GET" };
+        self.method.clone().unwrap_or_else(|| usual.to_owned())
+    }
+
+    fn headers(&self) -> Vec<(String, String)> {
+        let mut headers = self.headers.clone();
+        let has_body = self.data.is_some() || self.body_file.is_some();
+        if has_body && find(&headers, "content-type").is_none() {
+            headers.push(("Content-Type".to_owned(), "application/json".to_owned()));
+        }
+        headers
+    }
+
+    fn source(&self) -> Option<Source> {
+        if let Some(file) = &self.body_file {
+            return Some(Source::from_argument(file));
+        }
+        let data = self.data.as_deref()?;
+        Some(match data.strip_prefix('@') {
+            Some(file) => Source::from_argument(Path::new(file)),
+            None => Source::Text(data.to_owned()),
+        })
     }
 }
 
-fn answered(context: &Context<'_>, response: &ApiResponse, include: bool) -> Result<Exit, Failure> {
-    if context.terminal.is_json() {
-        context.terminal.json(&document(response))?;
-    } else {
-        if include {
-            context.terminal.bytes(head(response).as_bytes())?;
+/// Where the body comes from.
+enum Source {
+    /// The command line.
+    Text(String),
+    /// A regular file: it can be read again, and need not be in memory.
+    File(PathBuf),
+    /// A pipe, or standard input: it can be read once, and is kept in memory so that the request can be sent again.
+    Pipe(Input),
+}
+
+impl Source {
+    fn from_argument(argument: &Path) -> Self {
+        match Input::from_argument(argument) {
+            Input::File(path) if path.is_file() => Self::File(path),
+            input => Self::Pipe(input),
         }
-        context.terminal.bytes(&response.body)?;
-        describe(context, response);
     }
-    Ok(if response.status < 400 {
-        Exit::Done
-    } else {
-        Exit::ApiRefused
-    })
+
+    fn read(self) -> Result<Vec<u8>, Failure> {
+        match self {
+            Self::Text(text) => Ok(text.into_bytes()),
+            Self::File(path) => Input::File(path).read_all(),
+            Self::Pipe(input) => input.read_all(),
+        }
+    }
+}
+
+fn too_large_to_park(size: u64) -> Failure {
+    Explained::new(
+        Exit::Refused,
+        "too-large-to-park",
+        format!("The body has {size} bytes, and one that may be parked has at most {PARKABLE}."),
+        "Send it without --park: then it is streamed, whatever its size.",
+    )
+    .into()
 }
 
 fn parked(context: &Context<'_>, request: &ParkedRequest) -> Result<Exit, Failure> {
@@ -162,73 +226,11 @@ fn parked(context: &Context<'_>, request: &ParkedRequest) -> Result<Exit, Failur
     Ok(Exit::Parked)
 }
 
-/// Tells what the body does not: always after a refusal or a repetition, otherwise nothing.
-fn describe(context: &Context<'_>, response: &ApiResponse) {
-    if response.status < 400 && response.attempts <= 1 {
-        return;
-    }
-    let mut line = format!("status {}", response.status);
-    let repeated = if response.attempts == 1 { "" } else { "s" };
-    // Writing to a string does not fail.
-    let _ = write!(line, ", {} attempt{repeated}", response.attempts);
-    if let Some(id) = find(&response.headers, "x-request-id") {
-        let _ = write!(line, ", request id {id}");
-    }
-    if let Some(diagnosis) = &response.diagnosis {
-        let _ = write!(line, "\n{}", report::diagnosis(diagnosis));
-    }
-    // The body may lack its line end.
-    let gap = if response.body.is_empty() || response.body.ends_with(b"\n") {
-        ""
-    } else {
-        "\n"
-    };
-    context.terminal.note(format_args!("{gap}{line}"));
-}
-
-fn head(response: &ApiResponse) -> String {
-    let mut head = format!("HTTP {}\r\n", response.status);
-    for (name, value) in &response.headers {
-        let _ = write!(head, "{name}: {value}\r\n");
-    }
-    head.push_str("\r\n");
-    head
-}
-
-fn document(response: &ApiResponse) -> Answered<'_> {
-    let text = std::str::from_utf8(&response.body).ok();
-    Answered {
-        status: response.status,
-        attempts: response.attempts,
-        headers: response
-            .headers
-            .iter()
-            .map(|(name, value)| (name.as_str(), value.as_str()))
-            .collect(),
-        body: text.map(|text| {
-            serde_json::from_str(text)
-                .unwrap_or_else(|_| serde_json::Value::String(text.to_owned()))
-        }),
-        body_base64: match text {
-            Some(_) => None,
-            None => Some(base64::Engine::encode(
-                &base64::engine::general_purpose::STANDARD,
-                &response.body,
-            )),
-        },
-        diagnosis: response.diagnosis.as_ref(),
-    }
-}
-
 fn find<'a>(headers: &'a [(String, String)], wanted: &str) -> Option<&'a str> {
     headers
         .iter()
         .find(|(name, _)| name.eq_ignore_ascii_case(wanted))
         .map(|(_, value)| value.as_str())
-}
-
-fn has(headers: &[(String, String)], wanted: &str) -> bool {
-    find(headers, wanted).is_some()
 }
 
 /// Accepts a path. A URL is refused: it would name a host, and the connection has one.
@@ -313,6 +315,36 @@ mod tests {
         let path = path.to_str().expect("UTF-8");
         assert_eq!(request(&["/x", "--body-file", path]).body, b"\xff\n");
         assert_eq!(request(&["/x", "-d", &format!("@{path}")]).body, b"\xff\n");
+    }
+
+    #[test]
+    fn a_body_that_is_too_large_to_park_is_refused_unread() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("body");
+        let file = std::fs::File::create(&path).expect("made");
+        file.set_len(super::PARKABLE + 1).expect("sized");
+        let path = path.to_str().expect("UTF-8");
+        let line = ["call", "/x", "--park", "--body-file", path];
+        let Line { arguments } = Line::try_parse_from(line).expect("valid");
+        let failure = arguments.into_request().expect_err("too large");
+        assert_eq!(failure.explained().code, "too-large-to-park");
+    }
+
+    #[test]
+    fn a_streamed_request_is_the_same_request() {
+        let line = ["call", "/x", "-d", "{}", "--company", "7", "--idempotent"];
+        let Line { arguments } = Line::try_parse_from(line).expect("valid");
+        let request = arguments.into_stream_request().expect("readable");
+        assert_eq!(
+            (request.method.as_str(), request.path.as_str()),
+            ("POST", "/x")
+        );
+        assert_eq!(request.headers[0].1, "application/json");
+        assert_eq!(
+            (request.company_id, request.idempotent),
+            (Some(7), Some(true))
+        );
+        assert_eq!(format!("{:?}", request.body), "bytes, 2 bytes");
     }
 
     #[test]

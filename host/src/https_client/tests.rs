@@ -387,7 +387,10 @@ async fn only_https_is_sent_and_only_the_overridden_port_is_redirected() {
         assert_eq!(facts(outcome), ("invalid-request", false));
     }
     let another_port = request("GET", "https://login.procore.com:1/", "");
-    let way = client.inner.way(another_port).expect("acceptable");
+    let way = client
+        .inner
+        .way(super::with_body(another_port), false)
+        .expect("acceptable");
     assert_eq!(way.request.url().as_str(), "https://login.procore.com:1/");
     assert_eq!(server.seen(), []);
 }

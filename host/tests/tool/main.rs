@@ -11,6 +11,7 @@ mod keyring;
 mod login;
 mod parked;
 mod processes;
+mod streams;
 mod surface;
 mod webhook;
 

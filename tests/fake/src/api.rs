@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::bearer;
+use crate::bulk;
 use crate::environment::Environment;
 use crate::ledger::Grant;
 use crate::projects::Project;
@@ -46,6 +47,14 @@ fn route(world: &mut World, grant: Grant, request: &Request) -> Answered {
         ("GET", ["companies"]) => {
             company_unless_exempt(world, grant, request)?;
             Ok(companies(world, grant))
+        }
+        ("POST" | "PUT", ["bulk"]) => {
+            company(world, grant, request)?;
+            Ok(bulk::uploaded(request))
+        }
+        ("GET", ["bulk", size]) => {
+            company(world, grant, request)?;
+            bulk::download(size).ok_or_else(not_found)
         }
         ("GET", ["projects"]) => list_projects(world, grant, company(world, grant, request)?),
         ("POST", ["projects"]) => {

@@ -91,6 +91,7 @@ pub enum Alteration {
 enum Effect {
     None,
     Unread,
+    Early(Reply),
     Uncommitted(Answer),
     Committed(Answer),
     Altered(Alteration),
@@ -126,6 +127,13 @@ impl Fault {
     #[must_use]
     pub fn unread() -> Self {
         Self::of(Effect::Unread)
+    }
+
+    /// Answers in Procore's place when the request's head has arrived, and takes the body for nobody, as servers do that let a client
+    /// read the answer. **Nothing is committed.**
+    #[must_use]
+    pub fn early(reply: Reply) -> Self {
+        Self::of(Effect::Early(reply))
     }
 
     /// Answers in Procore's place, after the whole request was read. **Nothing is committed.**
@@ -187,8 +195,13 @@ impl Fault {
         Self::none().held_after(gate)
     }
 
-    pub(crate) fn is_unread(&self) -> bool {
-        matches!(self.effect, Effect::Unread)
+    /// Returns the answer for which the body is not waited for.
+    pub(crate) fn before_body(&self) -> Option<Answer> {
+        match &self.effect {
+            Effect::Unread => Some(Answer::Close),
+            Effect::Early(reply) => Some(Answer::Reply(reply.clone())),
+            _ => None,
+        }
     }
 
     pub(crate) fn before(&self) -> Option<&Gate> {
@@ -232,6 +245,10 @@ impl Alteration {
             (Self::Truncated(keep), Payload::Bytes(bytes)) => {
                 let announced = (bytes.len() as u64).max(1);
                 let sent = bytes[..keep.min(bytes.len().saturating_sub(1))].to_vec();
+                reply.payload = Payload::Truncated { sent, announced };
+            }
+            (Self::Truncated(keep), &mut Payload::Repeated(announced)) => {
+                let sent = vec![b'a'; keep];
                 reply.payload = Payload::Truncated { sent, announced };
             }
             (Self::Without(field), _) => return edit(reply, |fields| drop(fields.remove(&field))),

@@ -30,6 +30,7 @@
 mod api;
 mod authorize;
 mod bearer;
+pub mod bulk;
 mod clock;
 mod environment;
 mod fake;

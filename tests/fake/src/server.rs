@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, UNIX_EPOCH};
 
 use http_body_util::{BodyExt, Limited};
-use hyper::body::{Body, Incoming};
+use hyper::body::Incoming;
 use hyper::http::request::Parts;
 use hyper::service::service_fn;
 use hyper::{HeaderMap, Response};
@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 use tokio_rustls::TlsAcceptor;
 
+use crate::bulk;
 use crate::environment::Place;
 use crate::fault::{Answer, Fault};
 use crate::payload::{Payload, Sending};
@@ -98,10 +99,14 @@ async fn respond(
     let record = head(parts, server_name, world.lock().now_ms());
     let place = record.role.and(Place::find(&record.host));
     let (id, fault) = admit(world, record.clone());
-    let answer = match (place, fault.is_unread()) {
+    let answer = match (place, fault.before_body()) {
         (None, _) => Answer::Reply(Reply::empty(421)),
-        (_, true) => Answer::Close,
-        (Some(place), false) => match read(body).await {
+        (_, Some(Answer::Close)) => Answer::Close,
+        (_, Some(reply)) => {
+            tokio::spawn(bulk::discard(body));
+            reply
+        }
+        (Some(place), None) => match read(&record, body).await {
             Some(body) => process(world, id, request(place, record, body), fault).await,
             None => Answer::Close,
         },
@@ -208,14 +213,12 @@ pub(crate) fn request(place: Place, head: Recorded, body: Vec<u8>) -> Request {
     }
 }
 
-async fn read(
-    body: impl Body<Error: Into<Box<dyn std::error::Error + Send + Sync>>>,
-) -> Option<Vec<u8>> {
-    Limited::new(body, BODY_LIMIT)
-        .collect()
-        .await
-        .ok()
-        .map(|body| body.to_bytes().to_vec())
+async fn read(record: &Recorded, body: Incoming) -> Option<Vec<u8>> {
+    if bulk::is_upload(record) {
+        return bulk::digest(body).await;
+    }
+    let body = Limited::new(body, BODY_LIMIT).collect().await;
+    body.ok().map(|body| body.to_bytes().to_vec())
 }
 
 /// Turns a reply into what is sent, with the headers that every reply has.

@@ -1,0 +1,174 @@
+//! A reply whose body is read as it comes.
+
+use std::{collections::VecDeque, fmt, time::Duration};
+
+use bytes::Bytes;
+use http_body_util::BodyExt as _;
+
+use super::{IncomingBody, progress::Progress};
+use crate::{Diagnosis, Error, ErrorKind, HttpFailure, api::HeaderNames};
+
+/// How much of a refusal's body is read to tell what it means.
+const BEGINNING: usize = 4 * 1024;
+
+/// The server's answer, whatever its status, with a body that is still to be read.
+#[non_exhaustive]
+pub struct StreamedResponse {
+    /// The HTTP status.
+    pub status: u16,
+    /// Names and values in the order of the reply.
+    pub headers: Vec<(String, String)>,
+    /// How many times the request was sent.
+    pub attempts: u32,
+    /// What a refusal means; `None` for a status below 400.
+    pub diagnosis: Option<Diagnosis>,
+    /// The body.
+    pub body: ResponseBody,
+}
+
+/// Prints no header value and no body: they are the caller's data.
+impl fmt::Debug for StreamedResponse {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("StreamedResponse")
+            .field("status", &self.status)
+            .field("headers", &HeaderNames(&self.headers))
+            .field("attempts", &self.attempts)
+            .field("diagnosis", &self.diagnosis)
+            .finish_non_exhaustive()
+    }
+}
+
+/// The body of a reply, piece by piece. Dropping it frees the connection, and ends an upload that still goes on.
+pub struct ResponseBody {
+    /// What was read ahead.
+    beginning: VecDeque<Bytes>,
+    rest: IncomingBody,
+    failed: Option<HttpFailure>,
+    received: u64,
+    idle: Duration,
+    upload: Progress,
+}
+
+impl ResponseBody {
+    pub(super) fn new(rest: IncomingBody, idle: Duration, upload: Progress) -> Self {
+        Self {
+            beginning: VecDeque::new(),
+            rest,
+            failed: None,
+            received: 0,
+            idle,
+            upload,
+        }
+    }
+
+    /// Returns the next piece; `None` at the end of a body that arrived whole. May be cancelled, and called again then.
+    ///
+    /// Errors: `Unavailable` with the code `connection-closed` where the body broke off, and `timeout` where the server sent
+    /// nothing for the request's idle time. What arrived before is not the whole.
+    pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        if let Some(piece) = self.beginning.pop_front() {
+            return Ok(Some(piece));
+        }
+        if let Some(failure) = &self.failed {
+            return Err(broken_off(failure, self.received));
+        }
+        match self.receive().await {
+            Ok(piece) => Ok(piece),
+            Err(failure) => {
+                let error = broken_off(&failure, self.received);
+                self.failed = Some(failure);
+                Err(error)
+            }
+        }
+    }
+
+    /// Reads the beginning of a refusal's body ahead, and returns a copy. What goes wrong meanwhile is told by
+    /// [`ResponseBody::chunk`].
+    pub(super) async fn beginning(&mut self) -> Vec<u8> {
+        let mut read = Vec::new();
+        while read.len() < BEGINNING && self.failed.is_none() {
+            match self.receive().await {
+                Ok(Some(piece)) => {
+                    read.extend_from_slice(&piece[..piece.len().min(BEGINNING - read.len())]);
+                    self.beginning.push_back(piece);
+                }
+                Ok(None) => break,
+                Err(failure) => self.failed = Some(failure),
+            }
+        }
+        read
+    }
+
+    async fn receive(&mut self) -> Result<Option<Bytes>, HttpFailure> {
+        loop {
+            let frame = tokio::time::timeout(self.idle, self.rest.frame()).await;
+            let frame = frame.map_err(|_| silent(self.idle))?.transpose()?;
+            match frame.map(http_body::Frame::into_data) {
+                None => return Ok(None),
+                Some(Ok(piece)) => {
+                    self.received += piece.len() as u64;
+                    return Ok(Some(piece));
+                }
+                // Trailers tell nothing that is wanted here.
+                Some(Err(_)) => {}
+            }
+        }
+    }
+}
+
+impl Drop for ResponseBody {
+    fn drop(&mut self) {
+        self.upload.stop();
+    }
+}
+
+impl fmt::Debug for ResponseBody {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ResponseBody")
+            .field("received", &self.received)
+            .finish_non_exhaustive()
+    }
+}
+
+fn silent(idle: Duration) -> HttpFailure {
+    HttpFailure {
+        code: "timeout",
+        message: format!("nothing came for {} ms", idle.as_millis()),
+        sent: true,
+    }
+}
+
+fn broken_off(failure: &HttpFailure, received: u64) -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        Diagnosis {
+            code: failure.code.to_owned(),
+            summary: format!("The reply broke off after {received} bytes."),
+            cause: "The server or the network between ended it or fell silent.".to_owned(),
+            remedy: "The server had answered: the request was dealt with. Where repeating it is safe, send it again."
+                .to_owned(),
+            evidence: vec![failure.message.clone()],
+        },
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::RequestBody;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_server_that_falls_silent_is_given_up_after_the_idle_time() {
+        // A body of which the rest never comes.
+        let (reader, _kept_open) = tokio::io::duplex(1);
+        let silence = RequestBody::once(None, reader);
+        let silence = silence.open().await.expect("open");
+        let failure = |_| silent(Duration::ZERO);
+        let idle = Duration::from_secs(7);
+        let mut body =
+            ResponseBody::new(silence.map_err(failure).boxed(), idle, Progress::default());
+        let began = tokio::time::Instant::now();
+        let error = body.chunk().await.expect_err("silent");
+        assert_eq!((error.code(), began.elapsed()), ("timeout", idle));
+    }
+}
