@@ -92,6 +92,7 @@ pub mod internals {
     pub use crate::{
         alerts::troubles::Troubles,
         private_file::{create_folder, create_new, lets_others_in},
+        status::made,
         time::rfc3339,
     };
 }

@@ -5,6 +5,7 @@ mod encryption;
 mod excerpt;
 mod locate;
 mod message;
+mod metrics;
 mod policy;
 mod reference;
 mod shape;
@@ -27,6 +28,7 @@ use super::secret_reference::{SecretReference, VariableName};
 pub(crate) use alerts::{SinkConfig, SinkKind};
 pub(crate) use encryption::Encryption;
 pub(crate) use locate::{find, for_writing};
+pub(crate) use metrics::Metrics;
 use shape::{ConnectionTable, File, GrantName, NetworkTable, Written};
 use source::{Mistake, Source};
 
@@ -43,6 +45,8 @@ pub(crate) struct Config {
     /// How the network is reached.
     pub(crate) network: Network,
     encryption: Option<Encryption>,
+    /// Where metrics go.
+    pub(crate) metrics: Metrics,
     /// Where alerts go.
     pub(crate) alerts: Vec<SinkConfig>,
     default_connection: Option<ConnectionName>,
@@ -118,6 +122,7 @@ impl Config {
             plugin: file.plugin.map(|p| locate::resolve(folder, &p)),
             network: network(&source, folder, file.network),
             encryption: encryption::read(&source, folder, file.encryption)?,
+            metrics: metrics::read(&source, folder, file.metrics)?,
             alerts: alerts::read(&source, folder, file.alerts, &connections)?,
             state,
             default_connection,

@@ -13,6 +13,7 @@ use procore_auth_host::{
 use super::config::{Config, ConnectionConfig, Encryption, Network};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::metrics::Board;
 use super::opened::Opened;
 use super::report;
 use super::sinks;
@@ -26,6 +27,7 @@ pub(crate) struct Opener {
     journal: Arc<dyn Journal>,
     courier: Courier,
     troubles: Arc<Troubles>,
+    board: Arc<Board>,
     opened: Opened,
 }
 
@@ -56,6 +58,7 @@ impl Opener {
             journal: Arc::new(Fanout(vec![lines, outbox])),
             courier,
             troubles: Arc::new(sinks::troubles(&config)),
+            board: Arc::new(Board::new()),
             config: Arc::new(config),
             opened,
         })
@@ -69,6 +72,7 @@ impl Opener {
             journal: Arc::clone(&self.journal),
             courier: self.courier.clone(),
             troubles: Arc::clone(&self.troubles),
+            board: Arc::clone(&self.board),
             config: Arc::new(config),
             opened: self.opened.clone(),
         })
@@ -94,6 +98,11 @@ impl Opener {
         &self.troubles
     }
 
+    /// Returns what the visits of this process found.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
     /// Returns the plugin's advice.
     pub(crate) fn advice(&self) -> Advice {
         self.plugin.advice()
@@ -102,6 +111,7 @@ impl Opener {
     /// Opens a connection of the configuration.
     pub(crate) async fn open(&self, name: &ConnectionName) -> Result<Open, Failure> {
         let (name, connection) = self.config.select(Some(name))?;
+        self.board.expect(name, connection.environment());
         let redirect = self.redirect(connection).await?;
         self.open_with(connection.settings(name)?, redirect)
     }

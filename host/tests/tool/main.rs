@@ -9,9 +9,11 @@ mod import;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod login;
+mod metrics;
 mod parked;
 mod processes;
 mod surface;
+mod watch;
 mod webhook;
 
 use std::time::Duration;
