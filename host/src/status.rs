@@ -80,6 +80,8 @@ pub struct Status {
     pub parked: u32,
     /// How many requests a person must decide about: unknown outcome, or given up.
     pub undecided: u32,
+    /// Whether calls have been made as the service account of [`crate::ConnectionBuilder::fallback`] since the user grant died.
+    pub fallback_in_use: bool,
 }
 
 /// What a visit of the keeper found and did.
@@ -146,6 +148,7 @@ impl From<contract::ConnectionStatus> for Status {
             incident: status.incident.map(Into::into),
             parked: status.parked,
             undecided: status.undecided,
+            fallback_in_use: false,
         }
     }
 }
@@ -177,6 +180,7 @@ pub mod made {
             incident: None,
             parked: 0,
             undecided: 0,
+            fallback_in_use: false,
         }
     }
 
