@@ -62,6 +62,8 @@ struct Answered<'a> {
     /// The body where it is not.
     body_base64: Option<String>,
     diagnosis: Option<&'a procore_auth_host::Diagnosis>,
+    /// Whether the service account made the call, since the user must sign in.
+    fallback: bool,
 }
 
 #[derive(Serialize)]
@@ -138,6 +140,9 @@ fn answered(context: &Context<'_>, response: &ApiResponse, include: bool) -> Res
         }
         context.terminal.bytes(&response.body)?;
         describe(context, response);
+        if response.acts_as_fallback {
+            context.terminal.note(report::FALLBACK);
+        }
     }
     Ok(if response.status < 400 {
         Exit::Done
@@ -213,6 +218,7 @@ fn document(response: &ApiResponse) -> Answered<'_> {
             )),
         },
         diagnosis: response.diagnosis.as_ref(),
+        fallback: response.acts_as_fallback,
     }
 }
 

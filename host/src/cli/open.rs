@@ -1,12 +1,13 @@
 //! Opens configured connections: plugin, network, store and journal put together.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use procore_auth_host::alerts::Courier;
 use procore_auth_host::{
-    Advice, ConnectTo, Connection, ConnectionName, EncryptedStore, Environment, Fanout, FileStore,
-    HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal, LoadError, PlainStore,
-    Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal,
+    Advice, ConnectTo, Connection, ConnectionBuilder, ConnectionName, EncryptedStore, Environment,
+    Fanout, FileStore, HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal,
+    LoadError, PlainStore, Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal,
     internals::{self, Troubles},
 };
 
@@ -122,15 +123,15 @@ impl Opener {
         settings: Settings,
         redirect: Option<Redirect>,
     ) -> Result<Open, Failure> {
-        let store = self.store(&settings.name)?;
         let (name, environment) = (settings.name.clone(), settings.environment);
-        let connection = Connection::builder(&self.plugin, settings)
-            .http(Arc::clone(&self.http))
-            .store(store)
-            .journal(Arc::clone(&self.journal))
-            .build()
-            .map_err(|error| internal("connection", &error))?;
-        self.opened.add(&connection);
+        let fallback = self.fallback(&settings)?;
+        let mut builder = self.builder(&self.config.state, settings)?;
+        if let Some(fallback) = fallback {
+            builder = builder
+                .fallback(fallback)
+                .map_err(|error| internal("fallback", &error))?;
+        }
+        let connection = self.built(builder)?;
         Ok(Open {
             name,
             environment,
@@ -139,11 +140,39 @@ impl Opener {
         })
     }
 
+    /// Opens the service account that may stand in, with a store of its own; `None` where none may.
+    fn fallback(&self, of: &Settings) -> Result<Option<Connection>, Failure> {
+        let configured = self.config.get(&of.name);
+        let settings = configured.map(|found| found.fallback(of)).transpose()?;
+        let Some(settings) = settings.flatten() else {
+            return Ok(None);
+        };
+        let root = fallback_root(&self.config.state, &of.name);
+        let builder = self.builder(&root, settings)?;
+        Ok(Some(self.built(builder)?))
+    }
+
+    fn builder(&self, root: &Path, settings: Settings) -> Result<ConnectionBuilder, Failure> {
+        let store = self.store(root, &settings.name)?;
+        Ok(Connection::builder(&self.plugin, settings)
+            .http(Arc::clone(&self.http))
+            .store(store)
+            .journal(Arc::clone(&self.journal)))
+    }
+
+    fn built(&self, builder: ConnectionBuilder) -> Result<Connection, Failure> {
+        let connection = builder
+            .build()
+            .map_err(|error| internal("connection", &error))?;
+        self.opened.add(&connection);
+        Ok(connection)
+    }
+
     /// Opens the connection's store, encrypted where a key is configured. The key is read now, and not again.
-    fn store(&self, name: &ConnectionName) -> Result<Arc<dyn Store>, Failure> {
+    fn store(&self, root: &Path, name: &ConnectionName) -> Result<Arc<dyn Store>, Failure> {
         let keys = self.config.encryption(name).map(Encryption::keys);
-        let files = FileStore::open(&self.config.state, name)
-            .map_err(|error| unusable_store(&self.config, &error))?;
+        let files =
+            FileStore::open(root, name).map_err(|error| unusable_store(&self.config, &error))?;
         Ok(match keys.transpose()? {
             Some(keys) => Arc::new(EncryptedStore::new(files, name, keys.key).old_keys(keys.old)),
             None => Arc::new(PlainStore::new(files)),
@@ -163,6 +192,11 @@ impl Opener {
             }
         }
     }
+}
+
+/// Returns the folder of a fallback's store. No connection can have its name: there is a dot in it.
+pub(super) fn fallback_root(state: &Path, name: &ConnectionName) -> PathBuf {
+    state.join(format!("{name}.fallback"))
 }
 
 fn plugin(config: &Config) -> Result<Plugin, Failure> {

@@ -117,6 +117,7 @@ fn tell_of_others(context: &Context<'_>, config: &Config) {
         if name.is_some_and(|name| name.starts_with('.')) {
             continue;
         }
+        let name = name.map(|name| name.strip_suffix(".fallback").unwrap_or(name));
         let name = name.and_then(|name| name.parse().ok());
         if name.is_none_or(|name| config.get(&name).is_none()) {
             context.terminal.note(format_args!(

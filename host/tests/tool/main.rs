@@ -4,6 +4,7 @@
 mod alerts;
 mod doorkeeper;
 mod encryption;
+mod fallback;
 mod files;
 mod import;
 #[cfg(feature = "keyring")]

@@ -78,6 +78,16 @@ pub(super) struct ConnectionTable {
     #[serde(default)]
     pub(super) policy: PolicyTable,
     pub(super) encryption: Option<EncryptionTable>,
+    pub(super) fallback: Option<Spanned<FallbackTable>>,
+}
+
+/// `[connections.NAME.fallback]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FallbackTable {
+    pub(super) allow: bool,
+    pub(super) client_id: Option<Spanned<Written>>,
+    pub(super) client_secret: Option<Spanned<Written>>,
 }
 
 /// `grant`.

@@ -16,6 +16,10 @@ pub(super) fn details(known: &Known, now: u64) -> String {
     if let Some(trouble) = trouble(known, now) {
         text += &format!("\n{}: {trouble}\n", known.name);
     }
+    if known.status.as_ref().is_ok_and(|s| s.fallback_in_use) {
+        let name = &known.name;
+        text += &format!("\n{name}: meanwhile calls are made as the service account (fallback)\n");
+    }
     if let Some(note) = known.note(now) {
         text += &format!("\n{}: {note}\n", known.name);
     }

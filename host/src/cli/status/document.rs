@@ -43,6 +43,7 @@ struct StatusDocument<'a> {
     incident: Option<IncidentDocument<'a>>,
     parked: u32,
     undecided: u32,
+    fallback_in_use: bool,
 }
 
 #[derive(Serialize)]
@@ -105,6 +106,7 @@ impl<'a> From<&'a Status> for StatusDocument<'a> {
             }),
             parked: status.parked,
             undecided: status.undecided,
+            fallback_in_use: status.fallback_in_use,
         }
     }
 }
