@@ -38,6 +38,24 @@ async fn fallback_makes_the_calls_of_a_user_whose_grant_is_dead_and_says_so() {
 }
 
 #[tokio::test]
+async fn fallback_tokens_are_encrypted_along_with_the_others() {
+    let (_rig, tool) = fresh().await;
+    tool.reconfigure(ALLOWED.0, ALLOWED.1);
+    tool.run(&["token"]).await.code_is(0).says("(fallback)");
+    let path = tool.path("store.key");
+    let path = path.to_str().expect("UTF-8");
+    tool.run(&["key", "generate", "--file", path])
+        .await
+        .code_is(0);
+    let encryption = format!("[encryption]\nkey = {{ file = {path:?} }}\n\n[network]");
+    tool.reconfigure("[network]", &encryption);
+    // The fallback cannot serve, and the user has not signed in.
+    tool.run(&["token"]).await.code_is(4);
+    tool.run(&["store", "encrypt"]).await.code_is(0);
+    tool.run(&["token"]).await.code_is(0).says("(fallback)");
+}
+
+#[tokio::test]
 async fn fallback_is_refused_where_it_is_not_said_or_cannot_be() {
     for (from, to, says) in [
         (
