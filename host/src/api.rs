@@ -99,6 +99,8 @@ pub struct ApiResponse {
     pub attempts: u32,
     /// What a refusal means; `None` for a status below 400.
     pub diagnosis: Option<Diagnosis>,
+    /// Whether the call was made as the service account of [`crate::ConnectionBuilder::fallback`], and not as the user.
+    pub acts_as_fallback: bool,
 }
 
 /// Prints no header value and no body: they are the caller's data.
@@ -110,6 +112,7 @@ impl fmt::Debug for ApiResponse {
             .field("body", &format_args!("{} bytes", self.body.len()))
             .field("attempts", &self.attempts)
             .field("diagnosis", &self.diagnosis)
+            .field("acts_as_fallback", &self.acts_as_fallback)
             .finish()
     }
 }
@@ -254,6 +257,7 @@ impl From<contract::Response> for ApiResponse {
             body: response.body,
             attempts: response.attempts,
             diagnosis: response.diagnosis.map(Into::into),
+            acts_as_fallback: false,
         }
     }
 }

@@ -19,6 +19,7 @@ mod keyring;
 mod logging;
 mod login;
 mod logout;
+mod metrics;
 mod open;
 mod opened;
 mod parked;
@@ -102,7 +103,7 @@ enum Verb {
     /// Visit each connection once, for cron
     Tick(tick::Arguments),
     /// Tell how the connections are
-    Status,
+    Status(status::Arguments),
     /// Sign out: revoke the tokens, then delete them
     Logout(logout::Arguments),
     /// Take over the files of an existing script
@@ -181,7 +182,7 @@ async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Call(arguments) => call::run(context, arguments).await,
         Verb::Run => run::run(context).await,
         Verb::Tick(arguments) => tick::run(context, &arguments).await,
-        Verb::Status => status::run(context).await,
+        Verb::Status(arguments) => status::run(context, &arguments).await,
         Verb::Logout(arguments) => logout::run(context, &arguments).await,
         Verb::Import(arguments) => import::run(context, &arguments).await,
         Verb::Parked(verb) => parked::run(context, &verb).await,
@@ -218,7 +219,7 @@ mod tests {
             ["procore-auth", "status", "--connection", "acme", "--json"],
         ] {
             let cli = Cli::try_parse_from(line).expect("valid");
-            assert!(cli.global.json && matches!(cli.verb, Verb::Status));
+            assert!(cli.global.json && matches!(cli.verb, Verb::Status(_)));
             assert_eq!(cli.global.connection.expect("given").as_str(), "acme");
         }
     }
@@ -242,6 +243,7 @@ mod tests {
             ],
             &["procore-auth", "call", "/x", "-H", "no colon"],
             &["procore-auth", "tick", "--next-visit", "soon"],
+            &["procore-auth", "status", "--watch", "0"],
             &["procore-auth", "parked", "discard"],
             &["procore-auth", "import", "--token", "t.json"],
             &["procore-auth", "key", "generate"],
@@ -276,6 +278,8 @@ mod tests {
                 "30s",
             ],
             &["procore-auth", "tick", "--next-visit", "60m"],
+            &["procore-auth", "status", "--watch"],
+            &["procore-auth", "status", "--watch", "5", "--json"],
             &["procore-auth", "parked", "list"],
             &["procore-auth", "parked", "replay"],
             &["procore-auth", "parked", "replay", "parked-1"],

@@ -12,6 +12,7 @@ use crate::{
     call::{Answer, Call, Ended},
     capabilities::CallState,
     egress::Egress,
+    fallback::{Fallback, UnfitFallback},
     flight::{Flights, Pilot, Wanted},
     holding_store::HoldingStore,
     lent::{self, Lent},
@@ -40,6 +41,7 @@ struct Shared {
     cache: TokenCache,
     flights: Flights,
     pause: Pause,
+    fallback: Option<Fallback>,
 }
 
 impl Connection {
@@ -55,6 +57,7 @@ impl Connection {
             journals: Vec::new(),
             limits: Limits::default(),
             actor: None,
+            fallback: None,
         }
     }
 
@@ -63,17 +66,20 @@ impl Connection {
         &self.0.settings
     }
 
+    pub(crate) fn lent(&self) -> &Lent {
+        &self.0.lent
+    }
+
     /// Returns an access token that is good now, and refreshes it first where that is due.
     ///
     /// While the token is not due for a refresh, this takes no lock, does no I/O and does not enter the plugin. Otherwise all
     /// who ask at once share one plugin call. Where a refresh fails and the old token still lives, the old token is returned.
+    /// Where a person must sign in and there is a [`ConnectionBuilder::fallback`], the token is the fallback's and says so.
     ///
     /// Errors: `SignInRequired`, `Configuration` or `Unavailable` where there is no token.
     pub async fn access_token(&self) -> Result<AccessToken, Error> {
-        match self.0.cache.current(&*self.0.lent.clock) {
-            Some(token) => Ok(token),
-            None => self.shared_token(None).await,
-        }
+        let own = self.own_token().await;
+        self.or_of_fallback(own, None).await
     }
 
     /// Returns a token to use instead of `rejected`, which the server answered with 401. All who report the same token at once
@@ -82,7 +88,46 @@ impl Connection {
     /// Errors: as [`Connection::access_token`]; `Configuration` where a freshly refreshed token is rejected too.
     pub async fn renew_rejected(&self, rejected: &Secret) -> Result<AccessToken, Error> {
         self.0.cache.clear_where(|token| token.bearer() == rejected);
-        self.shared_token(Some(rejected.clone())).await
+        let own = self.shared_token(Some(rejected.clone())).await;
+        self.or_of_fallback(own, Some(rejected)).await
+    }
+
+    /// Gets a token of this connection itself. Where it had to be asked for, a fallback is not in use any more.
+    async fn own_token(&self) -> Result<AccessToken, Error> {
+        if let Some(token) = self.0.cache.current(&*self.0.lent.clock) {
+            return Ok(token);
+        }
+        let token = self.shared_token(None).await?;
+        self.end_fallback().await;
+        Ok(token)
+    }
+
+    /// Has the fallback serve where a person must sign in, and nowhere else.
+    async fn or_of_fallback(
+        &self,
+        own: Result<AccessToken, Error>,
+        rejected: Option<&Secret>,
+    ) -> Result<AccessToken, Error> {
+        match (own, &self.0.fallback) {
+            (Err(dead), Some(fallback)) if dead.is_sign_in_required() => {
+                Box::pin(fallback.token(rejected, dead)).await
+            }
+            (own, _) => own,
+        }
+    }
+
+    async fn end_fallback(&self) {
+        if let Some(fallback) = &self.0.fallback {
+            fallback.end().await;
+        }
+    }
+
+    /// Shows in the status that a fallback is in use.
+    async fn with_fallback(&self, mut status: Status) -> Status {
+        if let Some(fallback) = &self.0.fallback {
+            status.fallback_in_use = fallback.is_in_use().await;
+        }
+        status
     }
 
     /// Begins a sign-in and remembers its `state`. A later call replaces an earlier one.
@@ -102,16 +147,19 @@ impl Connection {
     /// Errors: `InvalidInput` where `state` does not match, the person refused, or the code was used or has expired;
     /// `Configuration` where the server does not know the client; `Unavailable` where it could not be reached.
     pub async fn finish_login(&self, callback: Secret) -> Result<Status, Error> {
-        self.change(self.call("finish-login"), move |plugin, store| {
+        let finished = self.change(self.call("finish-login"), move |plugin, store| {
             Box::pin(async move {
                 plugin
                     .procore_auth_auth()
                     .call_finish_login(store, callback.expose())
                     .await
             })
-        })
-        .await
-        .map(Into::into)
+        });
+        let status = finished.await.map(Status::from);
+        if status.is_ok() {
+            self.end_fallback().await;
+        }
+        status
     }
 
     /// Asks Procore who the token acts as, and keeps the answer as evidence.
@@ -164,11 +212,11 @@ impl Connection {
     /// Tells how the connection is. Sends nothing, and takes no lock while what is stored is what was written last. Where it is an
     /// older version or a copy, that is noted in the store under the lock, and told once.
     pub async fn status(&self) -> Result<Status, Error> {
-        self.run(self.call("status"), |plugin, store| {
+        let status = self.run(self.call("status"), |plugin, store| {
             Box::pin(plugin.procore_auth_auth().call_status(store))
-        })
-        .await
-        .map(|status| self.with_what_is_held(status.into()))
+        });
+        let status = self.with_what_is_held(status.await?.into());
+        Ok(self.with_fallback(status).await)
     }
 
     /// Waits until all tokens that were received are saved: at once, unless the store fails.
@@ -199,18 +247,19 @@ impl Connection {
     /// Errors: `Storage` and `Busy`, where there is no status to put the trouble into.
     pub async fn upkeep(&self, next_visit: Option<Duration>) -> Result<Visit, Error> {
         let next_visit = next_visit.map(millis);
-        self.run(self.replaying("upkeep"), move |plugin, store| {
+        let visit = self.run(self.replaying("upkeep"), move |plugin, store| {
             Box::pin(plugin.procore_auth_auth().call_upkeep(store, next_visit))
-        })
-        .await
-        .map(Visit::from)
-        .inspect(|visit| {
-            if visit.status.health <= Health::Unverified {
-                self.0.lent.recorder.forget();
-            }
-        })
-        .map(|visit| Visit {
-            status: self.with_what_is_held(visit.status),
+        });
+        let visit = Visit::from(visit.await?);
+        if visit.status.health <= Health::Unverified {
+            self.0.lent.recorder.forget();
+        }
+        if visit.status.health <= Health::AtRisk {
+            self.end_fallback().await;
+        }
+        let status = self.with_what_is_held(visit.status);
+        Ok(Visit {
+            status: self.with_fallback(status).await,
             ..visit
         })
     }
@@ -222,7 +271,30 @@ impl Connection {
     /// Errors: `InvalidInput` for an unacceptable request; those of [`Connection::access_token`] where there is no token;
     /// `Unavailable` where no attempt was answered and none was executed, with the code `rate-limited` and the moment to come back where
     /// the window ends after the request's time; `UnknownOutcome` where one may have been.
+    ///
+    /// Where a person must sign in and there is a [`ConnectionBuilder::fallback`], the request is sent by that, and the answer says
+    /// so. It is parked only where the fallback cannot send it either, and then waits for the user.
     pub async fn send(&self, request: ApiRequest) -> Result<Outcome, Error> {
+        let Some(fallback) = &self.0.fallback else {
+            return self.send_own(request).await;
+        };
+        // Asked for before: without a token, the plugin would park a request that the fallback can send.
+        let dead = match self.own_token().await {
+            Err(dead) if dead.is_sign_in_required() => dead,
+            _ => match self.send_own(request.clone()).await {
+                // It was answered with 401 and not executed.
+                Err(dead) if dead.is_sign_in_required() => dead,
+                outcome => return outcome,
+            },
+        };
+        match Box::pin(fallback.send(request.clone(), &dead)).await {
+            Some(outcome) => outcome,
+            None => self.send_own(request).await,
+        }
+    }
+
+    /// Sends a request with this connection's own token.
+    async fn send_own(&self, request: ApiRequest) -> Result<Outcome, Error> {
         let own = request
             .timeout
             .unwrap_or(self.0.settings.policy.call_timeout);
@@ -478,6 +550,7 @@ pub struct ConnectionBuilder {
     journals: Vec<Arc<dyn Journal>>,
     limits: Limits,
     actor: Option<String>,
+    fallback: Option<Fallback>,
 }
 
 /// A connection was built without something that it needs.
@@ -528,6 +601,19 @@ impl ConnectionBuilder {
         self
     }
 
+    /// Permits calls as a service account while the user grant is dead: [`Connection::access_token`] and [`Connection::send`] are
+    /// served by `fallback` where a person must sign in, and for no other reason. Who the calls act as is another account then, with
+    /// permissions of its own. All that it gives and records says so; the trouble of the user grant is told as ever.
+    ///
+    /// `fallback` is a connection with client credentials in the same environment and a store of its own. It is asked for a token
+    /// when one is needed, and not kept alive before.
+    ///
+    /// Errors: where `fallback` cannot be one: see [`UnfitFallback`].
+    pub fn fallback(mut self, fallback: Connection) -> Result<Self, UnfitFallback> {
+        self.fallback = Some(Fallback::new(fallback, &self.settings)?);
+        Ok(self)
+    }
+
     /// Makes the connection. Sends nothing and reads nothing.
     pub fn build(mut self) -> Result<Connection, IncompleteConnection> {
         make_room(&mut self.limits, &self.settings.policy);
@@ -559,6 +645,7 @@ impl ConnectionBuilder {
             cache: TokenCache::default(),
             flights: Flights::default(),
             pause: Pause::default(),
+            fallback: self.fallback,
         })))
     }
 }

@@ -54,6 +54,7 @@ mod encryption_key;
 mod entry_file;
 mod epoch;
 mod error;
+mod fallback;
 mod file_lock;
 mod file_store;
 mod flight;
@@ -95,6 +96,7 @@ pub mod internals {
     pub use crate::{
         alerts::troubles::Troubles,
         private_file::{create_folder, create_new, lets_others_in},
+        status::made,
         time::rfc3339,
     };
 }
@@ -110,6 +112,7 @@ pub use diagnosis::Diagnosis;
 pub use encrypted_store::EncryptedStore;
 pub use encryption_key::{EncryptionKey, InvalidEncryptionKey, KeyId};
 pub use error::{Error, ErrorKind};
+pub use fallback::UnfitFallback;
 pub use file_store::{FileStore, Rewritten};
 pub use http::{HttpClient, HttpFailure, RequestLimits};
 pub use https_client::{HttpsClient, HttpsClientBuilder, HttpsClientError};

@@ -1,8 +1,8 @@
 //! Where the events of one connection go.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
-use crate::{Clock, Event, Journal, Severity, news::News};
+use crate::{Clock, ConnectionName, Event, Journal, Severity, news::News};
 
 /// The plugin's word for the end of a trouble.
 const RECOVERED: &str = "recovered";
@@ -13,6 +13,7 @@ pub(crate) struct Recorder {
     clock: Arc<dyn Clock>,
     journals: Vec<Arc<dyn Journal>>,
     news: News,
+    stands_in_for: OnceLock<String>,
 }
 
 impl Recorder {
@@ -26,7 +27,13 @@ impl Recorder {
             clock,
             journals,
             news: News::default(),
+            stands_in_for: OnceLock::new(),
         }
+    }
+
+    /// Has every event from now on name the connection that this one is the fallback of. Returns `false` where it is one already.
+    pub(crate) fn stand_in_for(&self, name: &ConnectionName) -> bool {
+        self.stands_in_for.set(name.to_string()).is_ok()
     }
 
     pub(crate) fn record(
@@ -34,8 +41,11 @@ impl Recorder {
         severity: Severity,
         code: impl Into<String>,
         message: impl Into<String>,
-        fields: Vec<(String, String)>,
+        mut fields: Vec<(String, String)>,
     ) {
+        if let Some(name) = self.stands_in_for.get() {
+            fields.push(("fallback".to_owned(), name.clone()));
+        }
         let event = Event {
             at: self.clock.now(),
             severity,

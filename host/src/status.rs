@@ -82,6 +82,8 @@ pub struct Status {
     pub parked: u32,
     /// How many requests a person must decide about: unknown outcome, or given up.
     pub undecided: u32,
+    /// Whether calls have been made as the service account of [`crate::ConnectionBuilder::fallback`] since the user grant died.
+    pub fallback_in_use: bool,
 }
 
 /// What a visit of the keeper found and did.
@@ -149,6 +151,7 @@ impl From<contract::ConnectionStatus> for Status {
             incident: status.incident.map(Into::into),
             parked: status.parked,
             undecided: status.undecided,
+            fallback_in_use: false,
         }
     }
 }
@@ -160,6 +163,71 @@ impl From<contract::Visit> for Visit {
             replayed: visit.replayed,
             come_back_at: visit.come_back_at,
             status: visit.status.into(),
+        }
+    }
+}
+
+pub mod made {
+    //! Makes values of these types, for the tests of the `procore-auth` binary: outside of this crate they cannot be built.
+
+    use super::{Diagnosis, Health, Identity, Incident, Status, TokenTimes, Visit};
+
+    /// Makes a status of which nothing is known but the verdict.
+    pub fn status(health: Health) -> Status {
+        Status {
+            health,
+            token: None,
+            last_evidence: None,
+            identity: None,
+            refreshes: 0,
+            incident: None,
+            parked: 0,
+            undecided: 0,
+            fallback_in_use: false,
+        }
+    }
+
+    /// Makes the times of a token.
+    pub fn token_times(issued_at: u64, refresh_at: u64, expires_at: u64) -> TokenTimes {
+        TokenTimes {
+            issued_at,
+            refresh_at,
+            expires_at,
+        }
+    }
+
+    /// Makes who a token acts as.
+    pub fn identity(login: &str) -> Identity {
+        Identity {
+            id: 1,
+            login: login.to_owned(),
+            name: String::new(),
+        }
+    }
+
+    /// Makes an incident.
+    pub fn incident(since: u64, diagnosis: Diagnosis) -> Incident {
+        Incident { since, diagnosis }
+    }
+
+    /// Makes a diagnosis without evidence.
+    pub fn diagnosis(code: &str, summary: &str, cause: &str, remedy: &str) -> Diagnosis {
+        Diagnosis {
+            code: code.to_owned(),
+            summary: summary.to_owned(),
+            cause: cause.to_owned(),
+            remedy: remedy.to_owned(),
+            evidence: Vec::new(),
+        }
+    }
+
+    /// Makes a visit that did nothing.
+    pub fn visit(come_back_at: u64, status: Status) -> Visit {
+        Visit {
+            refreshed: false,
+            replayed: 0,
+            come_back_at,
+            status,
         }
     }
 }

@@ -15,6 +15,7 @@ struct Content {
     bearer: Secret,
     refresh_at: u64,
     expires_at: u64,
+    acts_as_fallback: bool,
 }
 
 impl AccessToken {
@@ -23,6 +24,17 @@ impl AccessToken {
             bearer,
             refresh_at,
             expires_at,
+            acts_as_fallback: false,
+        }))
+    }
+
+    /// Returns the same token, marked as one of a fallback.
+    pub(crate) fn of_fallback(&self) -> Self {
+        Self(Arc::new(Content {
+            bearer: self.0.bearer.clone(),
+            refresh_at: self.0.refresh_at,
+            expires_at: self.0.expires_at,
+            acts_as_fallback: true,
         }))
     }
 
@@ -41,6 +53,12 @@ impl AccessToken {
     pub fn expires_at(&self) -> u64 {
         self.0.expires_at
     }
+
+    /// Returns whether it acts as the service account of [`crate::ConnectionBuilder::fallback`], and not as the user: other
+    /// permissions, and another name in Procore's records.
+    pub fn acts_as_fallback(&self) -> bool {
+        self.0.acts_as_fallback
+    }
 }
 
 impl fmt::Debug for AccessToken {
@@ -49,6 +67,7 @@ impl fmt::Debug for AccessToken {
             .field("bearer", &self.0.bearer)
             .field("refresh_at", &self.0.refresh_at)
             .field("expires_at", &self.0.expires_at)
+            .field("acts_as_fallback", &self.0.acts_as_fallback)
             .finish()
     }
 }

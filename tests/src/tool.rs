@@ -118,15 +118,21 @@ impl Tool {
         finished.code_is(0).out.trim_end().to_owned()
     }
 
+    /// Returns the environment variables that the program gets.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let path = std::env::var("PATH").unwrap_or_default();
+        let home = self.home.path().to_string_lossy().into_owned();
+        let own = [("PATH".to_owned(), path), ("HOME".to_owned(), home)];
+        own.into_iter().chain(self.variables.clone()).collect()
+    }
+
     /// Starts the program.
     pub fn start(&self, arguments: &[impl AsRef<OsStr>]) -> Running {
         let mut command = Command::new(&self.program);
         command
             .args(arguments)
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap_or_default())
-            .env("HOME", self.home.path())
-            .envs(self.variables.iter().map(|(name, value)| (name, value)))
+            .envs(self.variables())
             .current_dir(self.home.path())
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())

@@ -7,7 +7,8 @@ use crate::{
 };
 
 /// The events that take an alert back.
-const RECOVERIES: [&str; 4] = [
+const RECOVERIES: [&str; 5] = [
+    "fallback-ended",
     "recovered",
     "visits-recovered",
     "plugin-recovered",

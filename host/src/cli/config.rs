@@ -3,8 +3,10 @@
 mod alerts;
 mod encryption;
 mod excerpt;
+mod fallback;
 mod locate;
 mod message;
+mod metrics;
 mod policy;
 mod reference;
 mod shape;
@@ -26,7 +28,9 @@ use super::failure::{Explained, Failure};
 use super::secret_reference::{SecretReference, VariableName};
 pub(crate) use alerts::{SinkConfig, SinkKind};
 pub(crate) use encryption::Encryption;
+use fallback::FallbackConfig;
 pub(crate) use locate::{find, for_writing};
+pub(crate) use metrics::Metrics;
 use shape::{ConnectionTable, File, GrantName, NetworkTable, Written};
 use source::{Mistake, Source};
 
@@ -43,6 +47,8 @@ pub(crate) struct Config {
     /// How the network is reached.
     pub(crate) network: Network,
     encryption: Option<Encryption>,
+    /// Where metrics go.
+    pub(crate) metrics: Metrics,
     /// Where alerts go.
     pub(crate) alerts: Vec<SinkConfig>,
     default_connection: Option<ConnectionName>,
@@ -79,6 +85,7 @@ pub(crate) struct ConnectionConfig {
     company_id: Option<u64>,
     policy: Policy,
     encryption: Option<Encryption>,
+    fallback: Option<FallbackConfig>,
 }
 
 /// A value that is no secret: in the file, or in an environment variable.
@@ -118,6 +125,7 @@ impl Config {
             plugin: file.plugin.map(|p| locate::resolve(folder, &p)),
             network: network(&source, folder, file.network),
             encryption: encryption::read(&source, folder, file.encryption)?,
+            metrics: metrics::read(&source, folder, file.metrics)?,
             alerts: alerts::read(&source, folder, file.alerts, &connections)?,
             state,
             default_connection,
@@ -201,12 +209,18 @@ impl Config {
         let of_clients = connections
             .clone()
             .map(|connection| connection.client_secret.get_ref());
+        let of_fallbacks = connections
+            .clone()
+            .filter_map(|connection| connection.fallback.as_ref()?.reference());
         let encryptions = connections.filter_map(|connection| connection.encryption.as_ref());
         let of_stores = encryptions
             .chain(&self.encryption)
             .flat_map(Encryption::references);
         let of_sinks = self.alerts.iter().filter_map(SinkConfig::reference);
-        let all = of_clients.chain(of_stores).chain(of_sinks);
+        let all = of_clients
+            .chain(of_fallbacks)
+            .chain(of_stores)
+            .chain(of_sinks);
         all.filter_map(SecretReference::variable)
             .map(str::to_owned)
             .collect()
@@ -296,12 +310,14 @@ impl ConnectionConfig {
 
     /// Reads the client id.
     pub(crate) fn client_id(&self) -> Result<String, Failure> {
-        match self.client_id.get_ref() {
-            Text::Inline(text) => Ok(text.clone()),
-            Text::Env(name) => name
-                .read()
-                .map_err(|e| self.source.refuse(self.client_id.span(), Mistake::from(e))),
-        }
+        let span = self.client_id.span();
+        self.client_id.get_ref().read(&self.source, span)
+    }
+
+    /// Returns the settings of the service account that may stand in for the one with these; `None` where none may.
+    pub(crate) fn fallback(&self, of: &Settings) -> Result<Option<Settings>, Failure> {
+        let fallback = self.fallback.as_ref();
+        fallback.map(|f| f.settings(&self.source, of)).transpose()
     }
 
     fn client_secret(&self) -> Result<Secret, Failure> {
@@ -309,6 +325,18 @@ impl ConnectionConfig {
             self.source
                 .refuse(self.client_secret.span(), Mistake::from(e))
         })
+    }
+}
+
+impl Text {
+    /// Reads it; a failure is shown at its place.
+    fn read(&self, source: &Source, span: Range<usize>) -> Result<String, Failure> {
+        match self {
+            Self::Inline(text) => Ok(text.clone()),
+            Self::Env(name) => name
+                .read()
+                .map_err(|e| source.refuse(span, Mistake::from(e))),
+        }
     }
 }
 
@@ -409,12 +437,14 @@ fn connection(
     folder: &Path,
     table: ConnectionTable,
 ) -> Result<ConnectionConfig, Failure> {
+    let grant = grant(source, &table.grant, table.redirect_uri.clone())?;
     let redirect_span = table.redirect_uri.as_ref().map(Spanned::span);
     Ok(ConnectionConfig {
         environment: table.environment,
         client_id: client_id(source, table.client_id)?,
         client_secret: reference::read(source, folder, table.client_secret, &INLINE_SECRET)?,
-        grant: grant(source, &table.grant, table.redirect_uri)?,
+        fallback: fallback::read(source, folder, &grant, table.fallback)?,
+        grant,
         redirect_span,
         company_id: table.company_id,
         policy: policy::read(source, &table.policy)?,

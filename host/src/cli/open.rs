@@ -1,18 +1,20 @@
 //! Opens configured connections: plugin, network, store and journal put together.
 
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use procore_auth_host::alerts::Courier;
 use procore_auth_host::{
-    Advice, ConnectTo, Connection, ConnectionName, EncryptedStore, Environment, Fanout, FileStore,
-    HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal, LoadError, PlainStore,
-    Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal,
+    Advice, ConnectTo, Connection, ConnectionBuilder, ConnectionName, EncryptedStore, Environment,
+    Fanout, FileStore, HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal,
+    LoadError, PlainStore, Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal,
     internals::{self, Troubles},
 };
 
 use super::config::{Config, ConnectionConfig, Encryption, Network};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::metrics::Board;
 use super::opened::Opened;
 use super::report;
 use super::sinks;
@@ -26,6 +28,7 @@ pub(crate) struct Opener {
     journal: Arc<dyn Journal>,
     courier: Courier,
     troubles: Arc<Troubles>,
+    board: Arc<Board>,
     opened: Opened,
 }
 
@@ -56,6 +59,7 @@ impl Opener {
             journal: Arc::new(Fanout(vec![lines, outbox])),
             courier,
             troubles: Arc::new(sinks::troubles(&config)),
+            board: Arc::new(Board::new()),
             config: Arc::new(config),
             opened,
         })
@@ -69,6 +73,7 @@ impl Opener {
             journal: Arc::clone(&self.journal),
             courier: self.courier.clone(),
             troubles: Arc::clone(&self.troubles),
+            board: Arc::clone(&self.board),
             config: Arc::new(config),
             opened: self.opened.clone(),
         })
@@ -94,6 +99,11 @@ impl Opener {
         &self.troubles
     }
 
+    /// Returns what the visits of this process found.
+    pub(crate) fn board(&self) -> &Board {
+        &self.board
+    }
+
     /// Returns the plugin's advice.
     pub(crate) fn advice(&self) -> Advice {
         self.plugin.advice()
@@ -102,6 +112,7 @@ impl Opener {
     /// Opens a connection of the configuration.
     pub(crate) async fn open(&self, name: &ConnectionName) -> Result<Open, Failure> {
         let (name, connection) = self.config.select(Some(name))?;
+        self.board.expect(name, connection.environment());
         let redirect = self.redirect(connection).await?;
         self.open_with(connection.settings(name)?, redirect)
     }
@@ -112,15 +123,15 @@ impl Opener {
         settings: Settings,
         redirect: Option<Redirect>,
     ) -> Result<Open, Failure> {
-        let store = self.store(&settings.name)?;
         let (name, environment) = (settings.name.clone(), settings.environment);
-        let connection = Connection::builder(&self.plugin, settings)
-            .http(Arc::clone(&self.http))
-            .store(store)
-            .journal(Arc::clone(&self.journal))
-            .build()
-            .map_err(|error| internal("connection", &error))?;
-        self.opened.add(&connection);
+        let fallback = self.fallback(&settings)?;
+        let mut builder = self.builder(&self.config.state, settings)?;
+        if let Some(fallback) = fallback {
+            builder = builder
+                .fallback(fallback)
+                .map_err(|error| internal("fallback", &error))?;
+        }
+        let connection = self.built(builder)?;
         Ok(Open {
             name,
             environment,
@@ -129,11 +140,39 @@ impl Opener {
         })
     }
 
+    /// Opens the service account that may stand in, with a store of its own; `None` where none may.
+    fn fallback(&self, of: &Settings) -> Result<Option<Connection>, Failure> {
+        let configured = self.config.get(&of.name);
+        let settings = configured.map(|found| found.fallback(of)).transpose()?;
+        let Some(settings) = settings.flatten() else {
+            return Ok(None);
+        };
+        let root = fallback_root(&self.config.state, &of.name);
+        let builder = self.builder(&root, settings)?;
+        Ok(Some(self.built(builder)?))
+    }
+
+    fn builder(&self, root: &Path, settings: Settings) -> Result<ConnectionBuilder, Failure> {
+        let store = self.store(root, &settings.name)?;
+        Ok(Connection::builder(&self.plugin, settings)
+            .http(Arc::clone(&self.http))
+            .store(store)
+            .journal(Arc::clone(&self.journal)))
+    }
+
+    fn built(&self, builder: ConnectionBuilder) -> Result<Connection, Failure> {
+        let connection = builder
+            .build()
+            .map_err(|error| internal("connection", &error))?;
+        self.opened.add(&connection);
+        Ok(connection)
+    }
+
     /// Opens the connection's store, encrypted where a key is configured. The key is read now, and not again.
-    fn store(&self, name: &ConnectionName) -> Result<Arc<dyn Store>, Failure> {
+    fn store(&self, root: &Path, name: &ConnectionName) -> Result<Arc<dyn Store>, Failure> {
         let keys = self.config.encryption(name).map(Encryption::keys);
-        let files = FileStore::open(&self.config.state, name)
-            .map_err(|error| unusable_store(&self.config, &error))?;
+        let files =
+            FileStore::open(root, name).map_err(|error| unusable_store(&self.config, &error))?;
         Ok(match keys.transpose()? {
             Some(keys) => Arc::new(EncryptedStore::new(files, name, keys.key).old_keys(keys.old)),
             None => Arc::new(PlainStore::new(files)),
@@ -153,6 +192,11 @@ impl Opener {
             }
         }
     }
+}
+
+/// Returns the folder of a fallback's store. No connection can have its name: there is a dot in it.
+pub(super) fn fallback_root(state: &Path, name: &ConnectionName) -> PathBuf {
+    state.join(format!("{name}.fallback"))
 }
 
 fn plugin(config: &Config) -> Result<Plugin, Failure> {

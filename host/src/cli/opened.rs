@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use procore_auth_host::alerts::{Courier, SinkReport};
+use procore_auth_host::alerts::{Courier, SinkReport, Waiting};
 use procore_auth_host::{Connection, StoreFailure};
 use tokio::sync::oneshot;
 
@@ -43,6 +43,12 @@ impl Opened {
     pub(crate) fn undelivered(&self) -> Result<Vec<SinkReport>, StoreFailure> {
         let courier = self.list().courier.clone();
         courier.map_or(Ok(Vec::new()), |courier| courier.outbox().report())
+    }
+
+    /// Lists the alerts that wait; none where nothing was opened.
+    pub(crate) fn waiting(&self) -> Result<Vec<Waiting>, StoreFailure> {
+        let courier = self.list().courier.clone();
+        courier.map_or(Ok(Vec::new()), |courier| courier.outbox().waiting())
     }
 
     /// Tries once to deliver all alerts that wait.

@@ -10,6 +10,9 @@ use super::failure::{Explained, Failure};
 use super::terminal::Terminal;
 use super::{open, time};
 
+/// What is said of a token or an answer that is not the user's.
+pub(crate) const FALLBACK: &str = "note: as the service account (fallback): the user must sign in; `procore-auth status` tells why";
+
 /// A failure as JSON. The fields are stable.
 #[derive(Serialize)]
 pub(crate) struct FailureDocument<'a> {

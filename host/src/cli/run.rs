@@ -16,7 +16,7 @@ use super::exit::Exit;
 use super::failure::Failure;
 use super::open::{Open, Opener};
 use super::shutdown::Shutdown;
-use super::{status, time, trouble};
+use super::{metrics, status, time, trouble};
 
 /// The longest sleep between two looks at the wall clock.
 const LOOK: Duration = Duration::from_secs(60);
@@ -53,7 +53,8 @@ pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
         keepers.spawn(keep(opener.clone(), name, open, context.shutdown.clone()));
     }
     let delivering = opener.courier().run(context.shutdown.requested());
-    tokio::join!(keepers.join_all(), delivering);
+    let telling = metrics::tell(&opener, &context.shutdown);
+    tokio::join!(keepers.join_all(), delivering, telling);
     Ok(Exit::Done)
 }
 
@@ -96,8 +97,10 @@ async fn keep_alive(opener: Opener, mut open: Open, shutdown: Shutdown) {
     let mut pause = FIRST_PAUSE;
     let mut is_current = true;
     while !shutdown.is_requested() {
+        opener.board().begin(&open.name);
         match open.connection.upkeep(None).await {
             Ok(visit) => {
+                opener.board().note(&open.name, &visit);
                 pause = FIRST_PAUSE;
                 // A visit with settings that could not be read anew ends no trouble.
                 if is_current {

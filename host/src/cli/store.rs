@@ -1,5 +1,7 @@
 //! `procore-auth store`: encrypts or decrypts what is stored, in one go.
 
+use std::path::Path;
+
 use clap::Subcommand;
 use procore_auth_host::{ConnectionName, EncryptedStore, FileStore, Rewritten, StoreFailure};
 use serde::Serialize;
@@ -53,7 +55,26 @@ pub(super) async fn run(context: &Context<'_>, verb: Verb) -> Result<Exit, Failu
     Ok(Exit::Done)
 }
 
+/// Rewrites the store of a connection, and that of its fallback where there is one.
 async fn rewrite(
+    config: &Config,
+    name: &ConnectionName,
+    connection: &ConnectionConfig,
+    verb: Verb,
+) -> Result<Rewritten, Failure> {
+    let mut done = rewrite_in(&config.state, config, name, connection, verb).await?;
+    let fallback = open::fallback_root(&config.state, name);
+    if fallback.is_dir() {
+        let more = rewrite_in(&fallback, config, name, connection, verb).await?;
+        done.entries += more.entries;
+        done.files += more.files;
+        done.foreign.extend(more.foreign);
+    }
+    Ok(done)
+}
+
+async fn rewrite_in(
+    root: &Path,
     config: &Config,
     name: &ConnectionName,
     connection: &ConnectionConfig,
@@ -64,7 +85,7 @@ async fn rewrite(
     };
     let keys = encryption.keys()?;
     let failed = |error: StoreFailure| open::unusable_store(config, &error);
-    let files = FileStore::open(&config.state, name).map_err(failed)?;
+    let files = FileStore::open(root, name).map_err(failed)?;
     let store = EncryptedStore::new(files, name, keys.key).old_keys(keys.old);
     let wait = connection.lock_wait();
     let done = match verb {
@@ -117,6 +138,7 @@ fn tell_of_others(context: &Context<'_>, config: &Config) {
         if name.is_some_and(|name| name.starts_with('.')) {
             continue;
         }
+        let name = name.map(|name| name.strip_suffix(".fallback").unwrap_or(name));
         let name = name.and_then(|name| name.parse().ok());
         if name.is_none_or(|name| config.get(&name).is_none()) {
             context.terminal.note(format_args!(

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
+use super::metrics;
 use super::open::{Open, Opener};
 use super::status::{self, Known};
 use super::time;
@@ -41,6 +42,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let mut all: Vec<Known> = visits.join_all().await;
     all.sort_by(|a, b| a.name.cmp(&b.name));
     context.opened.deliver().await;
+    metrics::write_once(&opener);
     status::print(context, &all)
 }
 
@@ -53,7 +55,10 @@ async fn visit(
 ) -> Known {
     let status = match open {
         Ok(open) => match open.connection.upkeep(Some(next)).await {
-            Ok(visit) => Ok(visit.status),
+            Ok(visit) => {
+                opener.board().note(&name, &visit);
+                Ok(visit.status)
+            }
             Err(error) => Err(Failure::from(error)),
         },
         Err(failure) => Err(failure),

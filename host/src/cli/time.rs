@@ -38,6 +38,11 @@ pub(crate) fn relative(unix_ms: u64, now: u64) -> String {
     }
 }
 
+/// Tells how long it is from one moment to a later one: `71 min`.
+pub(crate) fn span(from: u64, to: u64) -> String {
+    rough(Duration::from_millis(to.saturating_sub(from)))
+}
+
 /// Writes a span in its largest fitting unit, rounded.
 pub(crate) fn rough(span: Duration) -> String {
     match span.as_secs() {

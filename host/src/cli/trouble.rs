@@ -10,6 +10,7 @@ use super::time;
 
 /// Tells people of a trouble that keeps a connection from being visited, unless they know.
 pub(super) fn begin(opener: &Opener, name: &ConnectionName, explained: &Explained) {
+    opener.board().failed(name, explained);
     let (troubles, now) = (opener.troubles(), time::now());
     if !troubles.is_news(name, &explained.code, now) {
         tracing::debug!(connection = %name, code = explained.code, "still failing");

@@ -4,15 +4,18 @@
 mod alerts;
 mod doorkeeper;
 mod encryption;
+mod fallback;
 mod files;
 mod import;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod login;
+mod metrics;
 mod parked;
 mod processes;
 mod streams;
 mod surface;
+mod watch;
 mod webhook;
 
 use std::time::Duration;

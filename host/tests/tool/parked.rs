@@ -100,7 +100,7 @@ async fn s33_an_unknown_outcome_is_parked_and_sent_by_a_person_alone() {
         .await
         .code_is(0)
         .says("unknown outcome");
-    tool.run(&["status"]).await.code_is(10).says("to decide");
+    tool.run(&["status"]).await.code_is(10).says("undecided");
     tool.run(&["parked", "replay"]).await.code_is(0);
     tool.run(&["tick"]).await.code_is(10);
     assert_eq!(projects(&rig), ["perhaps"], "not sent again");

@@ -21,6 +21,7 @@ pub(super) struct File {
     #[serde(default)]
     pub(super) network: NetworkTable,
     pub(super) encryption: Option<EncryptionTable>,
+    pub(super) metrics: Option<Spanned<MetricsTable>>,
     #[serde(default)]
     pub(super) alerts: BTreeMap<Spanned<String>, AlertTable>,
     #[serde(default)]
@@ -36,6 +37,14 @@ pub(super) struct AlertTable {
     pub(super) format: Option<Spanned<Format>>,
     pub(super) connections: Option<Vec<Spanned<String>>>,
     pub(super) retry: Option<Spanned<Span>>,
+}
+
+/// `[metrics]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct MetricsTable {
+    pub(super) file: Option<PathBuf>,
+    pub(super) listen: Option<Spanned<String>>,
 }
 
 /// `[network]`.
@@ -69,6 +78,16 @@ pub(super) struct ConnectionTable {
     #[serde(default)]
     pub(super) policy: PolicyTable,
     pub(super) encryption: Option<EncryptionTable>,
+    pub(super) fallback: Option<Spanned<FallbackTable>>,
+}
+
+/// `[connections.NAME.fallback]`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct FallbackTable {
+    pub(super) allow: bool,
+    pub(super) client_id: Option<Spanned<Written>>,
+    pub(super) client_secret: Option<Spanned<Written>>,
 }
 
 /// `grant`.

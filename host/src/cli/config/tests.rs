@@ -491,3 +491,29 @@ fn the_url_of_a_webhook_is_never_shown() {
         assert!(!told.contains("hunter2"), "{written}: {told}");
     }
 }
+
+#[test]
+fn metrics_go_to_a_file_and_to_a_loopback_port() {
+    let metrics = |lines: &str| parse(&format!("state = \"/s\"\n[metrics]\n{lines}\n"));
+    let config = metrics("file = \"m/procore.prom\"\nlisten = \"[::1]:9464\"").expect("valid");
+    let path = config.metrics.file.as_deref().expect("a file");
+    assert!(path.is_absolute() && path.ends_with("m/procore.prom"));
+    assert_eq!(config.metrics.listen, "[::1]:9464".parse().ok());
+    assert_eq!(
+        parse("state = \"/s\"\n").expect("valid").metrics,
+        super::Metrics::default()
+    );
+    for (lines, says) in [
+        (
+            "listen = \"0.0.0.0:9464\"",
+            ":3:10: metrics are served to this machine only",
+        ),
+        ("listen = \"192.168.8.124:9464\"", "no loopback address"),
+        ("listen = \"9464\"", "no address with a port"),
+        ("", "names no place"),
+        ("port = 9464", "unknown field"),
+    ] {
+        let refused = metrics(lines).expect_err("refused");
+        assert!(refused.summary.contains(says), "{refused:?}");
+    }
+}

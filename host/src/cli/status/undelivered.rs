@@ -1,15 +1,22 @@
 //! The alerts that wait, as `status` tells them.
 
-use procore_auth_host::StoreFailure;
-use procore_auth_host::alerts::SinkReport;
+use std::collections::{BTreeMap, BTreeSet};
+
+use procore_auth_host::alerts::{SinkReport, Waiting};
+use procore_auth_host::{ConnectionName, StoreFailure};
 use serde::Serialize;
 
 use crate::cli::exit::Exit;
 use crate::cli::open::store_remedy;
+use crate::cli::opened::Opened;
 use crate::cli::time;
 
 /// What is known of the outbox.
-type Found = Result<Vec<SinkReport>, StoreFailure>;
+pub(super) struct Undelivered {
+    sinks: Result<Vec<SinkReport>, StoreFailure>,
+    /// The alerts that wait for any sink, by connection.
+    of: BTreeMap<String, BTreeSet<String>>,
+}
 
 /// The outbox as JSON. The fields are stable.
 #[derive(Serialize)]
@@ -33,28 +40,57 @@ struct SinkDocument<'a> {
     next_try_at: Option<String>,
 }
 
-/// Returns the exit code that stands for it. An alert that is just on its way is fine.
-pub(super) fn exit(found: &Found) -> Exit {
-    match found {
-        Ok(sinks) if sinks.iter().any(|sink| sink.overdue) => Exit::Undelivered,
-        Ok(_) => Exit::Done,
-        Err(_) => Exit::Storage,
-    }
-}
-
-/// Tells what waits, sink by sink; nothing where nothing does.
-pub(super) fn text(found: &Found, now: u64) -> String {
-    match found {
-        Ok(sinks) => {
-            let waiting = sinks.iter().filter(|sink| sink.waiting > 0);
-            waiting.map(|sink| of_sink(sink, now)).collect()
+impl Undelivered {
+    /// Looks into the outbox.
+    pub(super) fn look(opened: &Opened) -> Self {
+        let mut of: BTreeMap<String, BTreeSet<String>> = BTreeMap::new();
+        // A failure stands in the report on the sinks.
+        for Waiting { alert, .. } in opened.waiting().unwrap_or_default() {
+            of.entry(alert.connection).or_default().insert(alert.id);
         }
-        Err(failure) => format!(
-            "\nalerts: what waits cannot be read\n   code: {}\n    why: {}\n     do: {}\n",
-            failure.code,
-            failure.message,
-            store_remedy(failure.code)
-        ),
+        Self {
+            sinks: opened.undelivered(),
+            of,
+        }
+    }
+
+    /// Nothing waits.
+    #[cfg(test)]
+    pub(super) fn none() -> Self {
+        Self {
+            sinks: Ok(Vec::new()),
+            of: BTreeMap::new(),
+        }
+    }
+
+    /// Returns how many alerts of a connection wait for at least one sink.
+    pub(super) fn of(&self, name: &ConnectionName) -> usize {
+        self.of.get(name.as_str()).map_or(0, BTreeSet::len)
+    }
+
+    /// Returns the exit code that stands for it. An alert that is just on its way is fine.
+    pub(super) fn exit(&self) -> Exit {
+        match &self.sinks {
+            Ok(sinks) if sinks.iter().any(|sink| sink.overdue) => Exit::Undelivered,
+            Ok(_) => Exit::Done,
+            Err(_) => Exit::Storage,
+        }
+    }
+
+    /// Tells what waits, sink by sink; nothing where nothing does.
+    pub(super) fn text(&self, now: u64) -> String {
+        match &self.sinks {
+            Ok(sinks) => {
+                let waiting = sinks.iter().filter(|sink| sink.waiting > 0);
+                waiting.map(|sink| of_sink(sink, now)).collect()
+            }
+            Err(failure) => format!(
+                "\nalerts: what waits cannot be read\n   code: {}\n    why: {}\n     do: {}\n",
+                failure.code,
+                failure.message,
+                store_remedy(failure.code)
+            ),
+        }
     }
 }
 
@@ -86,12 +122,13 @@ fn waiting(sink: &SinkReport) -> String {
     }
 }
 
-impl<'a> From<&'a Found> for Document<'a> {
-    fn from(found: &'a Found) -> Self {
+impl<'a> From<&'a Undelivered> for Document<'a> {
+    fn from(undelivered: &'a Undelivered) -> Self {
+        let found = &undelivered.sinks;
         let sinks = found.as_deref().unwrap_or_default();
         Self {
             waiting: sinks.iter().map(|sink| sink.waiting).sum(),
-            exit_code: exit(found).describe().0,
+            exit_code: undelivered.exit().describe().0,
             sinks: sinks.iter().map(SinkDocument::from).collect(),
             error: found.as_ref().err().map(|failure| &*failure.message),
             remedy: found
@@ -121,13 +158,19 @@ impl<'a> From<&'a SinkReport> for SinkDocument<'a> {
 mod tests {
     use procore_auth_host::StoreFailure;
 
-    use super::text;
+    use super::Undelivered;
+    use crate::cli::exit::Exit;
 
     #[test]
     fn what_cannot_be_read_has_its_cause_and_its_cure() {
         let failure = StoreFailure::new("insecure-permissions", ".alerts lets others in");
-        let text = text(&Err(failure), 0);
+        let undelivered = Undelivered {
+            sinks: Err(failure),
+            ..Undelivered::none()
+        };
+        let text = undelivered.text(0);
         assert!(text.contains("why: .alerts lets others in"), "{text}");
         assert!(text.contains("do: ") && text.contains("mode 700"), "{text}");
+        assert_eq!(undelivered.exit(), Exit::Storage);
     }
 }
