@@ -27,6 +27,8 @@
 //! | call Procore | [`Connection::send`] |
 //! | call it with an HTTP client of one's own | [`Connection::access_token`], [`Connection::renew_rejected`], [`Connection::assess`] |
 //! | keep a connection alive | [`Connection::upkeep`], again at [`Visit::come_back_at`] |
+//! | keep many alive | a [`Keeper`] with a [`Visitor`] |
+//! | know whether somebody keeps it alive | a [`Heartbeat`] |
 //! | know how it is | [`Connection::status`], [`Connection::diagnose`] |
 //! | encrypt what is stored | an [`EncryptedStore`] around another one |
 //! | be told | a [`Journal`]: an event of [`Severity::Alert`] is for a person |
@@ -56,6 +58,7 @@ mod error;
 mod file_lock;
 mod file_store;
 mod flight;
+mod heartbeat;
 mod hex;
 mod holding_store;
 mod http;
@@ -63,6 +66,7 @@ mod https_client;
 mod installation;
 mod journal;
 mod json_lines;
+mod keeper;
 mod lent;
 mod limits;
 mod login;
@@ -108,10 +112,12 @@ pub use encrypted_store::EncryptedStore;
 pub use encryption_key::{EncryptionKey, InvalidEncryptionKey, KeyId};
 pub use error::{Error, ErrorKind};
 pub use file_store::{FileStore, Rewritten};
+pub use heartbeat::{Beat, Heartbeat, KeeperKind, Keeping};
 pub use http::{HttpClient, HttpFailure, RequestLimits};
 pub use https_client::{HttpsClient, HttpsClientBuilder, HttpsClientError};
 pub use journal::{Event, Fanout, Journal, Severity, TracingJournal};
 pub use json_lines::JsonLinesJournal;
+pub use keeper::{Keeper, Visitor};
 pub use limits::Limits;
 pub use login::Login;
 pub use memory_store::MemoryStore;

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use procore_auth_host::alerts::Courier;
 use procore_auth_host::{
     Advice, ConnectTo, Connection, ConnectionName, EncryptedStore, Environment, Fanout, FileStore,
-    HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal, LoadError, PlainStore,
-    Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal,
+    Heartbeat, HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal, LoadError,
+    PlainStore, Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal,
     internals::{self, Troubles},
 };
 
@@ -92,6 +92,11 @@ impl Opener {
     /// Returns what people know of visits that fail.
     pub(crate) fn troubles(&self) -> &Troubles {
         &self.troubles
+    }
+
+    /// Returns the signs of life of the connections' keepers.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::beside(&self.config.state)
     }
 
     /// Returns the plugin's advice.

@@ -2,12 +2,13 @@
 
 mod undelivered;
 
-use procore_auth_host::{ConnectionName, Diagnosis, Environment, Health, Status};
+use procore_auth_host::{ConnectionName, Diagnosis, Environment, Health, Keeping, Status};
 use serde::Serialize;
 
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::heartbeat::{self, KeeperDocument};
 use super::report::{self, FailureDocument};
 use super::time;
 
@@ -23,6 +24,7 @@ struct Document<'a> {
 pub(super) struct ConnectionDocument<'a> {
     connection: &'a str,
     environment: Environment,
+    keeper: KeeperDocument<'a>,
     #[serde(flatten)]
     found: Found<'a>,
 }
@@ -66,6 +68,8 @@ pub(super) struct Known {
     pub(super) name: ConnectionName,
     /// Its environment, as configured.
     pub(super) environment: Environment,
+    /// Whether somebody keeps it alive.
+    pub(super) keeper: Keeping,
     /// Its status, or why there is none.
     pub(super) status: Result<Status, Box<Explained>>,
 }
@@ -73,14 +77,15 @@ pub(super) struct Known {
 /// Prints the status of every connection, or of the one that is named.
 pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
     let mut all = Vec::new();
-    for (name, environment, open) in context.open_all().await? {
-        let status = match open {
+    for found in context.open_all().await? {
+        let status = match found.open {
             Ok(open) => open.connection.status().await.map_err(Failure::from),
             Err(failure) => Err(failure),
         };
         all.push(Known {
-            name,
-            environment,
+            name: found.name,
+            environment: found.environment,
+            keeper: found.keeper,
             status: status.map_err(Failure::explained),
         });
     }
@@ -108,10 +113,11 @@ pub(super) fn print(context: &Context<'_>, all: &[Known]) -> Result<Exit, Failur
 
 impl Known {
     fn exit(&self) -> Exit {
-        match &self.status {
+        let exit = match &self.status {
             Ok(status) => exit_of(status),
             Err(explained) => explained.exit,
-        }
+        };
+        exit.worst(heartbeat::exit_of(&self.keeper))
     }
 }
 
@@ -264,6 +270,7 @@ impl<'a> From<&'a Known> for ConnectionDocument<'a> {
         Self {
             connection: known.name.as_str(),
             environment: known.environment,
+            keeper: (&known.keeper).into(),
             found: match &known.status {
                 Ok(status) => Found::Status(Box::new(status.into())),
                 Err(explained) => Found::Error {
@@ -299,7 +306,7 @@ impl<'a> From<&'a Status> for StatusDocument<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Environment, Exit, Explained, Health, Known, advice, table};
+    use super::{Environment, Exit, Explained, Health, Keeping, Known, advice, table};
 
     #[test]
     fn where_somebody_must_act_and_nothing_says_why_the_way_to_know_is_told() {
@@ -323,6 +330,7 @@ mod tests {
         let known = Known {
             name: "acme".parse().expect("valid"),
             environment: Environment::Sandbox,
+            keeper: Keeping::Never,
             status: Err(Box::new(explained)),
         };
         assert_eq!(known.exit(), Exit::Configuration);

@@ -6,9 +6,11 @@ mod doorkeeper;
 mod encryption;
 mod files;
 mod import;
+mod keeper;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod login;
+mod packaging;
 mod parked;
 mod processes;
 mod surface;
