@@ -1,6 +1,9 @@
 //! `run` and `tick` as services: what they notice, what they tell, and who misses them.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    time::{Duration, Instant},
+};
 
 use fake_procore::Environment::Sandbox;
 use procore_auth_tests::{Rig, Tool, tool::Running};
@@ -11,6 +14,9 @@ use crate::{expired, parked::park, signed_in};
 
 /// What a step of a process may take on a busy machine.
 const DEADLINE: Duration = Duration::from_secs(60);
+
+/// Well before a connection that needs a person is visited anyway, once a minute.
+const AT_ONCE: Duration = Duration::from_secs(20);
 
 async fn stop(keeper: Running) {
     keeper.signal("TERM").await;
@@ -27,7 +33,9 @@ async fn s56_a_running_keeper_drains_the_queue_after_a_login_in_another_process(
     let mut keeper = tool.start(&["run"]);
     keeper.says("sign-in required").await;
     tool.log_in(&rig).await;
+    let signed_in = Instant::now();
     keeper.says("replayed=3").await;
+    assert!(signed_in.elapsed() < AT_ONCE, "{:?}", signed_in.elapsed());
     let names: Vec<_> = rig.procore.projects().into_iter().map(|p| p.name).collect();
     assert_eq!(names, ["one", "two", "three"]);
     tool.run(&["status"]).await.code_is(0);
