@@ -36,7 +36,7 @@ pub trait Visitor: Send + Sync + 'static {
     /// connection. It must end by itself; [`crate::Connection::upkeep`] does.
     async fn visit(&self, name: &ConnectionName) -> u64;
 
-    /// Is called in the keeper's own loop, at least as often as [`Keeper::pulse_every`] says: a loop that hangs calls it no more.
+    /// Is called in the keeper's own loop, at least as often as [`Keeper::new`] was told: a loop that hangs calls it no more.
     /// It must not block.
     fn pulse(&self) {}
 }

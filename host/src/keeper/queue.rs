@@ -19,14 +19,20 @@ enum Turn {
     Visited {
         asked: Option<u64>,
     },
+    /// It is being visited, and forgotten then.
+    Leaves,
 }
 
 impl Queue {
     /// Adds a connection, or has a known one visited at this moment instead.
     pub(super) fn set(&mut self, name: &ConnectionName, moment: u64) {
         match self.known.get_mut(name) {
-            Some(Turn::Visited { asked }) => *asked = Some(moment),
-            _ => self.wait(name, moment),
+            Some(turn @ (Turn::Visited { .. } | Turn::Leaves)) => {
+                *turn = Turn::Visited {
+                    asked: Some(moment),
+                };
+            }
+            Some(Turn::Waits(_)) | None => self.wait(name, moment),
         }
     }
 
@@ -37,7 +43,7 @@ impl Queue {
                 *asked = Some(asked.map_or(moment, |at| at.min(moment)));
             }
             Some(Turn::Waits(at)) if *at > moment => self.wait(name, moment),
-            Some(Turn::Waits(_)) | None => {}
+            Some(Turn::Waits(_) | Turn::Leaves) | None => {}
         }
     }
 
@@ -51,8 +57,13 @@ impl Queue {
 
     /// Forgets a connection.
     pub(super) fn remove(&mut self, name: &ConnectionName) {
-        if let Some(Turn::Waits(at)) = self.known.remove(name) {
-            self.due.remove(&(at, name.clone()));
+        match self.known.get_mut(name) {
+            Some(Turn::Waits(at)) => {
+                self.due.remove(&(*at, name.clone()));
+                self.known.remove(name);
+            }
+            Some(turn) => *turn = Turn::Leaves,
+            None => {}
         }
     }
 
@@ -75,9 +86,15 @@ impl Queue {
 
     /// Has a visited connection wait for its next visit, unless it was forgotten meanwhile.
     pub(super) fn put_back(&mut self, name: &ConnectionName, moment: u64) {
-        if let Some(Turn::Visited { asked }) = self.known.get(name) {
-            let moment = asked.map_or(moment, |at| at.min(moment));
-            self.wait(name, moment);
+        match self.known.get(name) {
+            Some(Turn::Visited { asked }) => {
+                let moment = asked.map_or(moment, |at| at.min(moment));
+                self.wait(name, moment);
+            }
+            Some(Turn::Leaves) => {
+                self.known.remove(name);
+            }
+            Some(Turn::Waits(_)) | None => {}
         }
     }
 
@@ -133,6 +150,18 @@ mod tests {
         queue.set(&name("acme"), 7);
         queue.remove(&name("acme"));
         assert_eq!(queue.earliest(), None);
+    }
+
+    #[test]
+    fn a_connection_that_goes_and_comes_back_during_its_visit_is_not_visited_twice_at_once() {
+        let mut queue = Queue::default();
+        queue.set(&name("acme"), 0);
+        queue.take_due(0).expect("due");
+        queue.remove(&name("acme"));
+        queue.set(&name("acme"), 1);
+        assert_eq!(queue.take_due(1), None, "the visit is under way");
+        queue.put_back(&name("acme"), 100);
+        assert_eq!(queue.take_due(1), Some(name("acme")));
     }
 
     #[test]

@@ -26,7 +26,7 @@ impl Hangup {
             None => None,
         };
         if hangup.is_none() {
-            std::future::pending().await
+            std::future::pending::<()>().await;
         }
     }
 }
@@ -40,6 +40,6 @@ impl Hangup {
 
     /// Never ends.
     pub(super) async fn next(&mut self) {
-        std::future::pending().await
+        std::future::pending::<()>().await;
     }
 }
