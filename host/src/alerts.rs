@@ -47,7 +47,7 @@ mod route;
 mod sink;
 pub(crate) mod troubles;
 mod webhook;
-mod whole_file;
+pub(crate) mod whole_file;
 
 pub use alert::{Alert, Kind};
 pub use command::Command;

@@ -12,6 +12,7 @@ mod demo;
 mod env_file;
 mod exit;
 mod failure;
+mod heartbeat;
 mod import;
 mod import_config;
 mod key;

@@ -1,4 +1,7 @@
-//! Time, as lent to the plugin.
+//! Time, as lent to the plugin and as the keeper waits for it.
+
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod alarm;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -18,7 +21,19 @@ pub trait Clock: Send + Sync {
 
     /// Returns after `duration`.
     async fn sleep(&self, duration: Duration);
+
+    /// Returns once the wall clock shows `moment`, in milliseconds since 1970-01-01T00:00:00Z, or earlier: whoever waits for the
+    /// moment looks at [`Clock::now`] again. After a suspension, and after the clock was set, it returns within a minute.
+    ///
+    /// Unless overridden, it sleeps for a minute at most. May be cancelled.
+    async fn sleep_until(&self, moment: u64) {
+        let left = Duration::from_millis(moment.saturating_sub(self.now()));
+        self.sleep(left.min(LOOK)).await;
+    }
 }
+
+/// The longest sleep between two looks at the wall clock, where nothing tells that it was set.
+const LOOK: Duration = Duration::from_secs(60);
 
 /// The machine's clock.
 #[derive(Debug, Clone)]
@@ -56,5 +71,15 @@ impl Clock for SystemClock {
 
     async fn sleep(&self, duration: Duration) {
         tokio::time::sleep(duration).await;
+    }
+
+    /// Is told by the kernel, and looks at nothing meanwhile.
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    async fn sleep_until(&self, moment: u64) {
+        if let Err(error) = alarm::until(moment).await {
+            tracing::debug!("no timer on the wall clock: {error}");
+            let left = Duration::from_millis(moment.saturating_sub(self.now()));
+            self.sleep(left.min(LOOK)).await;
+        }
     }
 }

@@ -228,6 +228,11 @@ impl Connection {
         self.0.lent.store.settled().await;
     }
 
+    /// Returns whether all tokens that were received are saved. Never waits: a refresh that is under way may yet bring some.
+    pub fn is_saved(&self) -> bool {
+        !self.0.lent.store.holds()
+    }
+
     /// Shows in the status that tokens live in this process alone.
     fn with_what_is_held(&self, status: Status) -> Status {
         if !self.0.lent.store.holds() || status.health > Health::AtRisk {
@@ -400,10 +405,6 @@ impl Connection {
         })
         .await
         .map(|found| found.into_iter().map(Into::into).collect())
-    }
-
-    pub(crate) fn lent(&self) -> &Lent {
-        &self.0.lent
     }
 
     fn call(&self, function: &'static str) -> Call {

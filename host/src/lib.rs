@@ -28,6 +28,8 @@
 //! | upload and download what is large | [`Connection::stream`]: the same policy, in constant memory |
 //! | call it with an HTTP client of one's own | [`Connection::access_token`], [`Connection::renew_rejected`], [`Connection::assess`] |
 //! | keep a connection alive | [`Connection::upkeep`], again at [`Visit::come_back_at`] |
+//! | keep many alive | a [`Keeper`] with a [`Visitor`] |
+//! | know whether somebody keeps it alive | a [`Heartbeat`] |
 //! | know how it is | [`Connection::status`], [`Connection::diagnose`] |
 //! | encrypt what is stored | an [`EncryptedStore`] around another one |
 //! | be told | a [`Journal`]: an event of [`Severity::Alert`] is for a person |
@@ -58,6 +60,7 @@ mod fallback;
 mod file_lock;
 mod file_store;
 mod flight;
+mod heartbeat;
 mod hex;
 mod holding_store;
 mod http;
@@ -65,6 +68,7 @@ mod https_client;
 mod installation;
 mod journal;
 mod json_lines;
+mod keeper;
 mod lent;
 mod limits;
 mod login;
@@ -114,10 +118,12 @@ pub use encryption_key::{EncryptionKey, InvalidEncryptionKey, KeyId};
 pub use error::{Error, ErrorKind};
 pub use fallback::UnfitFallback;
 pub use file_store::{FileStore, Rewritten};
+pub use heartbeat::{Beat, Heartbeat, KeeperKind, Keeping};
 pub use http::{HttpClient, HttpFailure, RequestLimits};
 pub use https_client::{HttpsClient, HttpsClientBuilder, HttpsClientError};
 pub use journal::{Event, Fanout, Journal, Severity, TracingJournal};
 pub use json_lines::JsonLinesJournal;
+pub use keeper::{Keeper, Visitor};
 pub use limits::Limits;
 pub use login::Login;
 pub use memory_store::MemoryStore;

@@ -176,6 +176,7 @@ pub mod made {
     pub fn status(health: Health) -> Status {
         Status {
             health,
+            api_origin: "https://api.procore.com".to_owned(),
             token: None,
             last_evidence: None,
             identity: None,

@@ -65,10 +65,14 @@ impl Connection {
             idle: request.idle_timeout.unwrap_or(IDLE),
             deadline: lent.clock.elapsed().saturating_add(time),
             request: &request,
+            acts_as_fallback: false,
         };
         let response = call.attempt_until_done().await?;
         lent.recorder.forget();
-        Ok(response)
+        Ok(StreamedResponse {
+            acts_as_fallback: call.acts_as_fallback,
+            ..response
+        })
     }
 }
 
@@ -82,6 +86,8 @@ struct Call<'a> {
     idle: Duration,
     /// By the elapsed time.
     deadline: Duration,
+    /// Whether the last attempt had a token of the fallback.
+    acts_as_fallback: bool,
 }
 
 /// What every attempt begins with, except for the token.
@@ -142,6 +148,7 @@ impl Call<'_> {
 
     /// Sends the request once. A body that cannot be read ends the call.
     async fn attempt(&mut self, token: &AccessToken) -> Result<Attempted, Error> {
+        self.acts_as_fallback = token.acts_as_fallback();
         let body = self.request.body.open().await;
         let body = body.map_err(|error| unreadable(&error.to_string()))?;
         let progress = body.progress();
@@ -299,6 +306,7 @@ fn delivered(
         headers: texts(&head.headers),
         attempts,
         diagnosis,
+        acts_as_fallback: false,
         body,
     })
 }

@@ -12,6 +12,7 @@ mod crash;
 mod debian;
 mod demo;
 mod guest;
+mod idle;
 mod inputs;
 mod simulate;
 mod step;
@@ -60,6 +61,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds the plugin and the tool, then measures what `procore-auth run` costs while nothing is due. Linux only.
+    Idle {
+        /// How many connections, one run each: `1 10 1000`; --help lists more.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Builds the plugin and the simulation, then runs many connections under faults in virtual time: `--seeds 350 --days 30`.
     Simulate {
         /// For the simulation; `--help` lists them.
@@ -87,6 +94,7 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Test { arguments } => test::run(root, &arguments)?,
         Verb::Demo { arguments } => demo::run(root, &arguments)?,
         Verb::Crash { arguments } => crash::run(root, &arguments)?,
+        Verb::Idle { arguments } => idle::run(root, &arguments)?,
         Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
         Verb::Ci => ci::run(root)?,
     }

@@ -17,7 +17,7 @@ pub(super) const UNFINISHED_PREFIX: &str = ".tmp-";
 const LONGEST: u64 = 1 << 20;
 
 /// Reads a file; `None` where there is none.
-pub(super) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreFailure> {
+pub(crate) fn read(path: &Path) -> Result<Option<Vec<u8>>, StoreFailure> {
     let Some(file) = private_file::open(path)? else {
         return Ok(None);
     };
@@ -38,7 +38,7 @@ pub(super) fn write_durably(folder: &Path, path: &Path, bytes: &[u8]) -> io::Res
 }
 
 /// Replaces a file that may be lost: after a power cut it may be the old one, empty or torn.
-pub(super) fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(folder: &Path, path: &Path, bytes: &[u8]) -> io::Result<()> {
     let mut file = unfinished(folder)?;
     file.write_all(bytes)?;
     file.persist(path)?;

@@ -5,6 +5,7 @@ use procore_auth_host::{ConnectionName, Environment};
 use super::Global;
 use super::config::{self, Config};
 use super::failure::Failure;
+use super::heartbeat;
 use super::open::{Open, Opener};
 use super::opened::Opened;
 use super::shutdown::Shutdown;
@@ -19,6 +20,16 @@ pub(crate) struct Context<'a> {
     pub(crate) shutdown: Shutdown,
     /// What was opened.
     pub(super) opened: Opened,
+}
+
+/// A connection of the configuration.
+pub(crate) struct Found {
+    /// Its name.
+    pub(crate) name: ConnectionName,
+    /// Its environment, as configured.
+    pub(crate) environment: Environment,
+    /// The connection, or why it cannot be opened.
+    pub(crate) open: Result<Open, Failure>,
 }
 
 impl<'a> Context<'a> {
@@ -56,22 +67,26 @@ impl<'a> Context<'a> {
         Opener::new(config, self.opened.clone())
     }
 
-    /// Opens the one connection that the verb is for.
+    /// Opens the one connection that the verb is for, and tells people where its keeper is missing.
     pub(crate) async fn open_one(&self) -> Result<Open, Failure> {
         let opener = self.opener(self.config()?)?;
         let (name, _) = opener.config().select(self.named())?;
+        heartbeat::check(&opener, name);
         opener.open(name).await
     }
 
-    /// Opens every connection, or the one that is named. What cannot be opened stands in its place.
-    pub(crate) async fn open_all(
-        &self,
-    ) -> Result<Vec<(ConnectionName, Environment, Result<Open, Failure>)>, Failure> {
+    /// Opens every connection, or the one that is named. What cannot be opened stands in its place. People are told of keepers
+    /// that are missing.
+    pub(crate) async fn open_all(&self) -> Result<Vec<Found>, Failure> {
         let opener = self.opener(self.config()?)?;
         let mut all = Vec::new();
         for (name, connection) in opener.config().select_all(self.named())? {
-            let open = opener.open(name).await;
-            all.push((name.clone(), connection.environment(), open));
+            heartbeat::check(&opener, name);
+            all.push(Found {
+                name: name.clone(),
+                environment: connection.environment(),
+                open: opener.open(name).await,
+            });
         }
         Ok(all)
     }

@@ -6,8 +6,9 @@ use std::sync::Arc;
 use procore_auth_host::alerts::Courier;
 use procore_auth_host::{
     Advice, ConnectTo, Connection, ConnectionBuilder, ConnectionName, EncryptedStore, Environment,
-    Fanout, FileStore, HttpClient, HttpsClient, HttpsClientError, Journal, JsonLinesJournal,
-    LoadError, PlainStore, Plugin, Redirect, Settings, Store, StoreFailure, TracingJournal,
+    Fanout, FileStore, Heartbeat, HttpClient, HttpsClient, HttpsClientError, Journal,
+    JsonLinesJournal, LoadError, PlainStore, Plugin, Redirect, Settings, Store, StoreFailure,
+    TracingJournal,
     internals::{self, Troubles},
 };
 
@@ -102,6 +103,11 @@ impl Opener {
     /// Returns what the visits of this process found.
     pub(crate) fn board(&self) -> &Board {
         &self.board
+    }
+
+    /// Returns the signs of life of the connections' keepers.
+    pub(crate) fn heartbeat(&self) -> Heartbeat {
+        Heartbeat::beside(&self.config.state)
     }
 
     /// Returns the plugin's advice.

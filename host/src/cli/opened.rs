@@ -29,9 +29,12 @@ struct List {
 }
 
 impl Opened {
-    /// Adds a connection.
+    /// Adds a connection. One of the same name that was opened before is let go, unless it has something to save.
     pub(crate) fn add(&self, connection: &Connection) {
-        self.list().connections.push(connection.clone());
+        let name = &connection.settings().name;
+        let known = &mut self.list().connections;
+        known.retain(|known| known.settings().name != *name || !known.is_saved());
+        known.push(connection.clone());
     }
 
     /// Adds who delivers alerts.

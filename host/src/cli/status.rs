@@ -15,11 +15,12 @@ mod watch;
 use std::time::Duration;
 
 use clap::Args;
-use procore_auth_host::{ConnectionName, Environment, Health, Status};
+use procore_auth_host::{ConnectionName, Environment, Health, Heartbeat, Keeping, Status};
 
-use super::context::Context;
+use super::context::{Context, Found};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::heartbeat;
 use super::open::Open;
 use super::time;
 use display::Display;
@@ -46,12 +47,17 @@ pub(super) struct Known {
     pub(super) name: ConnectionName,
     /// Its environment, as configured.
     pub(super) environment: Environment,
+    /// Whether somebody keeps it alive.
+    pub(super) keeper: Keeping,
     /// Its status, or why there is none.
     pub(super) status: Result<Status, Box<Explained>>,
 }
 
 /// The connections, opened once.
-struct Connections(Vec<(ConnectionName, Environment, Result<Open, Box<Explained>>)>);
+struct Connections {
+    all: Vec<(ConnectionName, Environment, Result<Open, Box<Explained>>)>,
+    heartbeat: Heartbeat,
+}
 
 /// Prints the status of every connection, or of the one that is named.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
@@ -81,24 +87,29 @@ pub(super) fn print(context: &Context<'_>, all: &[Known]) -> Result<Exit, Failur
 /// Renders the table, and below it what is not well.
 fn text(all: &[Known], alerts: &Undelivered, display: Display, now: u64) -> String {
     let details: String = all.iter().map(|k| details::details(k, now)).collect();
-    let below = details + &alerts.text(now);
+    let below = heartbeat::text(all, now) + &details + &alerts.text(now);
     table::table(all, alerts, display, now) + &details::fit(&below, display)
 }
 
 impl Connections {
     /// Opens every connection, or the one that is named. What cannot be opened is told as such.
     async fn open(context: &Context<'_>) -> Result<Self, Failure> {
+        let heartbeat = Heartbeat::beside(&context.config()?.state);
         let all = context.open_all().await?.into_iter();
-        let explain = |(name, environment, open): (_, _, Result<_, Failure>)| {
-            (name, environment, open.map_err(Failure::explained))
+        let explain = |found: Found| {
+            let open = found.open.map_err(Failure::explained);
+            (found.name, found.environment, open)
         };
-        Ok(Self(all.map(explain).collect()))
+        Ok(Self {
+            all: all.map(explain).collect(),
+            heartbeat,
+        })
     }
 
     /// Looks at each.
     async fn look(&self) -> Vec<Known> {
         let mut all = Vec::new();
-        for (name, environment, open) in &self.0 {
+        for (name, environment, open) in &self.all {
             let status = match open {
                 Ok(open) => {
                     let status = open.connection.status().await;
@@ -109,6 +120,7 @@ impl Connections {
             all.push(Known {
                 name: name.clone(),
                 environment: *environment,
+                keeper: self.heartbeat.of(name, time::now()),
                 status,
             });
         }
@@ -118,10 +130,11 @@ impl Connections {
 
 impl Known {
     fn exit(&self) -> Exit {
-        match &self.status {
+        let exit = match &self.status {
             Ok(status) => exit_of(status),
             Err(explained) => explained.exit,
-        }
+        };
+        exit.worst(heartbeat::exit_of(&self.keeper))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use clap::Args;
-use procore_auth_host::{ConnectionName, Environment};
+use procore_auth_host::{ConnectionName, Environment, KeeperKind};
 use tokio::task::JoinSet;
 
 use super::context::Context;
@@ -14,6 +14,9 @@ use super::open::{Open, Opener};
 use super::status::{self, Known};
 use super::time;
 use super::trouble;
+
+/// A visit that comes later than announced by half of the time, or by this, is missing.
+const LEAST_LATENESS: Duration = Duration::from_secs(300);
 
 /// When the next visit comes.
 #[derive(Args)]
@@ -27,6 +30,7 @@ pub(super) struct Arguments {
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let mut visits = JoinSet::new();
     let opener = context.opener(context.config()?)?;
+    beat(&opener, context.named(), arguments.next_visit);
     for (name, connection) in opener.config().select_all(context.named())? {
         let open = opener.open(name).await;
         let (name, environment) = (name.clone(), connection.environment());
@@ -44,6 +48,16 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     context.opened.deliver().await;
     metrics::write_once(&opener);
     status::print(context, &all)
+}
+
+/// Promises the clients of the store to come again.
+fn beat(opener: &Opener, named: Option<&ConnectionName>, next_visit: Duration) {
+    let heartbeat = opener.heartbeat();
+    let promise = next_visit + (next_visit / 2).max(LEAST_LATENESS);
+    // The store's own trouble is told by the visits.
+    if let Err(failure) = heartbeat.beat(KeeperKind::Tick, named, time::now(), promise) {
+        tracing::warn!(code = failure.code, "no sign of life: {}", failure.message);
+    }
 }
 
 async fn visit(
@@ -70,6 +84,7 @@ async fn visit(
         Err(explained) => trouble::begin(&opener, &name, explained),
     }
     Known {
+        keeper: opener.heartbeat().of(&name, time::now()),
         name,
         environment,
         status,

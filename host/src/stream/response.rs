@@ -22,6 +22,8 @@ pub struct StreamedResponse {
     pub attempts: u32,
     /// What a refusal means; `None` for a status below 400.
     pub diagnosis: Option<Diagnosis>,
+    /// Whether the call was made as the service account of [`crate::ConnectionBuilder::fallback`], and not as the user.
+    pub acts_as_fallback: bool,
     /// The body.
     pub body: ResponseBody,
 }

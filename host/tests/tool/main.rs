@@ -7,10 +7,12 @@ mod encryption;
 mod fallback;
 mod files;
 mod import;
+mod keeper;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod login;
 mod metrics;
+mod packaging;
 mod parked;
 mod processes;
 mod streams;

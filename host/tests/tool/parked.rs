@@ -6,7 +6,7 @@ use procore_auth_tests::{Rig, Tool};
 
 use crate::{expired, signed_in};
 
-async fn park(tool: &Tool, name: &str) -> String {
+pub(crate) async fn park(tool: &Tool, name: &str) -> String {
     let body = format!(r#"{{"project":{{"name":"{name}"}}}}"#);
     let call = [
         "call",

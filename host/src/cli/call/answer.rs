@@ -19,6 +19,7 @@ pub(super) struct Answer {
     headers: Vec<(String, String)>,
     attempts: u32,
     diagnosis: Option<Diagnosis>,
+    fallback: bool,
     body: Body,
 }
 
@@ -40,6 +41,8 @@ struct Document<'a> {
     #[serde(skip_serializing_if = "Option::is_none")]
     output: Option<&'a Path>,
     diagnosis: Option<&'a Diagnosis>,
+    /// Whether the service account made the call, since the user must sign in.
+    fallback: bool,
 }
 
 impl From<ApiResponse> for Answer {
@@ -49,6 +52,7 @@ impl From<ApiResponse> for Answer {
             headers: response.headers,
             attempts: response.attempts,
             diagnosis: response.diagnosis,
+            fallback: response.acts_as_fallback,
             body: Body::Whole(response.body),
         }
     }
@@ -61,6 +65,7 @@ impl From<StreamedResponse> for Answer {
             headers: response.headers,
             attempts: response.attempts,
             diagnosis: response.diagnosis,
+            fallback: response.acts_as_fallback,
             body: Body::Streamed(response.body),
         }
     }
@@ -130,11 +135,21 @@ impl Answer {
         head
     }
 
-    /// Tells what the body does not: always after a refusal or a repetition, otherwise nothing.
+    /// Tells what the body does not: always after a refusal or a repetition, and where the service account made the call;
+    /// otherwise nothing.
     fn describe(&self, context: &Context<'_>, ends_a_line: bool) {
-        if self.status < 400 && self.attempts <= 1 {
-            return;
+        let gap = if ends_a_line { "" } else { "\n" };
+        if self.status >= 400 || self.attempts > 1 {
+            context
+                .terminal
+                .note(format_args!("{gap}{}", self.summary()));
         }
+        if self.fallback {
+            context.terminal.note(report::FALLBACK);
+        }
+    }
+
+    fn summary(&self) -> String {
         let mut line = format!("status {}", self.status);
         let repeated = if self.attempts == 1 { "" } else { "s" };
         let _ = write!(line, ", {} attempt{repeated}", self.attempts);
@@ -144,8 +159,7 @@ impl Answer {
         if let Some(diagnosis) = &self.diagnosis {
             let _ = write!(line, "\n{}", report::diagnosis(diagnosis));
         }
-        let gap = if ends_a_line { "" } else { "\n" };
-        context.terminal.note(format_args!("{gap}{line}"));
+        line
     }
 
     fn document<'a>(&'a self, body: Option<&[u8]>, output: Option<&'a Path>) -> Document<'a> {
@@ -168,6 +182,7 @@ impl Answer {
                 }),
             output,
             diagnosis: self.diagnosis.as_ref(),
+            fallback: self.fallback,
         }
     }
 }

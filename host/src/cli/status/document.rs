@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use super::undelivered::{self, Undelivered};
 use super::{Known, exit_of};
+use crate::cli::heartbeat::KeeperDocument;
 use crate::cli::report::FailureDocument;
 use crate::cli::time;
 
@@ -21,6 +22,7 @@ struct ConnectionDocument<'a> {
     environment: Environment,
     undelivered_alerts: usize,
     note: Option<String>,
+    keeper: KeeperDocument<'a>,
     #[serde(flatten)]
     found: Found<'a>,
 }
@@ -67,6 +69,7 @@ impl<'a> Document<'a> {
             environment: known.environment,
             undelivered_alerts: alerts.of(&known.name),
             note: known.note(now),
+            keeper: (&known.keeper).into(),
             found: known.into(),
         };
         Self {

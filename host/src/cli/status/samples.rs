@@ -1,7 +1,7 @@
 //! Connections for the tests of this folder.
 
 use procore_auth_host::internals::made;
-use procore_auth_host::{Environment, Health, Status, TokenTimes};
+use procore_auth_host::{Environment, Health, Keeping, Status, TokenTimes};
 
 use super::{Exit, Explained, Known};
 
@@ -43,6 +43,7 @@ pub(super) fn known(name: &str, status: Result<Status, Box<Explained>>) -> Known
     Known {
         name: name.parse().expect("valid"),
         environment: Environment::Sandbox,
+        keeper: Keeping::Never,
         status,
     }
 }

@@ -1,0 +1,128 @@
+//! Whether somebody keeps a connection alive, as the clients of the store see it: a keeper that is missing is told, once.
+
+use procore_auth_host::{Beat, ConnectionName, KeeperKind, Keeping};
+use serde::Serialize;
+
+use super::exit::Exit;
+use super::failure::Explained;
+use super::open::Opener;
+use super::status::Known;
+use super::{time, trouble};
+
+/// The code of the alert for a keeper that is missing. The next visit of any keeper ends it.
+const MISSING: &str = "keeper-missing";
+
+/// A connection's keeper as JSON. The fields are stable.
+#[derive(Serialize)]
+pub(super) struct KeeperDocument<'a> {
+    /// `alive`, `overdue`, `stopped` (on purpose) or `never` (none was seen).
+    state: &'static str,
+    kind: Option<KeeperKind>,
+    who: Option<&'a str>,
+    last_seen: Option<String>,
+    next_by: Option<String>,
+}
+
+/// Looks for the keeper of a connection, and tells people where it is missing, unless they know.
+pub(super) fn check(opener: &Opener, name: &ConnectionName) {
+    let now = time::now();
+    if let Keeping::Overdue(beat) = opener.heartbeat().of(name, now) {
+        trouble::begin(opener, name, &missing(&beat, now));
+    }
+}
+
+fn missing(beat: &Beat, now: u64) -> Explained {
+    let (verb, remedy) = match beat.kind {
+        KeeperKind::Run => (
+            "run",
+            "Start it again, as with `systemctl start procore-auth`, and look at why it ended: `journalctl -u procore-auth`.",
+        ),
+        KeeperKind::Tick => (
+            "tick",
+            "Look at the crontab or the timer that starts it. Where it comes less often now, tell it with --next-visit.",
+        ),
+    };
+    Explained::new(
+        Exit::AtRisk,
+        MISSING,
+        "Nobody keeps this connection alive any more: its keeper has not come when it should have.",
+        remedy,
+    )
+    .because(format!(
+        "`procore-auth {verb}` ({}) was there {}, and was to come again by {}.",
+        beat.who,
+        time::relative(beat.at, now),
+        time::rfc3339(beat.next_by),
+    ))
+}
+
+/// Says of every keeper, in a line each, when it was seen; nothing where none ever was.
+pub(super) fn text(all: &[Known], now: u64) -> String {
+    let mut lines: Vec<(String, Vec<&str>)> = Vec::new();
+    for known in all {
+        let Some(line) = sentence(&known.keeper, now) else {
+            continue;
+        };
+        let name = known.name.as_str();
+        match lines.iter_mut().find(|(same, _)| *same == line) {
+            Some((_, names)) => names.push(name),
+            None => lines.push((line, vec![name])),
+        }
+    }
+    let line = |(line, names): &(String, Vec<&str>)| {
+        if names.len() == all.len() {
+            format!("keeper: {line}\n")
+        } else {
+            format!("keeper of {}: {line}\n", names.join(", "))
+        }
+    };
+    lines.iter().map(line).collect()
+}
+
+fn sentence(keeping: &Keeping, now: u64) -> Option<String> {
+    let beat = keeping.beat()?;
+    let verb = match beat.kind {
+        KeeperKind::Run => "run",
+        KeeperKind::Tick => "tick",
+    };
+    let seen = time::relative(beat.at, now);
+    let keeper = format!("`procore-auth {verb}` ({})", beat.who);
+    Some(match keeping {
+        Keeping::Overdue(_) => format!("missing; {keeper} was last seen {seen}"),
+        Keeping::Stopped(_) => format!("{keeper} was stopped {seen}"),
+        Keeping::Never | Keeping::Alive(_) => format!("{keeper}, seen {seen}"),
+    })
+}
+
+/// Returns the word for it in JSON.
+pub(super) fn word(keeping: &Keeping) -> &'static str {
+    match keeping {
+        Keeping::Never => "never",
+        Keeping::Alive(_) => "alive",
+        Keeping::Overdue(_) => "overdue",
+        Keeping::Stopped(_) => "stopped",
+    }
+}
+
+/// Returns the exit code that stands for it.
+pub(super) fn exit_of(keeping: &Keeping) -> Exit {
+    match keeping {
+        Keeping::Overdue(_) => Exit::AtRisk,
+        Keeping::Never | Keeping::Alive(_) | Keeping::Stopped(_) => Exit::Done,
+    }
+}
+
+impl<'a> From<&'a Keeping> for KeeperDocument<'a> {
+    fn from(keeping: &'a Keeping) -> Self {
+        let beat = keeping.beat();
+        Self {
+            state: word(keeping),
+            kind: beat.map(|beat| beat.kind),
+            who: beat.map(|beat| beat.who.as_str()),
+            last_seen: beat.map(|beat| time::rfc3339(beat.at)),
+            next_by: beat
+                .filter(|beat| !beat.stopped)
+                .map(|beat| time::rfc3339(beat.next_by)),
+        }
+    }
+}
