@@ -16,7 +16,7 @@ use crate::{
     redirect::{Kind, RedirectUri},
     retry,
     secret::Secret,
-    session::{Identity, Tokens},
+    session::{Identity, Stage, Tokens},
     settings::{Grant, Policy, Settings},
     status::{Health, Status},
 };
@@ -612,6 +612,13 @@ impl From<Status> for auth::ConnectionStatus {
             refreshes: status.refreshes,
             incident: status.incident.map(|incident| auth::Incident {
                 since: incident.since,
+                last_told: incident.told_at(),
+                stage: match status.stage {
+                    Stage::Working => auth::Stage::Working,
+                    Stage::Urgent => auth::Stage::Urgent,
+                    Stage::Dark => auth::Stage::Dark,
+                },
+                dark_at: status.dark_at,
                 diagnosis: incident.diagnosis.into(),
             }),
             parked: status.parked,

@@ -1,8 +1,9 @@
 //! How well a connection is: never `healthy` without evidence.
 
 use crate::{
+    incident::{self, Outlook},
     lifetime::Times,
-    session::{About, Identity, Incident, Session},
+    session::{About, Identity, Incident, Session, Stage},
     settings::{Grant, Settings},
 };
 
@@ -38,6 +39,10 @@ pub struct Status {
     pub refreshes: u64,
     /// What people were told.
     pub incident: Option<Incident>,
+    /// How bad a trouble is, or would be, now.
+    pub stage: Stage,
+    /// When calls stop working, or stopped, if nothing is done.
+    pub dark_at: Option<u64>,
     /// How many requests wait to be replayed.
     pub parked: u32,
     /// How many requests a person must decide about.
@@ -57,6 +62,10 @@ impl Status {
             identity: session.and_then(|session| session.identity.clone()),
             refreshes: session.map_or(0, |session| session.refreshes),
             incident: session.and_then(|session| session.incident.clone()),
+            stage: session.map_or(Stage::Dark, |session| {
+                incident::stage(session, Outlook::at(now))
+            }),
+            dark_at: session.and_then(incident::dark_at),
             parked: 0,
             undecided: 0,
         }

@@ -11,6 +11,7 @@ use crate::{
     decision::Need,
     diagnosis::{Error, ErrorKind, Result},
     event::{Event, Severity},
+    incident,
     lifetime::Times,
     moment,
     parking::State,
@@ -101,10 +102,15 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
         }
         None => retry_at,
     };
+    let moment = moment.unwrap_or(now + WATCH);
+    // What becomes worse, or is told once more, is told in time.
+    let news = session
+        .as_ref()
+        .and_then(|session| incident::next_news(session, now));
     Ok(Visit {
         refreshed,
         replayed,
-        come_back_at: moment.unwrap_or(now + WATCH).max(now + SHORTEST),
+        come_back_at: moment.min(news.unwrap_or(moment)).max(now + SHORTEST),
         status: status_of(host, &settings, session.as_ref())?,
     })
 }

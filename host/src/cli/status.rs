@@ -2,7 +2,7 @@
 
 mod undelivered;
 
-use procore_auth_host::{ConnectionName, Diagnosis, Environment, Health, Status};
+use procore_auth_host::{ConnectionName, Diagnosis, Environment, Health, Stage, Status};
 use serde::Serialize;
 
 use super::context::Context;
@@ -57,6 +57,9 @@ struct TokenDocument {
 #[derive(Serialize)]
 struct IncidentDocument<'a> {
     since: String,
+    last_told: String,
+    stage: Stage,
+    dark_at: Option<String>,
     diagnosis: &'a Diagnosis,
 }
 
@@ -289,6 +292,9 @@ impl<'a> From<&'a Status> for StatusDocument<'a> {
             refreshes: status.refreshes,
             incident: status.incident.as_ref().map(|incident| IncidentDocument {
                 since: time::rfc3339(incident.since),
+                last_told: time::rfc3339(incident.last_told),
+                stage: incident.stage,
+                dark_at: incident.dark_at.map(time::rfc3339),
                 diagnosis: &incident.diagnosis,
             }),
             parked: status.parked,
