@@ -254,8 +254,8 @@ fn ask_to_sign_in(
 ) -> Result<()> {
     let own = locked.session.belongs_to(settings);
     let alert = alert.map(|alert| {
-        let pending = sign_in::begin_for_alert(host, settings).filter(|_| own);
-        login::ask(alert, settings, pending.as_ref())
+        let pending = own.then(|| sign_in::begin_for_alert(host, settings));
+        login::ask(alert, settings, pending.flatten().as_ref())
     });
     tell_and_save(host, locked, alert)
 }

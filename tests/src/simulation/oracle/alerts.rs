@@ -5,7 +5,7 @@
 //! | rule | excuse |
 //! |---|---|
 //! | a call that gets no token was preceded by an alert of stage `dark`, a day and five minutes ago at most | clocks that are wrong: for the time alone |
-//! | `new` is told once for each code, `escalated` once for each stage and never for one that is no worse than what was told | each death of a process and each write that fails lets one be told again: it may not have been noted; an older store forgets them all; a lock that does not exclude |
+//! | `new` is told once for each code, `escalated` once for each stage and never for one that is no worse than what was told | each death of a process and each write that fails lets three be told again: what one alert told may not have been noted; an older store forgets the codes; a lock that does not exclude |
 //! | a `reminder` comes a day after the last alert, an hour less where machines sleep | the same, and clocks that are wrong |
 //! | there are no more than 40 alerts of any kind | |
 //! | `recovered` follows an alert, and there is one | a lock that does not exclude |
@@ -19,6 +19,9 @@ use crate::simulation::scenario::{DAY, HOUR, MINUTE};
 
 /// The most alerts in one outage.
 const MOST: u32 = 40;
+
+/// What may come again after one alert that was not noted: its code, and two stages, where it was the first to tell the worst.
+const UNNOTED: u32 = 3;
 
 /// From good to bad.
 const STAGES: [&str; 3] = ["working", "urgent", "dark"];
@@ -140,13 +143,13 @@ impl Alerts {
 
     /// What was told may not have been noted.
     pub(crate) fn on_failed_write(&mut self) {
-        self.excuses += 1;
+        self.excuses += UNNOTED;
     }
 
     /// The store is older by some versions, which may be all that knew what was told.
     pub(crate) fn on_tear(&mut self) {
         self.codes.clear();
-        self.excuses += 3;
+        self.excuses += UNNOTED;
     }
 
     /// The session of another time is back, with what it knows to have been told.
@@ -161,7 +164,7 @@ impl Alerts {
     }
 
     pub(crate) fn on_death(&mut self, who: Who) {
-        self.excuses += 1;
+        self.excuses += UNNOTED;
         if self.unsaved.remove(&who) {
             self.since_recovery += 1;
         }
