@@ -17,7 +17,7 @@ use crate::{
     redirect::{Kind, RedirectUri},
     retry,
     secret::Secret,
-    session::{Identity, Tokens},
+    session::{Identity, Stage, Tokens},
     settings::{Grant, Policy, Settings},
     status::{Health, Status},
 };
@@ -625,6 +625,13 @@ impl From<Status> for auth::ConnectionStatus {
             refreshes: status.refreshes,
             incident: status.incident.map(|incident| auth::Incident {
                 since: incident.since,
+                last_told: incident.told_at(),
+                stage: match status.stage {
+                    Stage::Working => auth::Stage::Working,
+                    Stage::Urgent => auth::Stage::Urgent,
+                    Stage::Dark => auth::Stage::Dark,
+                },
+                dark_at: status.dark_at,
                 diagnosis: incident.diagnosis.into(),
             }),
             parked: status.parked,

@@ -26,6 +26,16 @@ pub enum Need<'a> {
     Until(u64),
 }
 
+impl Need<'_> {
+    /// Returns the moment before which nobody may look again.
+    pub fn looks_again(self, now: u64) -> u64 {
+        match self {
+            Need::Until(moment) => moment,
+            Need::Use | Need::Replace(_) => now,
+        }
+    }
+}
+
 /// The next step.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Step {

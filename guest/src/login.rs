@@ -5,6 +5,7 @@ use miniserde::{Deserialize, Serialize};
 use crate::{
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     environment::Environment,
+    event::Event,
     explain::{Endpoint, Observation, explain},
     grant::Presented,
     json,
@@ -17,6 +18,10 @@ use crate::{
 /// How long a link stays acceptable, in milliseconds: an hour, since it may have to reach an admin first. The code that it
 /// brings lives 10 minutes from its issue.
 pub const LIFETIME: u64 = 3_600_000;
+
+/// How long a link in an alert stays acceptable, in milliseconds: three days, since it may be read after a weekend. The next alert
+/// of the same trouble has the same link, and prolongs it.
+pub const ALERT_LIFETIME: u64 = 72 * 3_600_000;
 
 /// A sign-in that was begun; stored under the key `login`.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -33,6 +38,8 @@ pub struct PendingLogin {
     pub client_id: String,
     /// When it was begun.
     pub begun_at: u64,
+    /// When it stops being acceptable, where that is not an hour after its beginning.
+    pub prolonged_until: Option<u64>,
 }
 
 impl PendingLogin {
@@ -47,7 +54,13 @@ impl PendingLogin {
             environment: settings.environment,
             client_id: settings.client_id.clone(),
             begun_at: now,
+            prolonged_until: None,
         })
+    }
+
+    /// Makes it acceptable for as long as an alert with its link may lie unread.
+    pub fn prolong(&mut self, now: u64) {
+        self.prolonged_until = Some(now.saturating_add(ALERT_LIFETIME));
     }
 
     /// Returns the link to open. It holds no secret but the state, which is worth nothing without this store.
@@ -66,7 +79,8 @@ impl PendingLogin {
 
     /// Returns when the sign-in stops being acceptable.
     pub fn expires_at(&self) -> u64 {
-        self.begun_at.saturating_add(LIFETIME)
+        let usual = self.begun_at.saturating_add(LIFETIME);
+        self.prolonged_until.unwrap_or(usual)
     }
 
     /// Whether it is of the connection as it is configured now, and not too old.
@@ -150,7 +164,31 @@ struct Refusal {
     error: String,
 }
 
-fn is_out_of_band(redirect_uri: &str) -> bool {
+/// Adds to an alert how to sign in: the link, where the sign-in can be finished with a code that any device shows, or else the
+/// command. The link holds no secret.
+pub fn ask(mut alert: Event, settings: &Settings, pending: Option<&PendingLogin>) -> Event {
+    let name = &settings.name;
+    let remedy = alert.fields.iter_mut().find(|(name, _)| *name == "remedy");
+    let Some((_, remedy)) = remedy else {
+        return alert;
+    };
+    match pending {
+        Some(pending) => {
+            *remedy = format!(
+                "Open the link on any device, sign in, and give the code that Procore shows to `procore-auth login --finish --connection {name}`."
+            );
+            alert.with("link", &pending.authorize_url())
+        }
+        None => {
+            let command = format!("procore-auth login --connection {name}`");
+            *remedy = remedy.replace("procore-auth login`", &command);
+            alert
+        }
+    }
+}
+
+/// Whether Procore shows the code on a page.
+pub fn is_out_of_band(redirect_uri: &str) -> bool {
     RedirectUri::parse(redirect_uri).is_ok_and(|uri| *uri.kind() == Kind::OutOfBand)
 }
 
@@ -252,7 +290,7 @@ pub fn no_pending() -> Diagnosis {
     Diagnosis::new(
         "no-pending-login",
         "No sign-in is under way.",
-        "None was begun, it was finished, it is older than an hour, or the configuration changed since.",
+        "None was begun, it was finished, its link is too old, or the configuration changed since.",
         AGAIN,
     )
 }
@@ -260,7 +298,7 @@ pub fn no_pending() -> Diagnosis {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{decision::tests::settings, redirect::OUT_OF_BAND};
+    use crate::{decision::tests::settings, event::Severity, redirect::OUT_OF_BAND};
 
     const NOW: u64 = 1_800_000_000_000;
 
@@ -268,7 +306,8 @@ mod tests {
         let mut settings = settings();
         settings.grant = Grant::AuthorizationCode(redirect_uri.to_owned());
         settings.policy.pkce = pkce;
-        PendingLogin::begin(&settings, &[7; 64], NOW).expect("valid")
+        let random: Vec<u8> = (0..64).collect();
+        PendingLogin::begin(&settings, &random, NOW).expect("valid")
     }
 
     fn code(result: Result<Presented>) -> String {
@@ -381,6 +420,36 @@ mod tests {
             ..settings()
         };
         assert!(!pending.is_current(&other, NOW));
+    }
+
+    #[test]
+    fn s39_a_link_in_an_alert_outlives_a_weekend() {
+        let mut pending = pending(OUT_OF_BAND, false);
+        pending.prolong(NOW + LIFETIME / 2);
+        let end = NOW + LIFETIME / 2 + 72 * 3_600_000;
+        assert!(pending.is_current(&settings(), end - 1) && !pending.is_current(&settings(), end));
+        // As earlier versions wrote it.
+        let stored = String::from_utf8(json::write(&pending)).expect("text");
+        let (earlier, _) = stored.split_once(",\"prolonged_until\"").expect("a field");
+        let read: PendingLogin = json::read(format!("{earlier}}}").as_bytes()).expect("valid");
+        assert_eq!(read.expires_at(), NOW + LIFETIME);
+    }
+
+    #[test]
+    fn s39_an_alert_names_the_connection_in_the_one_command() {
+        let alert = |remedy| Event::new(Severity::Alert, "c", "m").explained("why", remedy);
+        let asked = ask(alert("Run `procore-auth login`."), &settings(), None);
+        assert_eq!(asked, alert("Run `procore-auth login --connection acme`."));
+        let pending = pending(OUT_OF_BAND, true);
+        let asked = ask(
+            alert("Run `procore-auth login`."),
+            &settings(),
+            Some(&pending),
+        );
+        let link = ("link", pending.authorize_url());
+        assert!(asked.fields.contains(&link));
+        let verifier = pending.verifier.expect("a verifier");
+        assert!(!format!("{asked:?}").contains(verifier.expose()));
     }
 
     proptest::proptest! {

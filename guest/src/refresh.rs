@@ -7,7 +7,7 @@ use crate::{
     diagnosis::Diagnosis,
     event::Event,
     grant::{Issued, Presented},
-    incident::{self, Trouble},
+    incident::{self, Outlook, Trouble},
     lifetime::Times,
     moment,
     session::{About, Backoff, Intent, RawReply, Session, Spends, Tokens, Verdict},
@@ -111,7 +111,7 @@ pub fn refuse_grant(
     session: &mut Session,
     diagnosis: Diagnosis,
     spent: &SpentTokens,
-    now: u64,
+    outlook: Outlook,
 ) -> Option<Event> {
     let tokens = session.tokens.as_ref()?;
     let digest = tokens.refresh_token.as_ref()?.digest();
@@ -138,11 +138,11 @@ pub fn refuse_grant(
         digest.short(),
         moment::text(tokens.times.issued_at)
     ));
-    let alert = incident::raise(session, Trouble::Lasting, &diagnosis, now);
+    let alert = incident::raise(session, Trouble::Lasting, &diagnosis, outlook);
     session.intent = None;
     session.verdict = Some(Verdict {
         about: About::RefreshToken(digest),
-        since: now,
+        since: outlook.now,
         diagnosis,
     });
     alert
@@ -153,13 +153,13 @@ pub fn refuse_client(
     session: &mut Session,
     settings: &Settings,
     diagnosis: Diagnosis,
-    now: u64,
+    outlook: Outlook,
 ) -> Option<Event> {
     session.intent = None;
-    let alert = incident::raise(session, Trouble::Lasting, &diagnosis, now);
+    let alert = incident::raise(session, Trouble::Lasting, &diagnosis, outlook);
     session.verdict = Some(Verdict {
         about: About::Client(settings.credentials()),
-        since: now,
+        since: outlook.now,
         diagnosis,
     });
     alert
@@ -176,7 +176,7 @@ pub enum Outcome {
     Unanswered,
 }
 
-/// Notes a passing failure. Returns the alert where one is owed: no token lives, or the refresh token may be lost.
+/// Notes a passing failure. Returns the alert where it is news; that the refresh token may be lost is a lasting trouble.
 ///
 /// The intent stays unless nothing was spent: it says what is unknown, and the next attempt is a replay.
 pub fn fail(
@@ -184,7 +184,7 @@ pub fn fail(
     diagnosis: Diagnosis,
     outcome: Outcome,
     wait: Option<u64>,
-    now: u64,
+    outlook: Outlook,
     draw: u64,
 ) -> Option<Event> {
     let failures = session
@@ -214,15 +214,10 @@ pub fn fail(
     } else {
         (Trouble::Passing, diagnosis)
     };
-    let owed = session.live_tokens(now).is_none() || trouble == Trouble::Lasting;
-    let alert = if owed {
-        incident::raise(session, trouble, &diagnosis, now)
-    } else {
-        None
-    };
+    let alert = incident::raise(session, trouble, &diagnosis, outlook);
     session.backoff = Some(Backoff {
         failures,
-        not_before: now.saturating_add(delay),
+        not_before: outlook.now.saturating_add(delay),
         diagnosis,
     });
     alert
@@ -318,7 +313,12 @@ mod tests {
         session.tokens.as_mut().expect("tokens").rejected = true;
         begin(&mut session, &settings(), &presented, NOW);
         let refused = Diagnosis::new("invalid_grant", "", "", "");
-        let alert = refuse_grant(&mut session, refused, &SpentTokens::default(), NOW);
+        let alert = refuse_grant(
+            &mut session,
+            refused,
+            &SpentTokens::default(),
+            Outlook::at(NOW),
+        );
         assert!(session.live_tokens(NOW).is_none());
         let state = ("state", "calls do not work".to_owned());
         assert!(alert.expect("an alert").fields.contains(&state));
@@ -355,14 +355,19 @@ mod tests {
         for outcome in [Outcome::NotSpent, Outcome::Answered, Outcome::Unanswered] {
             let mut session = signed_in();
             refreshing(&mut session);
-            fail(&mut session, refused(), outcome, None, NOW, 0);
+            fail(&mut session, refused(), outcome, None, Outlook::at(NOW), 0);
             sessions.push(session);
         }
         let mut session = signed_in();
-        refuse_grant(&mut session, refused(), &SpentTokens::default(), NOW);
+        refuse_grant(
+            &mut session,
+            refused(),
+            &SpentTokens::default(),
+            Outlook::at(NOW),
+        );
         sessions.push(session);
         let mut session = signed_in();
-        refuse_client(&mut session, &settings(), refused(), NOW);
+        refuse_client(&mut session, &settings(), refused(), Outlook::at(NOW));
         sessions.push(session);
         for session in sessions {
             assert_eq!(refresh_token(&session), Some("r1"));
@@ -383,7 +388,7 @@ mod tests {
                 Diagnosis::new("x", "", "", ""),
                 outcome,
                 None,
-                NOW,
+                Outlook::at(NOW),
                 0,
             );
             assert_eq!(
@@ -403,7 +408,7 @@ mod tests {
             Diagnosis::new("timeout", "", "", ""),
             Outcome::Unanswered,
             None,
-            NOW,
+            Outlook::at(NOW),
             0,
         );
         refreshing(&mut session);
@@ -411,7 +416,7 @@ mod tests {
             &mut session,
             Diagnosis::new("invalid_grant", "", "", ""),
             &SpentTokens::default(),
-            NOW,
+            Outlook::at(NOW),
         )
         .expect("alert");
         let verdict = session.verdict.expect("latched");
@@ -434,7 +439,7 @@ mod tests {
                     Diagnosis::new("timeout", "", "", ""),
                     Outcome::Unanswered,
                     None,
-                    NOW,
+                    Outlook::at(NOW),
                     0,
                 )
                 .is_some()

@@ -294,15 +294,99 @@ pub struct Backoff {
     pub diagnosis: Diagnosis,
 }
 
+/// How bad a trouble is, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Stage {
+    /// Calls work, and there is time.
+    #[serde(rename = "working")]
+    Working,
+    /// Calls work, and stop soon.
+    #[serde(rename = "urgent")]
+    Urgent,
+    /// No token lives.
+    #[serde(rename = "dark")]
+    Dark,
+}
+
+impl Stage {
+    /// Returns its name in alerts.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Working => "working",
+            Self::Urgent => "urgent",
+            Self::Dark => "dark",
+        }
+    }
+}
+
 /// A trouble that people were told about.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Incident {
     /// When it began.
     pub since: u64,
-    /// Whether they were told that calls do not work.
-    pub dark: bool,
+    /// When they were told last. Earlier versions wrote none.
+    told_at: Option<u64>,
+    /// The worst that they were told. Earlier versions wrote none.
+    stage: Option<Stage>,
+    /// Whether that is [`Stage::Dark`]: what earlier versions wrote instead, and cannot read a session without.
+    dark: bool,
     /// What it is.
     pub diagnosis: Diagnosis,
+    /// The codes of what it was before.
+    earlier: Option<Vec<String>>,
+}
+
+impl Incident {
+    /// Begins an incident that is told now.
+    pub fn new(now: u64, stage: Stage, diagnosis: Diagnosis) -> Self {
+        Self {
+            since: now,
+            told_at: Some(now),
+            stage: Some(stage),
+            dark: stage == Stage::Dark,
+            diagnosis,
+            earlier: None,
+        }
+    }
+
+    /// Notes that it is told once more.
+    pub fn told_again(self, now: u64, stage: Stage, diagnosis: Diagnosis) -> Self {
+        let stage = stage.max(self.stage());
+        let mut earlier = self.earlier.unwrap_or_default();
+        if !earlier.contains(&self.diagnosis.code) {
+            earlier.push(self.diagnosis.code);
+        }
+        Self {
+            since: self.since,
+            earlier: Some(earlier),
+            ..Self::new(now, stage, diagnosis)
+        }
+    }
+
+    /// Notes that calls work again, though it is not over: that they stop is news once more.
+    pub fn ease(&mut self) {
+        self.stage = Some(Stage::Working);
+        self.dark = false;
+    }
+
+    /// Returns when people were told last.
+    pub fn told_at(&self) -> u64 {
+        self.told_at.unwrap_or(self.since)
+    }
+
+    /// Returns the worst that people were told.
+    pub fn stage(&self) -> Stage {
+        self.stage.unwrap_or(match self.dark {
+            true => Stage::Dark,
+            false => Stage::Working,
+        })
+    }
+
+    /// Whether it is or was this trouble.
+    pub fn has_been(&self, code: &str) -> bool {
+        let earlier = self.earlier.iter().flatten();
+        self.diagnosis.code == code || earlier.into_iter().any(|known| known == code)
+    }
 }
 
 /// Who the tokens act as.
@@ -345,11 +429,8 @@ mod tests {
             not_before: 5,
             diagnosis: diagnosis.clone(),
         });
-        session.incident = Some(Incident {
-            since: 6,
-            dark: true,
-            diagnosis: diagnosis.clone(),
-        });
+        let incident = Incident::new(6, Stage::Working, diagnosis.clone());
+        session.incident = Some(incident.told_again(7, Stage::Urgent, diagnosis.clone()));
         session.identity = Some(Identity {
             id: 7,
             login: "l".to_owned(),
@@ -393,6 +474,26 @@ mod tests {
         let text = "{\"body\":\"\u{e9}\",\"requested_at\":1}";
         let stored: RawReply = json::read(text.as_bytes()).expect("valid");
         assert_eq!(stored.bytes(), "\u{e9}".as_bytes());
+    }
+
+    #[test]
+    fn s39_an_incident_as_earlier_versions_wrote_it() {
+        for (dark, stage) in [(true, Stage::Dark), (false, Stage::Working)] {
+            let text = format!(
+                r#"{{"since":6,"dark":{dark},"diagnosis":{{"code":"c","summary":"","cause":"","remedy":"","evidence":[]}}}}"#
+            );
+            let incident: Incident = json::read(text.as_bytes()).expect("valid");
+            assert_eq!((incident.told_at(), incident.stage()), (6, stage));
+            assert!(incident.has_been("c") && !incident.has_been("d"));
+            // They read what is written now, too: they want this field.
+            let again = incident.told_again(7, Stage::Dark, Diagnosis::new("d", "", "", ""));
+            assert!(
+                json::write(&again)
+                    .windows(11)
+                    .any(|part| part == b"\"dark\":true")
+            );
+            assert!(again.has_been("c") && again.has_been("d"));
+        }
     }
 
     #[test]

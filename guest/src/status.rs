@@ -2,8 +2,9 @@
 
 use crate::{
     environment::Environment,
+    incident::{self, Outlook},
     lifetime::Times,
-    session::{About, Identity, Incident, Session},
+    session::{About, Identity, Incident, Session, Stage},
     settings::{Grant, Settings},
 };
 
@@ -41,6 +42,10 @@ pub struct Status {
     pub refreshes: u64,
     /// What people were told.
     pub incident: Option<Incident>,
+    /// How bad a trouble is, or would be, now.
+    pub stage: Stage,
+    /// When calls stop working, or stopped, if nothing is done.
+    pub dark_at: Option<u64>,
     /// How many requests wait to be replayed.
     pub parked: u32,
     /// How many requests a person must decide about.
@@ -61,6 +66,10 @@ impl Status {
             api_origin: api_origin(session, settings.environment),
             refreshes: session.map_or(0, |session| session.refreshes),
             incident: session.and_then(|session| session.incident.clone()),
+            stage: session.map_or(Stage::Dark, |session| {
+                incident::stage(session, Outlook::at(now))
+            }),
+            dark_at: session.and_then(incident::dark_at),
             parked: 0,
             undecided: 0,
         }

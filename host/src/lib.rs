@@ -133,7 +133,7 @@ pub use plugin::{CONTRACT_VERSION, LoadError, Plugin};
 pub use random::{Random, SystemRandom};
 pub use secret::Secret;
 pub use settings::{ConnectionName, Environment, Grant, InvalidConnectionName, Policy, Settings};
-pub use status::{Health, Identity, Incident, Status, TokenTimes, Visit};
+pub use status::{Health, Identity, Incident, Stage, Status, TokenTimes, Visit};
 pub use store::{Entry, Key, LockGuard, Provenance, Store, StoreFailure, Write};
 pub use stream::{
     IncomingBody, OutgoingBody, RequestBody, ResponseBody, StreamLimits, StreamRequest,

@@ -50,12 +50,32 @@ pub struct Identity {
     pub name: String,
 }
 
-/// A trouble that lasts: told once when it begins, and once when it ends.
+/// How bad a trouble is, from good to bad.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+#[non_exhaustive]
+pub enum Stage {
+    /// Calls work, and there is time.
+    Working,
+    /// Calls work, and stop soon: less than a quarter of the token's lifetime or 15 minutes is left, whichever is less.
+    Urgent,
+    /// No token lives: calls do not work.
+    Dark,
+}
+
+/// A trouble that people were told of: once when it begins, once at each worse stage, and again after each day that it stays; then
+/// once that it is over.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 #[non_exhaustive]
 pub struct Incident {
     /// When it began.
     pub since: u64,
+    /// When people were told of it last.
+    pub last_told: u64,
+    /// How bad it is now.
+    pub stage: Stage,
+    /// When calls stop working, or stopped, if nothing is done; `None` where no token says so.
+    pub dark_at: Option<u64>,
     /// What it is.
     pub diagnosis: Diagnosis,
 }
@@ -130,10 +150,23 @@ impl From<types::Identity> for Identity {
     }
 }
 
+impl From<contract::Stage> for Stage {
+    fn from(stage: contract::Stage) -> Self {
+        match stage {
+            contract::Stage::Working => Self::Working,
+            contract::Stage::Urgent => Self::Urgent,
+            contract::Stage::Dark => Self::Dark,
+        }
+    }
+}
+
 impl From<contract::Incident> for Incident {
     fn from(incident: contract::Incident) -> Self {
         Self {
             since: incident.since,
+            last_told: incident.last_told,
+            stage: incident.stage.into(),
+            dark_at: incident.dark_at,
             diagnosis: incident.diagnosis.into(),
         }
     }
@@ -170,7 +203,7 @@ impl From<contract::Visit> for Visit {
 pub mod made {
     //! Makes values of these types, for the tests of the `procore-auth` binary: outside of this crate they cannot be built.
 
-    use super::{Diagnosis, Health, Identity, Incident, Status, TokenTimes, Visit};
+    use super::{Diagnosis, Health, Identity, Incident, Stage, Status, TokenTimes, Visit};
 
     /// Makes a status of which nothing is known but the verdict.
     pub fn status(health: Health) -> Status {
@@ -208,7 +241,13 @@ pub mod made {
 
     /// Makes an incident.
     pub fn incident(since: u64, diagnosis: Diagnosis) -> Incident {
-        Incident { since, diagnosis }
+        Incident {
+            since,
+            last_told: since,
+            stage: Stage::Dark,
+            dark_at: None,
+            diagnosis,
+        }
     }
 
     /// Makes a diagnosis without evidence.

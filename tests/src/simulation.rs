@@ -42,7 +42,7 @@
 //! |---|---|
 //! | I1 one refresh | two requests are at the token endpoint at once; a refresh token is sent though its successor was durable; a refresh is neither due nor asked for |
 //! | I2 nothing lost | a POST has no durable intent; the newest live refresh token is neither in the store nor on its way there in a living process that holds the lock; a pair is lost to the network or to a death, and no durable intent names what was spent for it |
-//! | I3 never silent | a call fails for want of a token and no alert said so since the last refresh; more than 40 alerts in one outage; two recovery notices for one alert |
+//! | I3 never silent | a call fails for want of a token and no alert said so since the last refresh, or within a day; one stage or one code told twice in one outage; more than 40 alerts in one; two recovery notices for one alert |
 //! | I4 no storms | a refresh token is sent after its refusal became durable; a POST comes before the end of the backoff; more than 60 POSTs in an hour |
 //! | I6 secrets stay | an event holds a token, a code or a client secret |
 //! | no false death | a refresh token is latched as dead that the server honours; a person is asked to sign in while the store holds a live one |

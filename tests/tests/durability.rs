@@ -110,6 +110,14 @@ async fn s15_after_a_crash_between_commit_and_save_grace_gives_the_replay_a_toke
     assert_eq!(status.health, Health::Healthy);
 }
 
+/// Returns the codes of the alerts, without those that remind of what was told a day before.
+fn told_first(rig: &Rig) -> Vec<String> {
+    let mut alerts = rig.journal.alerts();
+    let reminds = |(name, value): &(String, String)| name == "told" && value == "reminder";
+    alerts.retain(|alert| !alert.fields.iter().any(reminds));
+    alerts.into_iter().map(|alert| alert.code).collect()
+}
+
 #[tokio::test]
 async fn s15_after_a_crash_between_commit_and_save_strict_gives_one_replay_and_one_alert() {
     let rig = Rig::start().await;
@@ -127,7 +135,7 @@ async fn s15_after_a_crash_between_commit_and_save_strict_gives_one_replay_and_o
         rig.advance_to_expiry();
     }
     assert_eq!(rig.procore.token_posts(), 1);
-    assert_eq!(rig.journal.alerts().len(), 1, "{:?}", rig.journal.alerts());
+    assert_eq!(told_first(&rig), ["invalid_grant"]);
     rig.sign_in(&restarted).await;
     restarted.access_token().await.expect("back");
 }
@@ -214,8 +222,10 @@ async fn s17_in_strict_one_careful_replay_and_then_no_more() {
     }
     assert_eq!(rig.procore.token_posts(), 2);
     // The lost reply, then the end.
-    let codes: Vec<_> = rig.journal.alerts().into_iter().map(|a| a.code).collect();
-    assert_eq!(codes, ["refresh-outcome-unknown", "invalid_grant"]);
+    assert_eq!(
+        told_first(&rig),
+        ["refresh-outcome-unknown", "invalid_grant"]
+    );
 }
 
 #[tokio::test]

@@ -11,7 +11,7 @@ use crate::{
     decision::Need,
     diagnosis::{Diagnosis, Error, ErrorKind},
     http::{Body, Failure, Header, Request, Response, find_header},
-    incident::{self, Trouble},
+    incident::{self, Outlook, Trouble},
     pace::{self, Pace},
     retry::{self, Attempt, Decision, GiveUp, Reply, decide},
     secret::Secret,
@@ -280,7 +280,7 @@ fn note_verdict_on_token(
     let event = match refusal.filter(|_| answer.response.status == 401) {
         Some(diagnosis) => session
             .holds(token)
-            .then(|| incident::raise(session, Trouble::Lasting, diagnosis, now)),
+            .then(|| incident::raise(session, Trouble::Lasting, diagnosis, Outlook::at(now))),
         None => incident::prove(session, token, now),
     };
     // Others may have come since.

@@ -13,6 +13,7 @@ use crate::{
     http::Body,
     json,
     parking::{Lane, ParkedRequest, State, StoredBody, Ticket, admit, body_key},
+    session::Stage,
     settings::Settings,
 };
 
@@ -71,7 +72,9 @@ pub(super) fn park(
 fn is_told(host: &dyn Capabilities, why: &Diagnosis) -> bool {
     let session = read_session(host).ok().flatten();
     let incident = session.and_then(|session| session.incident);
-    incident.is_some_and(|incident| incident.dark || incident.diagnosis.code == why.code)
+    incident.is_some_and(|incident| {
+        incident.stage() == Stage::Dark || incident.diagnosis.code == why.code
+    })
 }
 
 fn lane_of(request: &CallRequest) -> Option<Lane> {

@@ -5,14 +5,14 @@ use super::{
     token, upkeep, verify,
 };
 use crate::{
-    capabilities::Capabilities,
+    capabilities::{Capabilities, Write},
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
     grant::{Issued, Presented},
     incident,
-    json::Fields,
+    json::{self, Fields},
     lifetime::{Lifetime, Times},
-    login::{PendingLogin, code_of, code_used, no_pending},
+    login::{PendingLogin, code_of, code_used, is_out_of_band, no_pending},
     moment,
     session::{Backoff, Intent, Session, Tokens, Verdict},
     settings::{Grant, Settings},
@@ -26,6 +26,31 @@ pub fn begin(host: &dyn Capabilities) -> Result<PendingLogin> {
     let pending = PendingLogin::begin(&host.settings(), &host.random(64), host.now())?;
     overwrite(host, LOGIN, &pending)?;
     Ok(pending)
+}
+
+/// Begins a sign-in for an alert, or prolongs the one that is under way: its link stays good. `None` where the sign-in cannot be
+/// finished from elsewhere, or cannot be noted: an alert never waits for its link.
+pub(super) fn begin_for_alert(
+    host: &dyn Capabilities,
+    settings: &Settings,
+) -> Option<PendingLogin> {
+    if !matches!(&settings.grant, Grant::AuthorizationCode(uri) if is_out_of_band(uri)) {
+        return None;
+    }
+    let now = host.now();
+    let found = read::<PendingLogin>(host, LOGIN).ok()?;
+    let revision = found.as_ref().map(|(_, revision)| *revision);
+    let current = found.filter(|(pending, _)| {
+        pending.is_current(settings, now) && is_out_of_band(&pending.redirect_uri)
+    });
+    let mut pending = match current {
+        Some((pending, _)) => pending,
+        None => PendingLogin::begin(settings, &host.random(64), now).ok()?,
+    };
+    pending.prolong(now);
+    // A sign-in that somebody begins meanwhile is theirs.
+    let written = host.put(LOGIN, &json::write(&pending), revision);
+    matches!(written, Ok(Write::Stored(_))).then_some(pending)
 }
 
 /// Finishes the sign-in with what came back.

@@ -6,6 +6,7 @@ use crate::{
     capabilities::{Capabilities, Entry, Provenance, StoreFailure, Write},
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
+    incident::Outlook,
     json,
     secret::Digest,
     session::{FORMAT, Session},
@@ -57,6 +58,8 @@ pub(super) struct LockedSession<'h> {
     revision: Option<u64>,
     /// What is told as soon as this session is the newest version: written, or held by the host.
     news: Option<Event>,
+    /// The moment before which nobody may look again; 0 where that is at any time.
+    pub looks_again: u64,
 }
 
 impl<'h> LockedSession<'h> {
@@ -74,6 +77,7 @@ impl<'h> LockedSession<'h> {
             session: Session::new(settings),
             revision: None,
             news: None,
+            looks_again: 0,
         };
         if let Some(entry) = host.get(SESSION).map_err(|failure| storage(&failure))? {
             locked.session = parse_session(&entry)?;
@@ -122,6 +126,14 @@ impl<'h> LockedSession<'h> {
     /// As [`acquire`](Self::acquire), where going on without the lock is an error.
     pub(super) fn require(host: &'h dyn Capabilities, settings: &Settings) -> Result<Self> {
         Self::acquire(host, settings)?.ok_or_else(|| busy(settings))
+    }
+
+    /// Returns what a trouble is judged by.
+    pub(super) fn outlook(&self) -> Outlook {
+        Outlook {
+            now: self.host.now(),
+            next: self.looks_again,
+        }
     }
 
     /// Returns the session unless nothing was ever saved.

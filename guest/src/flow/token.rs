@@ -1,6 +1,9 @@
 //! Getting a token: serve the stored one, or rotate under the lock.
 
-use super::stored::{LockedSession, keep_aside, read, read_session, write};
+use super::{
+    sign_in,
+    stored::{LockedSession, keep_aside, read, read_session, write},
+};
 use crate::{
     backoff,
     capabilities::Capabilities,
@@ -9,8 +12,8 @@ use crate::{
     event::{Event, Severity},
     grant::{Answer, Issued, Presented},
     http::{Body, Failure, Header, Request, Response},
-    incident::{self, Trouble},
-    moment,
+    incident::{self, Outlook, Trouble},
+    login, moment,
     refresh::{self, Outcome},
     retry,
     secret::Secret,
@@ -85,18 +88,20 @@ fn without_lock(
         Step::Wait { .. } | Step::Stop(_) => {
             let error = halted(step)?;
             match own {
-                Some(session) if can_serve(session, now, need) => session.tokens.clone().map(Ok),
                 // What is new is noted under the lock.
                 Some(session) if is_news(session, need, &error, now) => None,
+                Some(session) if can_serve(session, now, need) => session.tokens.clone().map(Ok),
                 _ => Some(Err(error)),
             }
         }
     }
 }
 
-/// Whether nobody was told yet that calls do not work, or the need tells that the current token was rejected.
+/// Whether people are to be told of the error, or the need tells that the current token was rejected.
 fn is_news(session: &Session, need: Need<'_>, error: &Error, now: u64) -> bool {
-    !incident::is_told(session, trouble(error), &error.diagnosis, now)
+    let next = need.looks_again(now);
+    let outlook = Outlook { now, next };
+    incident::is_news(session, trouble(error), &error.diagnosis, outlook)
         || rejects_current(session, need)
 }
 
@@ -132,6 +137,7 @@ fn under_lock(
     need: Need<'_>,
 ) -> Result<Obtained> {
     let mut refreshed = false;
+    locked.looks_again = need.looks_again(0);
     // Each turn leaves the session in a state whose next step is another one; four are more than any way through takes.
     for _ in 0..4 {
         let now = host.now();
@@ -161,7 +167,7 @@ fn under_lock(
         .ok_or_else(no_progress)
 }
 
-/// Serves the old token where it can, and tells people once where it cannot.
+/// Tells people what is news, and serves the old token where it can.
 fn halt(
     host: &dyn Capabilities,
     locked: &mut LockedSession<'_>,
@@ -172,31 +178,34 @@ fn halt(
 ) -> Result<Obtained> {
     let error = error.unwrap_or_else(no_progress);
     let own = locked.session.belongs_to(settings);
-    if own
-        && can_serve(&locked.session, now, need)
-        && let Some(tokens) = locked.session.tokens.clone()
-    {
-        return Ok(Obtained {
-            tokens,
-            refreshed: false,
-        });
-    }
     if own && locked.saved().is_some() && is_news(&locked.session, need, &error, now) {
-        note_trouble(host, locked, need, &error, now)?;
+        note_trouble(host, locked, settings, need, &error)?;
     }
-    Err(error)
+    let served = own && can_serve(&locked.session, now, need);
+    let tokens = locked.session.tokens.clone().filter(|_| served);
+    let tokens = tokens.ok_or(error)?;
+    Ok(Obtained {
+        tokens,
+        refreshed: false,
+    })
 }
 
 fn note_trouble(
     host: &dyn Capabilities,
     locked: &mut LockedSession<'_>,
+    settings: &Settings,
     need: Need<'_>,
     error: &Error,
-    now: u64,
 ) -> Result<()> {
     note_rejection(&mut locked.session, need);
-    let alert = incident::raise(&mut locked.session, trouble(error), &error.diagnosis, now);
-    tell_and_save(host, locked, alert)
+    let outlook = locked.outlook();
+    let alert = incident::raise(
+        &mut locked.session,
+        trouble(error),
+        &error.diagnosis,
+        outlook,
+    );
+    tell_error(host, locked, settings, error, alert)
 }
 
 /// Sees to it that nobody uses the current token again where the need tells that it is not accepted.
@@ -210,16 +219,45 @@ fn note_rejection(session: &mut Session, need: Need<'_>) {
 /// Tells people of an error that a visit met, where no token's own state could.
 pub(super) fn tell_of(host: &dyn Capabilities, settings: &Settings, error: &Error) -> Result<()> {
     let mut locked = LockedSession::require(host, settings)?;
-    let now = host.now();
     // The tokens of another configuration say nothing about this one.
     let mut blank = Session::new(settings);
     blank.incident = locked.session.incident.take();
-    let alert = incident::raise(&mut blank, trouble(error), &error.diagnosis, now);
+    let outlook = locked.outlook();
+    let alert = incident::raise(&mut blank, trouble(error), &error.diagnosis, outlook);
     locked.session.incident = blank.incident;
     match alert {
         None => Ok(()),
-        alert => tell_and_save(host, &mut locked, alert),
+        alert => tell_error(host, &mut locked, settings, error, alert),
     }
+}
+
+fn tell_error(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    settings: &Settings,
+    error: &Error,
+    alert: Option<Event>,
+) -> Result<()> {
+    match error.kind {
+        ErrorKind::SignInRequired => ask_to_sign_in(host, locked, settings, alert),
+        _ => tell_and_save(host, locked, alert),
+    }
+}
+
+/// Tells that a person must sign in, and how. To sign in by the link of a configuration that was changed may not be what anybody wants:
+/// none is given then.
+fn ask_to_sign_in(
+    host: &dyn Capabilities,
+    locked: &mut LockedSession<'_>,
+    settings: &Settings,
+    alert: Option<Event>,
+) -> Result<()> {
+    let own = locked.session.belongs_to(settings);
+    let alert = alert.map(|alert| {
+        let pending = own.then(|| sign_in::begin_for_alert(host, settings));
+        login::ask(alert, settings, pending.flatten().as_ref())
+    });
+    tell_and_save(host, locked, alert)
 }
 
 fn no_progress() -> Error {
@@ -244,7 +282,7 @@ pub(super) fn request(
     }
     let spent = spent_tokens(host)?.map_or_else(SpentTokens::default, |(spent, _)| spent);
     if is_spent(presented, &spent) {
-        return refuse_spent(host, locked, &spent);
+        return refuse_spent(host, locked, settings, &spent);
     }
     tell_of_interrupted(host, &locked.session);
     refresh::begin(&mut locked.session, settings, presented, host.now());
@@ -260,15 +298,16 @@ pub(super) fn request(
                 settle(host, locked, settings)
             }
             Answer::GrantRefused(diagnosis) if *presented != Presented::ClientCredentials => {
-                refuse_grant(host, locked, presented, diagnosis).map(|()| false)
+                refuse_grant(host, locked, settings, presented, diagnosis).map(|()| false)
             }
             // A person is at the sign-in and is told; what is known of an earlier sign-in stays.
             Answer::ClientRefused(diagnosis) if matches!(presented, Presented::Code { .. }) => {
                 Err(Error::new(ErrorKind::Configuration, diagnosis))
             }
             Answer::GrantRefused(diagnosis) | Answer::ClientRefused(diagnosis) => {
+                let outlook = locked.outlook();
                 let alert =
-                    refresh::refuse_client(&mut locked.session, settings, diagnosis, host.now());
+                    refresh::refuse_client(&mut locked.session, settings, diagnosis, outlook);
                 tell_and_save(host, locked, alert).map(|()| false)
             }
             Answer::Transient(diagnosis) => {
@@ -324,12 +363,13 @@ pub(super) fn settle(
         Err(diagnosis) => {
             keep_aside(host, "unread-reply", &body)?;
             locked.session.reply = None;
+            let outlook = locked.outlook();
             let alert = refresh::fail(
                 &mut locked.session,
                 diagnosis,
                 Outcome::Unanswered,
                 None,
-                now,
+                outlook,
                 host.draw(),
             );
             tell_and_save(host, locked, alert).map(|()| false)
@@ -360,12 +400,13 @@ fn fail(host: &dyn Capabilities, locked: &mut LockedSession<'_>, failure: &Failu
     let diagnosis =
         retry::unanswered(&failure.code, failure.sent).with_evidence(vec![failure.message.clone()]);
     warn(host, &diagnosis);
+    let outlook = locked.outlook();
     let alert = refresh::fail(
         &mut locked.session,
         diagnosis,
         outcome,
         None,
-        host.now(),
+        outlook,
         host.draw(),
     );
     tell_and_save(host, locked, alert)
@@ -377,20 +418,20 @@ fn fail_answered(
     diagnosis: Diagnosis,
     response: &Response,
 ) -> Result<()> {
-    let now = host.now();
+    let outlook = locked.outlook();
     let outcome = if response.status == 429 {
         Outcome::NotSpent
     } else {
         Outcome::Answered
     };
     warn(host, &diagnosis);
-    let wait = backoff::asked_wait(&response.headers, now);
+    let wait = backoff::asked_wait(&response.headers, outlook.now);
     let alert = refresh::fail(
         &mut locked.session,
         diagnosis,
         outcome,
         wait,
-        now,
+        outlook,
         host.draw(),
     );
     tell_and_save(host, locked, alert)
@@ -409,6 +450,7 @@ fn warn(host: &dyn Capabilities, diagnosis: &Diagnosis) {
 fn refuse_grant(
     host: &dyn Capabilities,
     locked: &mut LockedSession<'_>,
+    settings: &Settings,
     presented: &Presented,
     diagnosis: Diagnosis,
 ) -> Result<()> {
@@ -426,8 +468,9 @@ fn refuse_grant(
     // Whoever spent it may have noted that since.
     let spent = spent_tokens(host).unwrap_or_default();
     let spent = spent.map_or_else(SpentTokens::default, |(spent, _)| spent);
-    let alert = refresh::refuse_grant(&mut locked.session, diagnosis, &spent, host.now());
-    tell_and_save(host, locked, alert)
+    let outlook = locked.outlook();
+    let alert = refresh::refuse_grant(&mut locked.session, diagnosis, &spent, outlook);
+    ask_to_sign_in(host, locked, settings, alert)
 }
 
 /// Whether the session's refresh token is the one that was presented, and nothing newer waits to be read.
@@ -489,6 +532,7 @@ fn is_spent(presented: &Presented, spent: &SpentTokens) -> bool {
 fn refuse_spent(
     host: &dyn Capabilities,
     locked: &mut LockedSession<'_>,
+    settings: &Settings,
     spent: &SpentTokens,
 ) -> Result<bool> {
     let diagnosis = Diagnosis::new(
@@ -497,8 +541,9 @@ fn refuse_spent(
         "",
         "Put the newest copy back; if there is none, run `procore-auth login`.",
     );
-    let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, host.now());
-    tell_and_save(host, locked, alert).map(|()| false)
+    let outlook = locked.outlook();
+    let alert = refresh::refuse_grant(&mut locked.session, diagnosis, spent, outlook);
+    ask_to_sign_in(host, locked, settings, alert).map(|()| false)
 }
 
 fn remember_spent(host: &dyn Capabilities, newly: Option<Spent>) {

@@ -12,6 +12,7 @@ use crate::{
     decision::Need,
     diagnosis::{Error, ErrorKind, Result},
     event::{Event, Severity},
+    incident,
     lifetime::Times,
     moment,
     parking::State,
@@ -105,10 +106,16 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
         report.go_on_at.map_or(again, |at| at.clamp(now, again))
     });
     let moment = moment.map(|at| replay_at.map_or(at, |replay_at| at.min(replay_at)));
+    let moment = moment.unwrap_or(now + WATCH);
+    // What becomes worse, or is told once more, is told in time; many that became so together come apart.
+    let news = session
+        .as_ref()
+        .and_then(|session| incident::next_news(session, now))
+        .map_or(u64::MAX, |news| news.saturating_add(host.draw() % WATCH));
     Ok(Visit {
         refreshed,
         replayed: u32::try_from(report.replayed.len()).unwrap_or(u32::MAX),
-        come_back_at: moment.unwrap_or(now + WATCH).max(now + SHORTEST),
+        come_back_at: moment.min(news).max(now + SHORTEST),
         status: status_of(host, &settings, session.as_ref())?,
     })
 }

@@ -167,9 +167,10 @@ fn word(environment: Environment) -> &'static str {
 
 /// Returns what a person reads, in this order.
 fn parts(alert: &Alert) -> impl Iterator<Item = (&'static str, &str)> {
-    const SHOWN: [(&str, &str); 6] = [
+    const SHOWN: [(&str, &str); 7] = [
         ("State", "state"),
         ("Since", "since"),
+        ("Dark at", "dark-at"),
         ("Cause", "cause"),
         ("Do", "remedy"),
         ("Link", "link"),

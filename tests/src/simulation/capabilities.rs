@@ -65,9 +65,9 @@ impl Journal for SimJournal {
         let mut tally = held(&process.world.tally);
         tally.alerts += u64::from(event.severity == procore_auth_host::Severity::Alert);
         drop(tally);
-        process
-            .world
-            .judge(who, |oracle, _| oracle.on_event(process.who, event));
+        process.world.judge(who, |oracle, sight| {
+            oracle.on_event(sight, process.who, event)
+        });
     }
 }
 

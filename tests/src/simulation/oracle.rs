@@ -104,7 +104,7 @@ impl Oracle {
         let exclusive = scenario.lock_excludes && variant != Variant::LatchWithoutReread;
         Self {
             pairs: Pairs::default(),
-            alerts: Alerts::new(exclusive),
+            alerts: Alerts::new(exclusive, scenario.clocks_are_honest()),
             under_way: Vec::new(),
             posts: VecDeque::new(),
             exclusive,
@@ -368,6 +368,12 @@ impl Oracle {
     pub(crate) fn on_tear(&mut self) {
         self.setbacks += 1;
         self.pairs.forget_durability();
+        self.alerts.on_tear();
+    }
+
+    /// A write has failed, and changed nothing.
+    pub(crate) fn on_failed_write(&mut self) {
+        self.alerts.on_failed_write();
     }
 
     /// An older copy was put back.
@@ -383,7 +389,7 @@ impl Oracle {
         let session = sight.session();
         let tokens = session.access_token();
         self.current = tokens.and_then(|token| self.pairs.by_access(token));
-        self.alerts.on_restore(session.is_told_dark());
+        self.alerts.on_restore(sight.now, session.is_told_dark());
         Ok(())
     }
 }
@@ -398,8 +404,13 @@ impl Oracle {
     }
 
     /// An event was recorded.
-    pub(crate) fn on_event(&mut self, who: Who, event: &Event) -> Result<(), Breach> {
-        self.alerts.on_event(who, event)
+    pub(crate) fn on_event(
+        &mut self,
+        sight: &Sight<'_>,
+        who: Who,
+        event: &Event,
+    ) -> Result<(), Breach> {
+        self.alerts.on_event(sight.now, who, event)
     }
 
     /// A call for a token begins. Returns what must be served at least, by a process that remembers nothing.
@@ -463,7 +474,7 @@ impl Oracle {
                 "a person is asked to sign in while the store holds a live refresh token",
             );
         }
-        self.alerts.on_failed(need, error)
+        self.alerts.on_failed(sight.now, need, error)
     }
 }
 

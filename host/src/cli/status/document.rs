@@ -1,6 +1,6 @@
 //! The status as JSON. The fields are stable.
 
-use procore_auth_host::{Diagnosis, Environment, Health, Identity, Status};
+use procore_auth_host::{Diagnosis, Environment, Health, Identity, Stage, Status};
 use serde::Serialize;
 
 use super::undelivered::{self, Undelivered};
@@ -58,6 +58,9 @@ struct TokenDocument {
 #[derive(Serialize)]
 struct IncidentDocument<'a> {
     since: String,
+    last_told: String,
+    stage: Stage,
+    dark_at: Option<String>,
     diagnosis: &'a Diagnosis,
 }
 
@@ -105,6 +108,9 @@ impl<'a> From<&'a Status> for StatusDocument<'a> {
             refreshes: status.refreshes,
             incident: status.incident.as_ref().map(|incident| IncidentDocument {
                 since: time::rfc3339(incident.since),
+                last_told: time::rfc3339(incident.last_told),
+                stage: incident.stage,
+                dark_at: incident.dark_at.map(time::rfc3339),
                 diagnosis: &incident.diagnosis,
             }),
             parked: status.parked,

@@ -122,7 +122,10 @@ impl SimStore {
     ) -> Result<Result<Write, StoreFailure>, Dead> {
         let step = match self.enter(Call::Put).await? {
             Ok(step) => step,
-            Err(failure) => return Ok(Err(failure)),
+            Err(failure) => {
+                self.0.world.oracle().on_failed_write();
+                return Ok(Err(failure));
+            }
         };
         let before = self.refused();
         if step.fault == Some(Fault::TornWrite) && expected.is_some() {
