@@ -102,7 +102,7 @@ pub fn news(
 
 /// Returns how bad a trouble of the session is.
 ///
-/// Urgent is what leaves less than a quarter of the token's lifetime or [`LITTLE`], whichever is less; and what will be dark
+/// Urgent is what leaves less than a quarter of the token's lifetime or a quarter of an hour, whichever is less; and what will be dark
 /// before somebody looks again, since it could not be told in time then.
 pub fn stage(session: &Session, outlook: Outlook) -> Stage {
     match session.live_tokens(outlook.now) {
