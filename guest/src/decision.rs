@@ -5,7 +5,7 @@ use crate::{
     explain::TOKEN_REJECTED,
     grant::Presented,
     secret::Secret,
-    session::{About, Session, Verdict},
+    session::{About, Session, Tokens, Verdict},
     settings::{Grant, Settings},
 };
 
@@ -119,13 +119,16 @@ fn serves(session: &Session, now: u64, need: Need<'_>) -> bool {
     }
 }
 
+/// Whether the tokens have just replaced rejected ones, and no call has succeeded with them yet: they are not replaced again.
+pub fn renewed_just_now(tokens: &Tokens, now: u64) -> bool {
+    tokens.unproven && now < tokens.times.issued_at.saturating_add(FORCED_INTERVAL)
+}
+
 fn rejected_again(session: &Session, now: u64, need: Need<'_>) -> Option<Error> {
     let (Need::Replace(rejected), Some(tokens)) = (need, session.live_tokens(now)) else {
         return None;
     };
-    let again = *rejected == tokens.access_token
-        && tokens.unproven
-        && now < tokens.times.issued_at.saturating_add(FORCED_INTERVAL);
+    let again = *rejected == tokens.access_token && renewed_just_now(tokens, now);
     again.then(|| {
         let environment = session.environment;
         Error::new(
@@ -205,7 +208,7 @@ pub(crate) mod tests {
     use crate::{
         environment::Environment,
         lifetime::{Lifetime, Times},
-        session::{Backoff, Tokens},
+        session::Backoff,
         settings::Policy,
     };
 

@@ -186,6 +186,28 @@ async fn s39_an_outage_that_ends_in_time_wakes_nobody() {
 }
 
 #[tokio::test]
+async fn s39_a_renewed_token_that_is_rejected_late_in_an_outage_is_told() {
+    let kept = SignedIn::new(Rig::settings(SANDBOX)).await;
+    let first = kept.connection.access_token().await.expect("a token");
+    let renewed = kept.connection.renew_rejected(first.bearer()).await;
+    let renewed = renewed.expect("another token");
+    kept.fail(&Fault::uncommitted(Reply::gateway_error(502)));
+    kept.rig.clock.set(renewed.refresh_at());
+    let served = kept
+        .connection
+        .access_token()
+        .await
+        .expect("it still lives");
+    assert_eq!(served.bearer().expose(), renewed.bearer().expose());
+    assert_eq!(kept.told(), [], "calls work");
+    let refused = kept.connection.renew_rejected(served.bearer()).await;
+    assert_eq!(refused.expect_err("an outage").code(), "unexpected-html");
+    let minute = (renewed.refresh_at() - kept.began) / MINUTE;
+    let told = [(minute, "dark", "new", "unexpected-html")];
+    assert_eq!(kept.told(), expected(&told));
+}
+
+#[tokio::test]
 async fn s39_a_reply_that_was_lost_is_told_at_each_stage() {
     let kept = SignedIn::new(Rig::settings(SANDBOX)).await;
     kept.fail(&Fault::uncommitted(Answer::Close));

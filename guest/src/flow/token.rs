@@ -7,7 +7,7 @@ use super::{
 use crate::{
     backoff,
     capabilities::Capabilities,
-    decision::{Need, Step, can_serve, next},
+    decision::{Need, Step, can_serve, next, renewed_just_now},
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
     grant::{Answer, Issued, Presented},
@@ -102,13 +102,13 @@ fn is_news(session: &Session, need: Need<'_>, error: &Error, now: u64) -> bool {
     let next = need.looks_again(now);
     let outlook = Outlook { now, next };
     incident::is_news(session, trouble(error), &error.diagnosis, outlook)
-        || rejects_current(session, need)
+        || rejects_current(session, need, now)
 }
 
-/// Whether the need tells that the current token is not accepted, and nobody has noted that. A token that replaced a rejected
-/// one is left alone: the login host has just vouched for it, so it is the call that is at fault.
-fn rejects_current(session: &Session, need: Need<'_>) -> bool {
-    let trusted = |tokens: &&Tokens| !tokens.rejected && !tokens.unproven;
+/// Whether the need tells that the current token is not accepted, and nobody has noted that. A token that has just replaced a
+/// rejected one is left alone: the login host vouches for it, so it is the call that is at fault.
+fn rejects_current(session: &Session, need: Need<'_>, now: u64) -> bool {
+    let trusted = |tokens: &&Tokens| !tokens.rejected && !renewed_just_now(tokens, now);
     let current = session.tokens.as_ref().filter(trusted);
     matches!((need, current), (Need::Replace(rejected), Some(tokens)) if *rejected == tokens.access_token)
 }
@@ -146,7 +146,7 @@ fn under_lock(
             // What an earlier process received may have run out since.
             Step::Settle => refreshed = settle(host, locked, settings)?,
             Step::Request(presented) => {
-                note_rejection(&mut locked.session, need);
+                note_rejection(&mut locked.session, need, now);
                 if request(host, locked, settings, &presented)? {
                     refreshed = true;
                     break;
@@ -197,8 +197,8 @@ fn note_trouble(
     need: Need<'_>,
     error: &Error,
 ) -> Result<()> {
-    note_rejection(&mut locked.session, need);
     let outlook = locked.outlook();
+    note_rejection(&mut locked.session, need, outlook.now);
     let alert = incident::raise(
         &mut locked.session,
         trouble(error),
@@ -209,8 +209,8 @@ fn note_trouble(
 }
 
 /// Sees to it that nobody uses the current token again where the need tells that it is not accepted.
-fn note_rejection(session: &mut Session, need: Need<'_>) {
-    let rejected = rejects_current(session, need);
+fn note_rejection(session: &mut Session, need: Need<'_>, now: u64) {
+    let rejected = rejects_current(session, need, now);
     if let Some(tokens) = session.tokens.as_mut().filter(|_| rejected) {
         tokens.rejected = true;
     }
