@@ -499,7 +499,8 @@ async fn s39_an_outage_that_parks_requests_is_told_once_and_the_next_one_again()
     rig.sign_in(&connection).await;
     for outage in 1..=2 {
         let limited = Fault::uncommitted(Reply::too_many_requests(Some(3000), None));
-        rig.procore.inject_times(5, &Target::Api, &limited);
+        // The first is refused, and the others are held back.
+        rig.procore.inject(Target::Api, limited);
         for name in numbered(5) {
             parked(connection.send(create(&name)).await);
         }

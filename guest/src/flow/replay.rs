@@ -16,6 +16,7 @@ use super::{
     stored::{read, storage},
 };
 use crate::{
+    backoff::LONGEST_WAIT,
     capabilities::{Capabilities, Write},
     diagnosis::{Diagnosis, ErrorKind, Result},
     event::{Event, Severity},
@@ -48,6 +49,8 @@ pub struct ReplayReport {
     pub stopped: Option<Diagnosis>,
     /// When the rate limit lets it go on.
     pub go_on_at: Option<u64>,
+    /// Until when the caller's next request is to wait.
+    pub pause_until: Option<u64>,
 }
 
 /// How a replay goes on after a request.
@@ -69,10 +72,19 @@ struct Claim {
     revision: u64,
 }
 
-/// Replays the queued requests in order, or the named one whatever its state.
-pub fn replay(host: &dyn Capabilities, id: Option<&str>) -> Result<ReplayReport> {
+/// Replays the queued requests in order, or the named one whatever its state. `not_before` is until when the rate limit lets nothing
+/// through, as the last reply told the caller.
+pub fn replay(
+    host: &dyn Capabilities,
+    id: Option<&str>,
+    not_before: Option<u64>,
+) -> Result<ReplayReport> {
     let settings = host.settings();
-    let mut report = ReplayReport::default();
+    let mut report = ReplayReport {
+        // One further away is not believed: the clock was set back since.
+        go_on_at: not_before.filter(|at| at.saturating_sub(host.now()) <= LONGEST_WAIT),
+        ..ReplayReport::default()
+    };
     match id {
         Some(id) => {
             find(host, id)?;
@@ -181,7 +193,7 @@ fn replay_one(
         }
         _ => {}
     }
-    let Some(call) = to_call(&claim.request) else {
+    let Some(call) = to_call(&claim.request, report.go_on_at) else {
         "unreadable".clone_into(&mut claim.request.reason);
         set_state(host, &mut claim, State::DeadLetter)?;
         return Ok(Next::Hold);
@@ -210,6 +222,9 @@ fn finish_replay(
         Ok(answered) => Some(answered),
         Err(unanswered) => unanswered.last.as_deref(),
     };
+    report.pause_until = answer
+        .and_then(|answered| answered.pause_until)
+        .max(report.pause_until);
     report.go_on_at = answer.and_then(|Answered { response, .. }| {
         pace::pause_until(response.status, &response.headers, host.now(), Pace::Replay)
     });
@@ -330,7 +345,7 @@ fn undecided(state: State) -> Option<Event> {
 }
 
 /// Makes the call of a parked request; `None` where its body cannot be read.
-fn to_call(parked: &ParkedRequest) -> Option<CallRequest> {
+fn to_call(parked: &ParkedRequest, not_before: Option<u64>) -> Option<CallRequest> {
     Some(CallRequest {
         method: parked.method.clone(),
         path: parked.path.clone(),
@@ -341,6 +356,6 @@ fn to_call(parked: &ParkedRequest) -> Option<CallRequest> {
         idempotent: parked.idempotent,
         park: false,
         order_key: None,
-        not_before: None,
+        not_before,
     })
 }
