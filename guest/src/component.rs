@@ -223,12 +223,16 @@ impl auth::Guest for Plugin {
         Ok(status.into())
     }
 
-    fn upkeep(next_visit: Option<u64>) -> Result<auth::Visit, types::Error> {
-        let visit = flow::upkeep(&Host::new(), next_visit)?;
+    fn upkeep(
+        next_visit: Option<u64>,
+        not_before: Option<u64>,
+    ) -> Result<auth::Visit, types::Error> {
+        let visit = flow::upkeep(&Host::new(), next_visit, not_before)?;
         Ok(auth::Visit {
             refreshed: visit.refreshed,
             replayed: visit.replayed,
             come_back_at: visit.come_back_at,
+            pause_until: visit.pause_until,
             status: visit.status.into(),
         })
     }
@@ -266,7 +270,13 @@ impl api::Guest for Plugin {
                 diagnosis: answered.diagnosis.map(types::Diagnosis::from),
                 pause_until: answered.pause_until,
             }),
-            flow::Outcome::Parked(parked) => api::Outcome::Parked(parked.into()),
+            flow::Outcome::Parked {
+                parked,
+                pause_until,
+            } => api::Outcome::Parked(api::Kept {
+                request: parked.into(),
+                pause_until,
+            }),
         })
     }
 
@@ -317,8 +327,11 @@ impl api::Guest for Plugin {
         Ok(parked.into_iter().map(api::ParkedRequest::from).collect())
     }
 
-    fn replay(id: Option<String>) -> Result<api::ReplayReport, types::Error> {
-        let report = flow::replay(&Host::new(), id.as_deref())?;
+    fn replay(
+        id: Option<String>,
+        not_before: Option<u64>,
+    ) -> Result<api::ReplayReport, types::Error> {
+        let report = flow::replay(&Host::new(), id.as_deref(), not_before)?;
         let replayed = report.replayed.into_iter().map(|replayed| api::Replayed {
             id: replayed.id,
             status: replayed.status,
@@ -327,6 +340,7 @@ impl api::Guest for Plugin {
             replayed: replayed.collect(),
             remaining: report.remaining,
             stopped: report.stopped.map(types::Diagnosis::from),
+            pause_until: report.pause_until,
         })
     }
 

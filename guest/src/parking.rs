@@ -23,8 +23,11 @@ use crate::{
 /// What the keys begin with.
 pub const PREFIX: &str = "parked-";
 
-/// How many replays a request gets before it is set aside.
-pub const MOST_REPLAYS: u32 = 5;
+/// How many tries a request gets before it is set aside.
+const MOST_TRIES: u32 = 5;
+
+/// How far apart tries that count are, in milliseconds. So no outage of less than a day sets a request aside.
+const TRIES_APART: u64 = 6 * 3_600_000;
 
 /// What becomes of a parked request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -90,8 +93,10 @@ pub struct ParkedRequest {
     pub idempotent: Option<bool>,
     /// When it was parked.
     pub parked_at: u64,
-    /// How many replays were tried.
+    /// How many tries count against it.
     pub replays: u32,
+    /// When the last of them was; `None` where none was, or by an earlier version.
+    tried_at: Option<u64>,
     /// Why it is parked, as a diagnosis's code.
     pub reason: String,
 }
@@ -162,8 +167,25 @@ impl ParkedRequest {
             idempotent: None,
             parked_at: now,
             replays: 0,
+            tried_at: None,
             reason: reason.to_owned(),
         }
+    }
+
+    /// Counts a try that failed because of the request itself, and sets it aside after five; returns whether it was counted.
+    /// Within six hours of another one it is not.
+    pub fn count_try(&mut self, now: u64) -> bool {
+        let is_soon = |at: u64| now.abs_diff(at) < TRIES_APART;
+        if self.tried_at.is_some_and(is_soon) {
+            return false;
+        }
+        self.tried_at = Some(now);
+        self.replays = self.replays.saturating_add(1);
+        if self.replays >= MOST_TRIES {
+            "tried-too-often".clone_into(&mut self.reason);
+            self.state = State::DeadLetter;
+        }
+        true
     }
 
     /// Returns the state with what time has made of it: a sender that is overdue has died, a request that waited for too
@@ -386,6 +408,22 @@ mod tests {
             request("POST", State::Queued).aged(&policy, 2001),
             State::DeadLetter
         );
+    }
+
+    #[test]
+    fn s62_tries_count_when_they_are_apart() {
+        let mut request =
+            ParkedRequest::new("PUT".to_owned(), "/".to_owned(), &[], "x", State::Queued, 0);
+        for tries in 1..=MOST_TRIES {
+            assert_eq!(request.state, State::Queued);
+            let now = u64::from(tries) * TRIES_APART;
+            assert!(request.count_try(now));
+            assert!(!request.count_try(now + TRIES_APART - 1));
+            assert_eq!(request.replays, tries);
+        }
+        assert_eq!(request.state, State::DeadLetter);
+        // The clock was set back since.
+        assert!(request.count_try(0));
     }
 
     #[test]

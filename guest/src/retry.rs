@@ -5,10 +5,10 @@
 //! | any status but those below | deliver | | | | 2xx, 3xx: done; else dead letter |
 //! | 401 (*not executed*, whatever the method) | renew the token, resend | deliver | | | stops; stays queued |
 //! | 429, 503 (*not executed*, whatever the method) | wait as told, resend | the same, while the time lasts | give up: must wait | queued | stops; stays queued |
-//! | 408, other 5xx, idempotent | backoff, resend | the same, 4 attempts in all | give up: failing | queued | counts as a try |
+//! | 408, other 5xx, idempotent | backoff, resend | the same, 4 attempts in all | give up: failing | queued | may count as a try |
 //! | 408, other 5xx, not idempotent | unknown outcome | | | unknown outcome | stops; unknown outcome |
 //! | no reply, not sent | backoff, resend | the same, 4 attempts in all | give up: not sent | queued | stops; stays queued |
-//! | no reply, sent, idempotent | backoff, resend | the same, 4 attempts in all | give up: failing | queued | counts as a try |
+//! | no reply, sent, idempotent | backoff, resend | the same, 4 attempts in all | give up: failing | queued | may count as a try |
 //! | no reply, sent, not idempotent | unknown outcome | | | unknown outcome | stops; unknown outcome |
 //! | the host refuses to send it | give up: refused | | | error | dead letter |
 //! | no token, busy, or the time is up | | | error | queued | stops; stays queued |
@@ -133,6 +133,12 @@ pub fn is_idempotent(method: &str) -> bool {
         method,
         "GET" | "HEAD" | "OPTIONS" | "TRACE" | "PUT" | "DELETE"
     )
+}
+
+/// Whether a failure looks as if the server failed at everything, rather than at this request: a gateway's status (502, 503, 504), or a
+/// page in place of the API's JSON.
+pub fn is_outage(status: u16, body: &[u8]) -> bool {
+    matches!(status, 502..=504) || body.trim_ascii_start().first() == Some(&b'<')
 }
 
 /// Decides by the table above. `draw` chooses the jitter.
@@ -355,6 +361,16 @@ mod tests {
                 "{method} {reply:?}"
             );
         }
+    }
+
+    #[test]
+    fn s62_an_outage_is_told_from_a_failure_at_one_request() {
+        for status in [502, 503, 504] {
+            assert!(is_outage(status, b"{}"));
+        }
+        assert!(is_outage(500, b" <html>"));
+        assert!(!is_outage(500, b"{}"));
+        assert!(!is_outage(408, b""));
     }
 
     #[test]

@@ -266,7 +266,7 @@ impl From<contract::Outcome> for Outcome {
     fn from(outcome: contract::Outcome) -> Self {
         match outcome {
             contract::Outcome::Answered(response) => Self::Answered(response.into()),
-            contract::Outcome::Parked(request) => Self::Parked(request.into()),
+            contract::Outcome::Parked(kept) => Self::Parked(kept.request.into()),
         }
     }
 }

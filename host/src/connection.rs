@@ -252,10 +252,14 @@ impl Connection {
     /// Errors: `Storage` and `Busy`, where there is no status to put the trouble into.
     pub async fn upkeep(&self, next_visit: Option<Duration>) -> Result<Visit, Error> {
         let next_visit = next_visit.map(millis);
+        let not_before = self.paused_until();
         let visit = self.run(self.replaying("upkeep"), move |plugin, store| {
-            Box::pin(plugin.procore_auth_auth().call_upkeep(store, next_visit))
+            let auth = plugin.procore_auth_auth();
+            Box::pin(auth.call_upkeep(store, next_visit, not_before))
         });
-        let visit = Visit::from(visit.await?);
+        let visit = visit.await?;
+        self.note_pause(visit.pause_until);
+        let visit = Visit::from(visit);
         if visit.status.health <= Health::Unverified {
             self.0.lent.recorder.forget();
         }
@@ -318,6 +322,7 @@ impl Connection {
             .await;
         match &outcome {
             Ok(contract::Outcome::Answered(reply)) => self.note_pause(reply.pause_until),
+            Ok(contract::Outcome::Parked(kept)) => self.note_pause(kept.pause_until),
             // It would be so again.
             Err(error) if error.code() == "rate-limited" => self.note_pause(error.retry_at()),
             _ => {}
@@ -332,7 +337,8 @@ impl Connection {
     /// Returns until when the next request is to wait so that the rate limit is not hit, in milliseconds since 1970; `None` where it
     /// may go at once. [`Connection::send`] waits by itself; this is for callers with an HTTP client of their own.
     ///
-    /// Known to this process alone, from the replies that [`Connection::send`] and [`Connection::assess`] have seen.
+    /// Known to this process alone, from the replies that [`Connection::send`], [`Connection::assess`] and replays have seen, those to
+    /// requests that were parked included.
     pub fn paused_until(&self) -> Option<u64> {
         self.0.pause.until(&*self.0.lent.clock)
     }
@@ -369,21 +375,22 @@ impl Connection {
         .map(|requests| requests.into_iter().map(Into::into).collect())
     }
 
-    /// Replays the queued requests in order, or the one that is named, whatever its state.
+    /// Replays the queued requests in order, or the one that is named, whatever its state. Keeps to the pause that an earlier reply
+    /// asked for ([`Connection::paused_until`]), and what the replies to replays ask for holds for other calls too.
     ///
     /// Errors: `InvalidInput` where there is no such request.
     pub async fn replay(&self, id: Option<&str>) -> Result<ReplayReport, Error> {
         let id = id.map(ToOwned::to_owned);
-        self.run(self.replaying("replay"), move |plugin, store| {
+        let not_before = self.paused_until();
+        let report = self.run(self.replaying("replay"), move |plugin, store| {
             Box::pin(async move {
-                plugin
-                    .procore_auth_api()
-                    .call_replay(store, id.as_deref())
-                    .await
+                let api = plugin.procore_auth_api();
+                api.call_replay(store, id.as_deref(), not_before).await
             })
-        })
-        .await
-        .map(Into::into)
+        });
+        let report = report.await?;
+        self.note_pause(report.pause_until);
+        Ok(report.into())
     }
 
     /// Deletes a parked request.

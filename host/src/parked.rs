@@ -31,7 +31,7 @@ pub struct ParkedRequest {
     pub size: u64,
     /// When it was parked, in milliseconds since 1970-01-01T00:00:00Z.
     pub parked_at: u64,
-    /// How many times a replay was tried.
+    /// How many tries count against it: the server failed at this request, rather than at all.
     pub replays: u32,
     /// Why it is parked: the code of a diagnosis.
     pub reason: String,

@@ -283,6 +283,74 @@ async fn s34_a_wait_beyond_the_deadline_parks_the_request() {
 }
 
 #[tokio::test]
+async fn s34_what_parks_a_request_holds_back_the_other_calls_and_the_replays() {
+    for refusal in [
+        Reply::too_many_requests(Some(600), None),
+        Reply::unavailable(Some(600)),
+    ] {
+        let rig = Rig::start().await;
+        let (connection, _) = signed_in(&rig).await;
+        rig.procore.inject(Target::Api, Fault::uncommitted(refusal));
+        let mut request = create("Tower");
+        request.park = true;
+        let kept = parked(connection.send(request).await);
+        let until = connection.paused_until().expect("a pause");
+        assert!(until >= rig.clock.now() + 600_000);
+        rig.procore.clear_requests();
+
+        let error = connection
+            .send(ApiRequest::get(ME))
+            .await
+            .expect_err("limited");
+        assert_eq!(error.code(), "rate-limited");
+        for id in [None, Some(kept.id.as_str())] {
+            let report = connection.replay(id).await.expect("a report");
+            assert_eq!(report.stopped.expect("why").code, "rate-limited");
+            assert_eq!(report.remaining, 1);
+        }
+        let visit = connection.upkeep(None).await.expect("a visit");
+        assert_eq!((visit.replayed, visit.status.parked), (0, 1));
+        assert!(api_requests(&rig).is_empty());
+
+        rig.advance(Duration::from_secs(601));
+        assert_eq!(
+            answered(connection.send(ApiRequest::get(ME)).await).status,
+            200
+        );
+        let visit = connection.upkeep(None).await.expect("a visit");
+        assert_eq!((visit.replayed, visit.status.parked), (1, 0));
+    }
+}
+
+#[tokio::test]
+async fn s34_a_replay_that_is_refused_holds_back_the_other_calls() {
+    let rig = Rig::start().await;
+    let (connection, _) = signed_in(&rig).await;
+    let refusals = [
+        Reply::too_many_requests(Some(600), None),
+        Reply::too_many_requests(Some(900), None),
+        Reply::unavailable(Some(1200)),
+    ];
+    let mut refuse = refusals.into_iter().map(Fault::uncommitted);
+    let mut request = create("Tower");
+    request.park = true;
+    rig.procore.inject(Target::Api, refuse.next().expect("one"));
+    parked(connection.send(request).await);
+    for (wait, refusal) in [(900, refuse.next()), (1200, refuse.next())] {
+        rig.advance(Duration::from_secs(1201));
+        assert_eq!(connection.paused_until(), None);
+        rig.procore.inject(Target::Api, refusal.expect("one"));
+        if wait == 900 {
+            connection.replay(None).await.expect("a report");
+        } else {
+            connection.upkeep(None).await.expect("a visit");
+        }
+        let until = connection.paused_until().expect("a pause");
+        assert!(until >= rig.clock.now() + (wait - 1) * 1000);
+    }
+}
+
+#[tokio::test]
 async fn s59_no_redirect_of_the_api_is_followed() {
     for status in [301, 302, 303, 307, 308] {
         let rig = Rig::start().await;

@@ -419,6 +419,7 @@ async fn s62_a_poison_request_is_set_aside_after_five_tries_and_told_once() {
     rig.sign_in(&connection).await;
     let broken = Fault::uncommitted(Reply::json(500, &json!({})));
     for tries in 1..=5 {
+        rig.advance(Duration::from_secs(6 * 3600));
         rig.procore.inject_times(4, &Target::Api, &broken);
         let report = connection.replay(None).await.expect("a report");
         assert!(report.stopped.is_some());
@@ -428,6 +429,74 @@ async fn s62_a_poison_request_is_set_aside_after_five_tries_and_told_once() {
         assert_eq!(dead, tries == 5, "after {tries}");
     }
     assert_eq!(alerts(&rig, "request-dead-letter"), 1);
+}
+
+#[tokio::test]
+async fn s62_an_outage_makes_no_dead_letter_of_a_request_that_waits_alone() {
+    let json_500 = Fault::uncommitted(Reply::json(500, &json!({})));
+    let gateway = Fault::uncommitted(Reply::gateway_error(502));
+    let silence = Fault::uncommitted(Answer::Close);
+    // What looks like the request's own fault counts once in six hours, and the rest never.
+    for (down, visits, every, counted) in [
+        (json_500, 60, 300, 1),
+        (gateway, 30, 6 * 3600, 0),
+        (silence, 30, 6 * 3600, 0),
+    ] {
+        let rig = Rig::start().await;
+        let mut settings = Rig::settings(SANDBOX);
+        settings.policy.parked_age = Duration::from_secs(30 * 86_400);
+        let connection = rig.process(settings, MemoryStore::new());
+        let mut request = create("Project 0");
+        request.idempotent = Some(true);
+        parked(connection.send(request).await);
+        rig.sign_in(&connection).await;
+        rig.procore.inject_times(1000, &Target::Api, &down);
+        for _ in 0..visits {
+            rig.advance(Duration::from_secs(every));
+            connection.replay(None).await.expect("a report");
+        }
+        let listed = connection.parked().await.expect("a list");
+        assert_eq!(
+            (listed[0].state, listed[0].replays),
+            (ParkedState::Queued, counted)
+        );
+        assert_eq!(alerts(&rig, "request-dead-letter"), 0);
+        rig.procore.clear_faults();
+        connection.replay(None).await.expect("a report");
+        assert_eq!(names(&rig), numbered(1));
+    }
+}
+
+#[tokio::test]
+async fn s62_what_fails_while_others_pass_is_to_blame_whatever_it_fails_with() {
+    // The poison comes first or last: it is the first or the last four attempts of each replay that fail.
+    for poison_first in [true, false] {
+        let rig = Rig::start().await;
+        let connection = rig.connection(SANDBOX);
+        rig.sign_in(&connection).await;
+        let broken = Fault::uncommitted(Reply::gateway_error(502));
+        let poison_path = Target::Call("PUT".to_owned(), "/rest/v1.0/poison".to_owned());
+        rig.procore.inject_times(1000, &poison_path, &broken);
+        let limited = || Fault::uncommitted(Reply::too_many_requests(Some(300), None));
+        for tries in 1..=5 {
+            rig.procore.inject(Target::Api, limited());
+            let mut poison = ApiRequest::new("PUT", "/rest/v1.0/poison").body("{}");
+            poison.park = true;
+            let mut both = vec![create(&format!("Project {tries}"))];
+            if tries == 1 {
+                both.insert(usize::from(!poison_first), poison);
+            }
+            for request in both {
+                parked(connection.send(request).await);
+            }
+            rig.advance(Duration::from_secs(6 * 3600));
+            connection.replay(None).await.expect("a report");
+            let listed = connection.parked().await.expect("a list");
+            assert_eq!((listed.len(), listed[0].replays), (1, tries));
+            let dead = listed[0].state == ParkedState::DeadLetter;
+            assert_eq!(dead, tries == 5, "after {tries}");
+        }
+    }
 }
 
 #[tokio::test]
@@ -499,7 +568,8 @@ async fn s39_an_outage_that_parks_requests_is_told_once_and_the_next_one_again()
     rig.sign_in(&connection).await;
     for outage in 1..=2 {
         let limited = Fault::uncommitted(Reply::too_many_requests(Some(3000), None));
-        rig.procore.inject_times(5, &Target::Api, &limited);
+        // The first is refused, and the others are held back.
+        rig.procore.inject(Target::Api, limited);
         for name in numbered(5) {
             parked(connection.send(create(&name)).await);
         }

@@ -17,7 +17,12 @@ pub enum Outcome {
     /// An answer came.
     Answered(Answered),
     /// It was parked.
-    Parked(Parked),
+    Parked {
+        /// As what.
+        parked: Parked,
+        /// Until when the caller's next request is to wait.
+        pause_until: Option<u64>,
+    },
 }
 
 /// Sends a request, and parks it where that is asked for and it cannot be sent now.
@@ -25,19 +30,24 @@ pub fn send(host: &dyn Capabilities, mut request: CallRequest) -> Result<Outcome
     let settings = host.settings();
     check(&request)?;
     if let Some(parked) = park_behind(host, &settings, &request)? {
-        return Ok(Outcome::Parked(parked));
+        return Ok(Outcome::Parked {
+            parked,
+            pause_until: None,
+        });
     }
     match attempt_until_done(host, &settings, &mut request) {
         Ok(answered) => Ok(Outcome::Answered(answered)),
         Err(unanswered) => match retry::parks(unanswered.error.kind) {
-            Some(state) if request.park => park(
-                host,
-                &settings,
-                &request,
-                state,
-                &unanswered.error.diagnosis,
-            )
-            .map(Outcome::Parked),
+            Some(state) if request.park => Ok(Outcome::Parked {
+                parked: park(
+                    host,
+                    &settings,
+                    &request,
+                    state,
+                    &unanswered.error.diagnosis,
+                )?,
+                pause_until: unanswered.last.and_then(|last| last.pause_until),
+            }),
             _ => unanswered
                 .last
                 .map(|last| Outcome::Answered(*last))

@@ -5,9 +5,14 @@
 //! | 2xx, 3xx | done | go on | go on |
 //! | refused (4xx), tried too often, too old | dead letter | wait for a person | go on |
 //! | sent and not answered, not idempotent | unknown outcome | wait for a person | stop |
-//! | the server fails at it | stays queued | wait | go on; at the second in a row, stop |
+//! | the server fails at it | stays queued; may count as a try | wait | go on; at the second in a row, stop |
 //! | no token, no connection, a rate limit, a rejected token | stays queued, not counted as a try | wait | stop |
 //! | another process is at it | | | stop: that one does the rest |
+//!
+//! Where the server fails, the request is to blame, or the server is. It counts as a try of the request where the server answered
+//! another one in the same replay, or where the failure is the application's own, such as a 500 in JSON
+//! ([`retry::is_outage`]); not where another one fails next, nor where the replay then has to stop. Tries count once in six hours
+//! ([`ParkedRequest::count_try`]), so that an outage of less than a day never makes a dead letter, whatever it looks like.
 
 use super::{
     attempt::{Answered, CallRequest, Unanswered, attempt_until_done},
@@ -16,13 +21,14 @@ use super::{
     stored::{read, storage},
 };
 use crate::{
+    backoff::LONGEST_WAIT,
     capabilities::{Capabilities, Write},
     diagnosis::{Diagnosis, ErrorKind, Result},
     event::{Event, Severity},
     json,
     pace::{self, Pace},
-    parking::{Lane, MOST_REPLAYS, ParkedRequest, State},
-    retry::GiveUp,
+    parking::{Lane, ParkedRequest, State},
+    retry::{self, GiveUp},
     settings::Settings,
 };
 
@@ -48,6 +54,8 @@ pub struct ReplayReport {
     pub stopped: Option<Diagnosis>,
     /// When the rate limit lets it go on.
     pub go_on_at: Option<u64>,
+    /// Until when the caller's next request is to wait.
+    pub pause_until: Option<u64>,
 }
 
 /// How a replay goes on after a request.
@@ -56,8 +64,8 @@ enum Next {
     Go,
     /// Without those of its order key.
     Hold,
-    /// As `Hold`; the server failed at this one, which now counts one try more.
-    Failed(Box<Claim>),
+    /// As `Hold`; the server failed at this one.
+    Failed(Box<Failure>),
     /// Not at all.
     Stop,
 }
@@ -69,10 +77,26 @@ struct Claim {
     revision: u64,
 }
 
-/// Replays the queued requests in order, or the named one whatever its state.
-pub fn replay(host: &dyn Capabilities, id: Option<&str>) -> Result<ReplayReport> {
+/// A request that the server failed at, of which it is not known yet whether it is to blame.
+struct Failure {
+    claim: Claim,
+    /// Whether everything may fail like this.
+    is_outage: bool,
+}
+
+/// Replays the queued requests in order, or the named one whatever its state. `not_before` is until when the rate limit lets nothing
+/// through, as the last reply told the caller.
+pub fn replay(
+    host: &dyn Capabilities,
+    id: Option<&str>,
+    not_before: Option<u64>,
+) -> Result<ReplayReport> {
     let settings = host.settings();
-    let mut report = ReplayReport::default();
+    let mut report = ReplayReport {
+        // One further away is not believed: the clock was set back since.
+        go_on_at: not_before.filter(|at| at.saturating_sub(host.now()) <= LONGEST_WAIT),
+        ..ReplayReport::default()
+    };
     match id {
         Some(id) => {
             find(host, id)?;
@@ -100,7 +124,7 @@ fn replay_all(
 ) -> Result<()> {
     let end = host.elapsed().saturating_add(LONGEST_REPLAY);
     let mut held: Vec<Lane> = Vec::new();
-    let mut failed: Option<Box<Claim>> = None;
+    let mut failed: Option<Box<Failure>> = None;
     for (id, ticket) in tickets(host)? {
         if ticket.lane.is_some_and(|lane| held.contains(&lane)) {
             continue;
@@ -108,23 +132,30 @@ fn replay_all(
         if !keep_pace(host, end, report) {
             break;
         }
-        match replay_one(host, settings, &id, false, report)? {
-            Next::Go => failed = None,
+        let answered = report.replayed.len();
+        let next = replay_one(host, settings, &id, false, report)?;
+        if report.replayed.len() > answered
+            && let Some(failed) = failed.take()
+        {
+            count_try(host, failed.claim)?;
+        }
+        match next {
+            Next::Go => {}
             Next::Hold => held.extend(ticket.lane),
-            Next::Failed(claim) => {
-                // Not the requests are at fault where two of them fail in a row.
-                if let Some(first) = failed.take() {
-                    not_counted(host, *first)?;
-                    not_counted(host, *claim)?;
-                    break;
+            Next::Failed(failure) => {
+                // Not the requests are to blame where two of them fail in a row.
+                if failed.replace(failure).is_some() {
+                    return Ok(());
                 }
                 held.extend(ticket.lane);
-                failed = Some(claim);
             }
-            Next::Stop => break,
+            Next::Stop => return Ok(()),
         }
     }
-    Ok(())
+    match failed {
+        Some(last) if !last.is_outage || !report.replayed.is_empty() => count_try(host, last.claim),
+        _ => Ok(()),
+    }
 }
 
 /// Waits as the last reply asks; returns whether there is time for that.
@@ -142,10 +173,15 @@ fn keep_pace(host: &dyn Capabilities, end: u64, report: &mut ReplayReport) -> bo
     true
 }
 
-/// Takes back that the failure counts as a try.
-fn not_counted(host: &dyn Capabilities, mut claim: Claim) -> Result<()> {
-    claim.request.replays = claim.request.replays.saturating_sub(1);
-    let state = claim.request.state;
+/// Counts the failure as a try, which may be the last.
+fn count_try(host: &dyn Capabilities, mut claim: Claim) -> Result<()> {
+    let mut tried = claim.request.clone();
+    if !tried.count_try(host.now()) {
+        return Ok(());
+    }
+    let state = tried.state;
+    tried.state = claim.request.state;
+    claim.request = tried;
     set_state(host, &mut claim, state).map(drop)
 }
 
@@ -181,7 +217,7 @@ fn replay_one(
         }
         _ => {}
     }
-    let Some(call) = to_call(&claim.request) else {
+    let Some(call) = to_call(&claim.request, report.go_on_at) else {
         "unreadable".clone_into(&mut claim.request.reason);
         set_state(host, &mut claim, State::DeadLetter)?;
         return Ok(Next::Hold);
@@ -190,7 +226,6 @@ fn replay_one(
     let until = now
         .saturating_add(settings.policy.call_timeout)
         .saturating_add(settings.policy.token_timeout + settings.policy.lock_wait);
-    claim.request.replays = claim.request.replays.saturating_add(1);
     if !set_state(host, &mut claim, State::Sending { until })? {
         return Ok(Next::Stop);
     }
@@ -210,12 +245,19 @@ fn finish_replay(
         Ok(answered) => Some(answered),
         Err(unanswered) => unanswered.last.as_deref(),
     };
+    report.pause_until = answer
+        .and_then(|answered| answered.pause_until)
+        .max(report.pause_until);
     report.go_on_at = answer.and_then(|Answered { response, .. }| {
         pace::pause_until(response.status, &response.headers, host.now(), Pace::Replay)
     });
     match result {
         Ok(answered) => note_answer(host, claim, before, answered, report),
-        Err(Unanswered { error, gave_up, .. }) => {
+        Err(Unanswered {
+            error,
+            gave_up,
+            last,
+        }) => {
             report.go_on_at = error.retry_at.max(report.go_on_at);
             match (error.kind, gave_up) {
                 (ErrorKind::UnknownOutcome, _) => {
@@ -230,16 +272,14 @@ fn finish_replay(
                 }
                 (_, Some(GiveUp::Failing)) => {
                     report.stopped = Some(error.diagnosis);
-                    if claim.request.replays >= MOST_REPLAYS {
-                        set_state(host, &mut claim, State::DeadLetter)?;
-                        return Ok(Next::Hold);
-                    }
                     set_state(host, &mut claim, before)?;
-                    Ok(Next::Failed(Box::new(claim)))
+                    let response = last.as_ref().map(|last| &last.response);
+                    let is_outage = response
+                        .is_none_or(|response| retry::is_outage(response.status, &response.body));
+                    Ok(Next::Failed(Box::new(Failure { claim, is_outage })))
                 }
                 // That says nothing about the request: it does not count as a try.
                 _ => {
-                    claim.request.replays -= 1;
                     set_state(host, &mut claim, before)?;
                     report.stopped = Some(error.diagnosis);
                     Ok(Next::Stop)
@@ -259,7 +299,6 @@ fn note_answer(
     let status = answered.response.status;
     // A token that is rejected even when fresh stops the replay; the request itself is not at fault.
     if status == 401 {
-        claim.request.replays = claim.request.replays.saturating_sub(1);
         set_state(host, &mut claim, before)?;
         report.stopped = answered.diagnosis;
         return Ok(Next::Stop);
@@ -330,7 +369,7 @@ fn undecided(state: State) -> Option<Event> {
 }
 
 /// Makes the call of a parked request; `None` where its body cannot be read.
-fn to_call(parked: &ParkedRequest) -> Option<CallRequest> {
+fn to_call(parked: &ParkedRequest, not_before: Option<u64>) -> Option<CallRequest> {
     Some(CallRequest {
         method: parked.method.clone(),
         path: parked.path.clone(),
@@ -341,6 +380,6 @@ fn to_call(parked: &ParkedRequest) -> Option<CallRequest> {
         idempotent: parked.idempotent,
         park: false,
         order_key: None,
-        not_before: None,
+        not_before,
     })
 }

@@ -41,6 +41,8 @@ pub struct Visit {
     pub replayed: u32,
     /// When to come back.
     pub come_back_at: u64,
+    /// Until when the caller's next request is to wait.
+    pub pause_until: Option<u64>,
     /// The state afterwards.
     pub status: Status,
 }
@@ -65,8 +67,12 @@ fn status_of(
     Ok(status)
 }
 
-/// Makes one visit.
-pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit> {
+/// Makes one visit. `not_before` is until when the rate limit lets no replay through.
+pub fn upkeep(
+    host: &dyn Capabilities,
+    next_visit: Option<u64>,
+    not_before: Option<u64>,
+) -> Result<Visit> {
     let settings = host.settings();
     let now = host.now();
     let need = next_visit.map_or(Need::Use, |wait| {
@@ -74,7 +80,7 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
     });
     let (refreshed, times, retry_at, report) = match obtain(host, &settings, need) {
         Ok(Obtained { tokens, refreshed }) => {
-            let report = replay::replay(host, None)?;
+            let report = replay::replay(host, None, not_before)?;
             (refreshed, Some(tokens.times), None, report)
         }
         Err(error) if is_of_the_connection(&error) => {
@@ -116,6 +122,7 @@ pub fn upkeep(host: &dyn Capabilities, next_visit: Option<u64>) -> Result<Visit>
         refreshed,
         replayed: u32::try_from(report.replayed.len()).unwrap_or(u32::MAX),
         come_back_at: moment.min(news).max(now + SHORTEST),
+        pause_until: report.pause_until,
         status: status_of(host, &settings, session.as_ref())?,
     })
 }

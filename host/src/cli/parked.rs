@@ -1,29 +1,39 @@
 //! `procore-auth parked`: the requests that wait to be sent.
 
-use clap::Subcommand;
-use procore_auth_host::{ParkedRequest, ParkedState, ReplayReport};
+mod chosen;
+mod discard;
+mod replay;
+
+use clap::{ArgGroup, Subcommand};
+use procore_auth_host::{ParkedRequest, ParkedState};
 use serde::Serialize;
 
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
 use super::open::Open;
-use super::{report, time};
+use super::time;
+use chosen::Chosen;
 
 /// What to do with them.
 #[derive(Subcommand)]
 pub(super) enum Verb {
     /// List them in the order in which they were parked
     List,
-    /// Send the queued ones in order, or the one that is named, whatever its state
+    /// Send the queued ones in order, or those that are named, whatever their state
+    ///
+    /// Of one order key, the first that is refused keeps those behind it from being sent.
     Replay {
-        /// The request's id
-        id: Option<String>,
+        /// Which
+        #[command(flatten)]
+        chosen: Chosen,
     },
-    /// Delete one without sending it
+    /// Delete some without sending them
+    #[command(group(ArgGroup::new("some").required(true).args(["id", "order_key", "all"])))]
     Discard {
-        /// The request's id
-        id: String,
+        /// Which
+        #[command(flatten)]
+        chosen: Chosen,
     },
 }
 
@@ -46,21 +56,13 @@ struct RequestDocument<'a> {
     order_key: Option<&'a str>,
 }
 
-#[derive(Serialize)]
-struct DiscardDocument<'a> {
-    discarded: &'a str,
-}
-
 /// Lists, replays or discards.
 pub(super) async fn run(context: &Context<'_>, verb: &Verb) -> Result<Exit, Failure> {
     let open = context.open_one().await?;
     match verb {
         Verb::List => list(context, &open).await,
-        Verb::Replay { id } => {
-            let report = open.connection.replay(id.as_deref()).await?;
-            replayed(context, &report)
-        }
-        Verb::Discard { id } => discard(context, &open, id).await,
+        Verb::Replay { chosen } => replay::run(context, &open, chosen).await,
+        Verb::Discard { chosen } => discard::run(context, &open, chosen).await,
     }
 }
 
@@ -101,45 +103,6 @@ fn line(request: &ParkedRequest, now: u64) -> String {
         request.replays,
         request.reason
     )
-}
-
-fn replayed(context: &Context<'_>, report: &ReplayReport) -> Result<Exit, Failure> {
-    if context.terminal.is_json() {
-        context.terminal.json(report)?;
-    } else {
-        for replayed in &report.replayed {
-            context
-                .terminal
-                .line(format_args!("{}  status {}", replayed.id, replayed.status))?;
-        }
-        context
-            .terminal
-            .note(format_args!("{} still wait", report.remaining));
-        if let Some(stopped) = &report.stopped {
-            context
-                .terminal
-                .note(format_args!("stopped: {}", report::diagnosis(stopped)));
-        }
-    }
-    let refused = report
-        .replayed
-        .iter()
-        .any(|replayed| replayed.status >= 400);
-    Ok(match report.stopped {
-        Some(_) => Exit::Parked,
-        None if refused => Exit::ApiRefused,
-        None => Exit::Done,
-    })
-}
-
-async fn discard(context: &Context<'_>, open: &Open, id: &str) -> Result<Exit, Failure> {
-    open.connection.discard(id).await?;
-    if context.terminal.is_json() {
-        context.terminal.json(&DiscardDocument { discarded: id })?;
-    } else {
-        context.terminal.line(format_args!("{id} is discarded"))?;
-    }
-    Ok(Exit::Done)
 }
 
 impl<'a> From<&'a ParkedRequest> for RequestDocument<'a> {

@@ -1,21 +1,19 @@
 //! Requests that wait.
 
 use fake_procore::Environment::Sandbox;
-use fake_procore::{Answer, Fault, Target};
+use fake_procore::{Answer, Fault, Reply, Target};
 use procore_auth_tests::{Rig, Tool};
 
 use crate::{expired, signed_in};
 
 pub(crate) async fn park(tool: &Tool, name: &str) -> String {
+    park_in_order(tool, name, &[]).await
+}
+
+async fn park_in_order(tool: &Tool, name: &str, order: &[&str]) -> String {
     let body = format!(r#"{{"project":{{"name":"{name}"}}}}"#);
-    let call = [
-        "call",
-        "/rest/v1.0/projects",
-        "-d",
-        &body,
-        "--park",
-        "--json",
-    ];
+    let call = ["call", "/rest/v1.0/projects", "-d", &body];
+    let call = [&call[..], &["--park", "--json"], order].concat();
     let parked = tool.run(&call).await;
     let id = parked.code_is(10).json()["parked"]["id"].clone();
     id.as_str().expect("an id").to_owned()
@@ -114,7 +112,7 @@ async fn s33_an_unknown_outcome_is_parked_and_sent_by_a_person_alone() {
     rig.procore.inject(call, Fault::committed(Answer::Close));
     let id = park(&tool, "discarded").await;
     let discarded = tool.run(&["parked", "discard", &id, "--json"]).await;
-    assert_eq!(discarded.code_is(0).json()["discarded"], id.as_str());
+    assert_eq!(discarded.code_is(0).json()["discarded"][0], id.as_str());
     tool.run(&["status"]).await.code_is(0);
     tool.run(&["parked", "discard", &id]).await.code_is(1);
 }
@@ -135,4 +133,71 @@ async fn without_park_an_unknown_outcome_has_its_exit_code() {
         .await
         .says("no request is parked");
     assert_eq!(projects(&rig).len(), 1);
+}
+
+/// Two requests of each of two order keys, and one of none, in turn.
+async fn of_two_keys() -> (Rig, Tool) {
+    let (rig, tool, pair) = expired().await;
+    assert!(rig.procore.kill_refresh_token(Sandbox, &pair.refresh_token));
+    for (name, key) in [("a1", "a"), ("b1", "b"), ("a2", "a"), ("b2", "b")] {
+        park_in_order(&tool, name, &["--order-key", key]).await;
+    }
+    park(&tool, "alone").await;
+    (rig, tool)
+}
+
+#[tokio::test]
+async fn s61_those_of_an_order_key_are_discarded_together() {
+    let (rig, tool) = of_two_keys().await;
+    let discarded = tool.run(&["parked", "discard", "--order-key", "a"]).await;
+    assert_eq!(discarded.code_is(0).out.lines().count(), 2, "{discarded}");
+    let again = ["parked", "discard", "--order-key", "a"];
+    tool.run(&again)
+        .await
+        .code_is(0)
+        .says("no such request is parked");
+    tool.log_in(&rig).await;
+    tool.run(&["parked", "replay"]).await.code_is(0);
+    assert_eq!(projects(&rig), ["b1", "b2", "alone"]);
+}
+
+#[tokio::test]
+async fn s61_those_of_an_order_key_are_replayed_together() {
+    let (rig, tool) = of_two_keys().await;
+    tool.log_in(&rig).await;
+    let replay = ["parked", "replay", "--order-key", "b", "--json"];
+    let report = tool.run(&replay).await.code_is(0).json();
+    assert_eq!(report["replayed"].as_array().map(Vec::len), Some(2));
+    assert_eq!(report["remaining"], 3);
+    assert_eq!(projects(&rig), ["b1", "b2"]);
+}
+
+#[tokio::test]
+async fn s61_a_refused_request_holds_up_its_order_key_when_all_are_replayed() {
+    let (rig, tool) = of_two_keys().await;
+    tool.log_in(&rig).await;
+    let refusal = Fault::uncommitted(Reply::json(422, &serde_json::json!({})));
+    rig.procore.inject(Target::Api, refusal);
+    tool.run(&["parked", "replay", "--all"]).await.code_is(22);
+    assert_eq!(projects(&rig), ["b1", "b2", "alone"]);
+    tool.run(&["parked", "replay", "--all"]).await.code_is(0);
+    assert_eq!(projects(&rig), ["b1", "b2", "alone", "a1", "a2"]);
+}
+
+#[tokio::test]
+async fn what_is_to_be_discarded_must_be_said_and_all_may_be() {
+    let (_rig, tool) = of_two_keys().await;
+    tool.run(&["parked", "discard"]).await.code_is(2);
+    let both = ["parked", "discard", "--all", "--order-key", "a"];
+    tool.run(&both).await.code_is(2);
+    let all = tool.run(&["parked", "discard", "--all", "--json"]).await;
+    let discarded = all.code_is(0).json();
+    assert_eq!(discarded["discarded"].as_array().map(Vec::len), Some(5));
+    tool.run(&["parked", "list"])
+        .await
+        .says("no request is parked");
+    tool.run(&["parked", "replay", "--all"])
+        .await
+        .code_is(0)
+        .says("0 still wait");
 }
