@@ -49,8 +49,9 @@
 //! | tokens | a token is served that the server did not issue, that has expired, or that is older than one served or stored before |
 //! | liveness | after the calm, and a sign-in where one was needed, an actor gets no token that the API accepts |
 //!
-//! Not demanded where the lock excludes nobody: one POST at a time, the order of the tokens that are served, one recovery notice, nor
-//! that a request stops which is on its way when another's refusal becomes durable. Not demanded anywhere: expiry and due moments by
+//! Not demanded where the lock excludes nobody: one POST at a time, the order of the tokens that are served, one recovery notice,
+//! that a request stops which is on its way when another's refusal becomes durable, nor a second alert of a trouble that was told,
+//! was called over by another process, and comes back with a session that could not be saved before. Not demanded anywhere: expiry and due moments by
 //! the minute where a clock is set wrong; an alert for a call on a store without a sign-in, whose caller is told. What was durable
 //! before an older copy of the store was put back, or a generation was torn, says nothing afterwards. A token on record as spent may
 //! be called dead though a server with grace would still take it: to ask would be to risk it.

@@ -410,6 +410,11 @@ impl Oracle {
         who: Who,
         event: &Event,
     ) -> Result<(), Breach> {
+        // What was held knows nothing of what another process told meanwhile, where the lock excludes nobody.
+        if !self.exclusive && event.code == "tokens-saved" {
+            let told_dark = sight.session().is_told_dark();
+            self.alerts.on_restore(sight.now, told_dark);
+        }
         self.alerts.on_event(sight.now, who, event)
     }
 
