@@ -5,18 +5,18 @@ use std::{fmt, process, sync::Arc, time::Duration};
 use wasmtime::Store as Instantiated;
 
 use crate::{
-    AccessToken, ApiRequest, Attempt, Clock, Decision, Diagnosis, Error, Health, HttpClient,
-    Identity, Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Policy, Random, ReplayReport,
-    Secret, Settings, Status, Store, SystemClock, SystemRandom, Visit,
+    AccessToken, ApiRequest, Attempt, Clock, Decision, Diagnosis, Error, ErrorKind, Health,
+    HttpClient, Identity, Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Policy, Random,
+    ReplayReport, Secret, Settings, Status, Store, SystemClock, SystemRandom, Visit,
     bindings::{Plugin as Instance, exports::procore::auth::api as contract, procore::auth::types},
     call::{Answer, Call, Ended},
     capabilities::CallState,
     egress::Egress,
-    fallback::{Fallback, UnfitFallback},
+    fallback::{self, Fallback, UnfitFallback},
     flight::{Flights, Pilot, Wanted},
     holding_store::HoldingStore,
     lent::{self, Lent},
-    limits::{least_host_calls, least_memory},
+    limits::{least_host_calls, least_memory, room_for_body},
     pause::Pause,
     recorder::Recorder,
     time::millis,
@@ -74,7 +74,7 @@ impl Connection {
     ///
     /// While the token is not due for a refresh, this takes no lock, does no I/O and does not enter the plugin. Otherwise all
     /// who ask at once share one plugin call. Where a refresh fails and the old token still lives, the old token is returned.
-    /// Where a person must sign in and there is a [`ConnectionBuilder::fallback`], the token is the fallback's and says so.
+    /// Where the user grant has died and there is a [`ConnectionBuilder::fallback`], the token is the fallback's and says so.
     ///
     /// Errors: `SignInRequired`, `Configuration` or `Unavailable` where there is no token.
     pub async fn access_token(&self) -> Result<AccessToken, Error> {
@@ -102,14 +102,14 @@ impl Connection {
         Ok(token)
     }
 
-    /// Has the fallback serve where a person must sign in, and nowhere else.
+    /// Has the fallback serve where the user grant has died, and nowhere else.
     async fn or_of_fallback(
         &self,
         own: Result<AccessToken, Error>,
         rejected: Option<&Secret>,
     ) -> Result<AccessToken, Error> {
         match (own, &self.0.fallback) {
-            (Err(dead), Some(fallback)) if dead.is_sign_in_required() => {
+            (Err(dead), Some(fallback)) if fallback::is_called_for(&dead) => {
                 Box::pin(fallback.token(rejected, dead)).await
             }
             (own, _) => own,
@@ -181,7 +181,9 @@ impl Connection {
         self.change(self.call("revoke"), |plugin, store| {
             Box::pin(plugin.procore_auth_auth().call_revoke(store))
         })
-        .await
+        .await?;
+        self.end_fallback().await;
+        Ok(())
     }
 
     /// Deletes the tokens from the store without telling the server.
@@ -189,7 +191,9 @@ impl Connection {
         self.change(self.call("forget"), |plugin, store| {
             Box::pin(plugin.procore_auth_auth().call_forget(store))
         })
-        .await
+        .await?;
+        self.end_fallback().await;
+        Ok(())
     }
 
     /// Takes over tokens from elsewhere: the bytes of a token endpoint's reply as a script saved it. Nothing is spent by this.
@@ -277,22 +281,26 @@ impl Connection {
     /// only what is safe to repeat. Where an earlier reply said that the rate limit's window is used up, or nearly, the request waits
     /// for that first; clones of the connection share what they know of it, processes do not.
     ///
-    /// Errors: `InvalidInput` for an unacceptable request; those of [`Connection::access_token`] where there is no token;
+    /// Errors: `InvalidInput` for an unacceptable request, and for one that may be parked with a body that is larger than
+    /// [`Connection::largest_parkable`]; those of [`Connection::access_token`] where there is no token;
     /// `Unavailable` where no attempt was answered and none was executed, with the code `rate-limited` and the moment to come back where
     /// the window ends after the request's time; `UnknownOutcome` where one may have been.
     ///
-    /// Where a person must sign in and there is a [`ConnectionBuilder::fallback`], the request is sent by that, and the answer says
+    /// Where the user grant has died and there is a [`ConnectionBuilder::fallback`], the request is sent by that, and the answer says
     /// so. It is parked only where the fallback cannot send it either, and then waits for the user.
     pub async fn send(&self, request: ApiRequest) -> Result<Outcome, Error> {
+        if request.park && request.body.len() as u64 > self.largest_parkable() {
+            return Err(too_large_to_park(&request, self.largest_parkable()));
+        }
         let Some(fallback) = &self.0.fallback else {
             return self.send_own(request).await;
         };
         // Asked for before: without a token, the plugin would park a request that the fallback can send.
         let dead = match self.own_token().await {
-            Err(dead) if dead.is_sign_in_required() => dead,
+            Err(dead) if fallback::is_called_for(&dead) => dead,
             _ => match self.send_own(request.clone()).await {
                 // It was answered with 401 and not executed.
-                Err(dead) if dead.is_sign_in_required() => dead,
+                Err(dead) if fallback::is_called_for(&dead) => dead,
                 outcome => return outcome,
             },
         };
@@ -332,6 +340,12 @@ impl Connection {
                 self.0.lent.recorder.forget();
             }
         })
+    }
+
+    /// Returns how many bytes a body that may be parked has at most: [`Policy::parked_bytes`], or what [`Limits::memory`] has room for.
+    pub fn largest_parkable(&self) -> u64 {
+        let policy = &self.0.settings.policy;
+        policy.parked_bytes.min(room_for_body(&self.0.lent.limits))
     }
 
     /// Returns until when the next request is to wait so that the rate limit is not hit, in milliseconds since 1970; `None` where it
@@ -610,7 +624,8 @@ impl ConnectionBuilder {
     }
 
     /// Permits calls as a service account while the user grant is dead: [`Connection::access_token`] and [`Connection::send`] are
-    /// served by `fallback` where a person must sign in, and for no other reason. Who the calls act as is another account then, with
+    /// served by `fallback` where a person must sign in because the grant has died, and for no other reason: neither before the first
+    /// sign-in nor after a sign-out. Who the calls act as is another account then, with
     /// permissions of its own. All that it gives and records says so; the trouble of the user grant is told as ever.
     ///
     /// `fallback` is a connection with client credentials in the same environment and a store of its own. It is asked for a token
@@ -669,6 +684,20 @@ fn make_room(limits: &mut Limits, policy: &Policy) {
     limits.replay_deadline = limits.replay_deadline.max(least);
     limits.host_calls = limits.host_calls.max(least_host_calls(policy.parked_count));
     limits.memory = limits.memory.max(least_memory(policy.parked_bytes));
+}
+
+fn too_large_to_park(request: &ApiRequest, largest: u64) -> Error {
+    let size = request.body.len();
+    let summary =
+        format!("The body has {size} bytes, and one that may be parked has at most {largest}.");
+    let diagnosis = Diagnosis {
+        code: "too-large-to-park".to_owned(),
+        summary,
+        cause: "A parked body is kept in the store, and is whole in the plugin's memory when it is sent.".to_owned(),
+        remedy: "Send it without leave to be parked, streamed, or allow more `parked_bytes`.".to_owned(),
+        evidence: Vec::new(),
+    };
+    Error::new(ErrorKind::InvalidInput, diagnosis)
 }
 
 /// Names this process, for others: its machine and its id.

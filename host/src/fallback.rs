@@ -1,15 +1,15 @@
 //! Calls as a service account while the user grant of a connection is dead.
 //!
 //! One plugin instance serves one connection, so a fallback is a connection of its own, with tokens and a store of its own; the
-//! host decides which of the two serves. It does so only where an embedder gave a fallback, only while a person must sign in, and
+//! host decides which of the two serves. It does so only where an embedder gave a fallback, only where a user grant has died, and
 //! never silently: every event of the fallback names the connection that it stands in for, its beginning is an alert, its end is
 //! told, and what it gave says so ([`AccessToken::acts_as_fallback`], [`crate::ApiResponse::acts_as_fallback`]).
 
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::{
-    AccessToken, ApiRequest, Connection, Error, Grant, Key, Outcome, Secret, Settings, Severity,
-    Write, time::rfc3339,
+    AccessToken, ApiRequest, Connection, Error, Grant, Health, Key, Outcome, Secret, Settings,
+    Severity, Write, time::rfc3339,
 };
 
 /// The entry in the fallback's store that is there while it is in use: all processes tell of it once.
@@ -31,6 +31,12 @@ pub enum UnfitFallback {
     /// Its events could not say for which connection they are.
     #[error("a connection is the fallback of one other only")]
     Taken,
+}
+
+/// Whether an error is what a fallback is for: a user grant has died. Where nobody ever signed in, or somebody signed out, there is
+/// no user to stand in for.
+pub(crate) fn is_called_for(error: &Error) -> bool {
+    error.is_sign_in_required() && error.code() != "not-signed-in"
 }
 
 /// The service account that stands in.
@@ -130,7 +136,7 @@ impl Fallback {
         }
     }
 
-    /// Tells, once for all processes, that the user grant is back.
+    /// Tells, once for all processes, that the user grant is back, or that somebody signed out.
     pub(crate) async fn end(&self) {
         self.told.store(false, Ordering::Relaxed);
         let lent = self.connection.lent();
@@ -142,18 +148,22 @@ impl Fallback {
             lent.recorder.record(
                 Severity::Info,
                 "fallback-ended",
-                "Calls are made as the user again.",
+                "Calls are no longer made as the service account.",
                 Vec::new(),
             );
         }
     }
 
-    /// Returns whether calls were made as the service account since the user grant died.
+    /// Returns whether calls were made as the service account since the user grant died, and nothing is known to keep them from it.
     pub(crate) async fn is_in_use(&self) -> bool {
         let Ok(key) = Key::new(MARK) else {
             return false;
         };
         let mark = self.connection.lent().store.get(&key).await;
-        mark.is_ok_and(|mark| mark.is_some())
+        if !mark.is_ok_and(|mark| mark.is_some()) {
+            return false;
+        }
+        let status = Box::pin(self.connection.status()).await;
+        status.is_ok_and(|status| status.health <= Health::AtRisk)
     }
 }

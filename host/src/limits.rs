@@ -45,13 +45,23 @@ pub(crate) fn least_host_calls(parked_count: u32) -> u32 {
     parked_count.saturating_mul(40).saturating_add(1000)
 }
 
+/// What a call takes of [`Limits::memory`] beside the body of a request.
+const BESIDE_BODY: usize = 16 << 20;
+
+/// The most memory that a plugin can have.
+const MOST_MEMORY: usize = 256 << 20;
+
 /// What of [`Limits::memory`] a policy needs at least: the largest body that may be parked, and what a call takes beside it.
 pub(crate) fn least_memory(parked_bytes: u64) -> usize {
-    let beside: usize = 16 << 20;
     usize::try_from(parked_bytes)
         .unwrap_or(usize::MAX)
-        .saturating_add(beside)
-        .min(256 << 20)
+        .saturating_add(BESIDE_BODY)
+        .min(MOST_MEMORY)
+}
+
+/// Returns the largest body, in bytes, that the plugin's memory has room for.
+pub(crate) fn room_for_body(limits: &Limits) -> u64 {
+    limits.memory.min(MOST_MEMORY).saturating_sub(BESIDE_BODY) as u64
 }
 
 /// How many calls of the host are kept for the time after the last HTTP request: to save what it brought, and to list what

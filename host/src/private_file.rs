@@ -90,7 +90,7 @@ pub fn lets_others_in(_: &fs::Metadata) -> bool {
 
 /// Makes the names in a folder durable.
 #[cfg(unix)]
-pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
+pub fn sync_folder(path: &Path) -> io::Result<()> {
     // The parent of a one-part relative path.
     let path = if path.as_os_str().is_empty() {
         Path::new(".")
@@ -106,7 +106,7 @@ pub(crate) fn sync_folder(path: &Path) -> io::Result<()> {
 
 /// Does nothing: names cannot be made durable here other than by closing the files.
 #[cfg(not(unix))]
-pub(crate) fn sync_folder(_: &Path) -> io::Result<()> {
+pub fn sync_folder(_: &Path) -> io::Result<()> {
     Ok(())
 }
 

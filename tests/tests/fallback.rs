@@ -111,6 +111,41 @@ async fn fallback_is_told_once_by_all_processes_and_its_end_too() {
 }
 
 #[tokio::test]
+async fn fallback_serves_nobody_who_did_not_sign_in_or_who_signed_out() {
+    let rig = Rig::start().await;
+    let connection = process(&rig, &MemoryStore::new(), &MemoryStore::new());
+    let error = connection.access_token().await.expect_err("no token");
+    assert_eq!(error.code(), "not-signed-in");
+    rig.sign_in(&connection).await;
+    kill_grant(&rig);
+    rig.advance_to_expiry();
+    let token = connection.access_token().await.expect("a token");
+    assert!(token.acts_as_fallback());
+    connection.forget().await.expect("forgotten");
+    assert_eq!(count(&rig, "fallback-ended"), 1);
+    let mut request = ApiRequest::get("/rest/v1.0/me");
+    request.park = true;
+    parked(connection.send(request).await);
+    connection.access_token().await.expect_err("signed out");
+    assert!(!connection.status().await.expect("a status").fallback_in_use);
+}
+
+#[tokio::test]
+async fn fallback_is_not_said_to_be_in_use_while_it_cannot_serve() {
+    let rig = Rig::start().await;
+    let connection = signed_in(&rig).await;
+    kill_grant(&rig);
+    rig.advance_to_expiry();
+    connection.access_token().await.expect("the fallback's");
+    assert!(connection.status().await.expect("a status").fallback_in_use);
+    rig.advance_to_expiry();
+    let broken = Fault::uncommitted(Answer::Close);
+    rig.procore.inject_times(50, &Target::Token, &broken);
+    connection.access_token().await.expect_err("no token");
+    assert!(!connection.status().await.expect("a status").fallback_in_use);
+}
+
+#[tokio::test]
 async fn fallback_does_not_serve_what_passes_by_itself() {
     let rig = Rig::start().await;
     let connection = signed_in(&rig).await;

@@ -21,9 +21,6 @@ use super::time;
 use super::typed::Input;
 use answer::Answer;
 
-/// The most bytes of a body that may be parked: the plugin holds it in its memory, more than once.
-const PARKABLE: u64 = 8 << 20;
-
 /// The request.
 #[derive(Args)]
 pub(super) struct Arguments {
@@ -78,7 +75,11 @@ pub(super) async fn run(context: &Context<'_>, arguments: Arguments) -> Result<E
     let output = arguments.output.clone();
     let open = context.open_one().await?;
     let answer: Answer = if arguments.park {
-        match open.connection.send(arguments.into_request()?).await? {
+        match open
+            .connection
+            .send(arguments.into_request(open.connection.largest_parkable())?)
+            .await?
+        {
             Outcome::Answered(response) => response.into(),
             Outcome::Parked(request) => return parked(context, &request),
             _ => return Err(unknown_outcome()),
@@ -102,23 +103,19 @@ fn unknown_outcome() -> Failure {
 }
 
 impl Arguments {
-    /// The request with its body in memory, to be parked where it cannot be sent.
-    fn into_request(self) -> Result<ApiRequest, Failure> {
+    /// The request with its body in memory, to be parked where it cannot be sent. A file of more than `largest` bytes is not read.
+    fn into_request(self, largest: u64) -> Result<ApiRequest, Failure> {
         let body = match self.source() {
             None => None,
             Some(Source::File(path)) => {
                 let size = path.metadata().map_or(0, |metadata| metadata.len());
-                if size > PARKABLE {
-                    return Err(too_large_to_park(size));
+                if size > largest {
+                    return Err(too_large_to_park(size, largest));
                 }
                 Some(Input::File(path).read_all()?)
             }
             Some(source) => Some(source.read()?),
         };
-        let size = body.as_ref().map_or(0, Vec::len) as u64;
-        if size > PARKABLE {
-            return Err(too_large_to_park(size));
-        }
         let mut request = ApiRequest::new(self.method(), self.path.clone());
         request.headers = self.headers();
         request.body = body.unwrap_or_default();
@@ -204,12 +201,12 @@ impl Source {
     }
 }
 
-fn too_large_to_park(size: u64) -> Failure {
+fn too_large_to_park(size: u64, largest: u64) -> Failure {
     Explained::new(
         Exit::Refused,
         "too-large-to-park",
-        format!("The body has {size} bytes, and one that may be parked has at most {PARKABLE}."),
-        "Send it without --park: then it is streamed, whatever its size.",
+        format!("The body has {size} bytes, and one that may be parked has at most {largest}."),
+        "Send it without --park: then it is streamed, whatever its size; or allow more `parked_bytes`.",
     )
     .into()
 }
@@ -272,7 +269,7 @@ mod tests {
     fn request(line: &[&str]) -> procore_auth_host::ApiRequest {
         let line = [&["call"], line].concat();
         let Line { arguments } = Line::try_parse_from(line).expect("valid");
-        arguments.into_request().expect("readable")
+        arguments.into_request(1024).expect("readable")
     }
 
     #[test]
@@ -322,11 +319,11 @@ mod tests {
         let folder = tempfile::tempdir().expect("folder");
         let path = folder.path().join("body");
         let file = std::fs::File::create(&path).expect("made");
-        file.set_len(super::PARKABLE + 1).expect("sized");
+        file.set_len(1025).expect("sized");
         let path = path.to_str().expect("UTF-8");
         let line = ["call", "/x", "--park", "--body-file", path];
         let Line { arguments } = Line::try_parse_from(line).expect("valid");
-        let failure = arguments.into_request().expect_err("too large");
+        let failure = arguments.into_request(1024).expect_err("too large");
         assert_eq!(failure.explained().code, "too-large-to-park");
     }
 

@@ -2,7 +2,7 @@
 
 use fake_procore::Environment::Sandbox;
 
-use crate::{fresh, signed_in};
+use crate::{expired, fresh, signed_in};
 
 const ALLOWED: (&str, &str) = (
     "[connections.acme]\n",
@@ -39,7 +39,8 @@ async fn fallback_makes_the_calls_of_a_user_whose_grant_is_dead_and_says_so() {
 
 #[tokio::test]
 async fn fallback_tokens_are_encrypted_along_with_the_others() {
-    let (_rig, tool) = fresh().await;
+    let (rig, tool, pair) = expired().await;
+    assert!(rig.procore.kill_refresh_token(Sandbox, &pair.refresh_token));
     tool.reconfigure(ALLOWED.0, ALLOWED.1);
     tool.run(&["token"]).await.code_is(0).says("(fallback)");
     let path = tool.path("store.key");
@@ -49,8 +50,12 @@ async fn fallback_tokens_are_encrypted_along_with_the_others() {
         .code_is(0);
     let encryption = format!("[encryption]\nkey = {{ file = {path:?} }}\n\n[network]");
     tool.reconfigure("[network]", &encryption);
-    // The fallback cannot serve, and the user has not signed in.
-    tool.run(&["token"]).await.code_is(4);
+    let refused = tool.run(&["token"]).await;
+    assert_ne!(
+        refused.code,
+        Some(0),
+        "nothing is read that should be encrypted"
+    );
     tool.run(&["store", "encrypt"]).await.code_is(0);
     tool.run(&["token"]).await.code_is(0).says("(fallback)");
 }
@@ -74,9 +79,28 @@ async fn fallback_is_refused_where_it_is_not_said_or_cannot_be() {
         tool.reconfigure(from, to);
         tool.run(&["status"]).await.code_is(3).says(says);
     }
-    let (_rig, tool, _) = signed_in().await;
+    let (rig, tool, _) = signed_in().await;
     tool.reconfigure(ALLOWED.0, ALLOWED.1);
     tool.reconfigure("allow = true", "allow = false");
+    rig.procore
+        .revoke_grant(Sandbox, "demo-client-sandbox", 101)
+        .expect("registered");
+    tool.run(&["call", "/rest/v1.0/me"]).await.code_is(4);
+}
+
+#[tokio::test]
+async fn fallback_serves_neither_before_a_sign_in_nor_after_a_logout() {
+    let (_rig, tool) = fresh().await;
+    tool.reconfigure(ALLOWED.0, ALLOWED.1);
+    tool.run(&["token"]).await.code_is(4);
+
+    let (rig, tool, pair) = expired().await;
+    tool.reconfigure(ALLOWED.0, ALLOWED.1);
+    assert!(rig.procore.kill_refresh_token(Sandbox, &pair.refresh_token));
+    tool.run(&["token"]).await.code_is(0).says("(fallback)");
     tool.run(&["logout", "--local"]).await.code_is(0);
     tool.run(&["token"]).await.code_is(4);
+    tool.run(&["call", "/rest/v1.0/me"]).await.code_is(4);
+    let status = tool.run(&["status", "--json"]).await.code_is(4).json();
+    assert_eq!(status["connections"][0]["fallback_in_use"], false);
 }

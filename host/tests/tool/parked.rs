@@ -201,3 +201,29 @@ async fn what_is_to_be_discarded_must_be_said_and_all_may_be() {
         .code_is(0)
         .says("0 still wait");
 }
+
+#[tokio::test]
+async fn a_body_is_parked_up_to_what_the_policy_allows() {
+    const SIZE: usize = 20 << 20;
+    let (rig, tool, pair) = expired().await;
+    assert!(rig.procore.kill_refresh_token(Sandbox, &pair.refresh_token));
+    let body = format!(
+        r#"{{"project":{{"name":"big"}},"pad":"{}"}}"#,
+        "x".repeat(SIZE)
+    );
+    tool.write("body.json", &body);
+    let file = tool.path("body.json");
+    let file = file.to_str().expect("UTF-8");
+    let call = ["call", "/rest/v1.0/projects", "--body-file", file, "--park"];
+    tool.run(&call).await.code_is(10);
+    tool.log_in(&rig).await;
+    tool.run(&["tick"]).await.code_is(0);
+    assert_eq!(projects(&rig), ["big"]);
+
+    tool.reconfigure(
+        "[connections.acme]\n",
+        "[connections.acme.policy]\nparked_bytes = 1048576\n\n[connections.acme]\n",
+    );
+    let refused = tool.run(&call).await;
+    refused.code_is(1).says("too-large-to-park").says("1048576");
+}

@@ -4,6 +4,7 @@ use std::fs::File;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use procore_auth_host::internals::sync_folder;
 use tempfile::NamedTempFile;
 
 use crate::cli::failure::Failure;
@@ -46,6 +47,12 @@ impl<'a> Sink<'a> {
     }
 }
 
+/// Returns the folder that a file is in.
+fn folder_of(file: &Path) -> &Path {
+    let folder = file.parent().filter(|folder| *folder != Path::new(""));
+    folder.unwrap_or(Path::new("."))
+}
+
 /// A file that gets its name when it is whole. Until then it lies beside under another one; a process that is killed leaves that
 /// one behind, as `.NAME.….part`.
 pub(super) struct Unfinished {
@@ -57,14 +64,13 @@ impl Unfinished {
     fn beside(target: &Path) -> Result<Self, Failure> {
         let refused = |error| Failure::file("write", target, &error);
         let name = target.file_name().unwrap_or_default().to_string_lossy();
-        let folder = target.parent().filter(|folder| *folder != Path::new(""));
         let mut builder = tempfile::Builder::new();
         let prefix = format!(".{name}.");
         builder.prefix(&prefix).suffix(".part");
         // As any file that the caller makes, and not a private one.
         #[cfg(unix)]
         builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-        let file = builder.tempfile_in(folder.unwrap_or(Path::new(".")));
+        let file = builder.tempfile_in(folder_of(target));
         Ok(Self {
             file: file.map_err(refused)?,
             target: target.to_owned(),
@@ -76,13 +82,16 @@ impl Unfinished {
         written.map_err(|error| Failure::file("write", &self.target, &error))
     }
 
-    /// Gives the file its name, in place of any that had it.
+    /// Gives the file its name, in place of any that had it. File and name survive a loss of power once this returns.
     pub(super) fn finish(self) -> Result<(), Failure> {
         let target = self.target;
-        let named = self.file.persist(&target);
-        named
-            .map(drop)
-            .map_err(|error| Failure::file("write", &target, &error.error))
+        let named = self
+            .file
+            .as_file()
+            .sync_all()
+            .and_then(|()| Ok(self.file.persist(&target)?))
+            .and_then(|_| sync_folder(folder_of(&target)));
+        named.map_err(|error| Failure::file("write", &target, &error))
     }
 }
 

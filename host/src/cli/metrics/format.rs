@@ -80,6 +80,8 @@ fn connections(families: &Families, lines: &[Line]) -> prometheus::Result<()> {
     let parked = families.gauge("parked_requests", help, &OF)?;
     let help = "Requests that a person must decide about.";
     let undecided = families.gauge("undecided_requests", help, &OF)?;
+    let help = "Whether calls are made as the service account that stands in: 1 or 0.";
+    let fallback = families.gauge("fallback_in_use", help, &OF)?;
     let help = "When the present trouble began.";
     let labels = ["connection", "environment", "code"];
     let incident = families.gauge("incident_since_timestamp_seconds", help, &labels)?;
@@ -106,6 +108,8 @@ fn connections(families: &Families, lines: &[Line]) -> prometheus::Result<()> {
         undecided
             .with_label_values(&of)
             .set(status.undecided.into());
+        let in_use = if status.fallback_in_use { 1.0 } else { 0.0 };
+        fallback.with_label_values(&of).set(in_use);
         if let Some(trouble) = &status.incident {
             incident
                 .with_label_values(&[name, environment, &trouble.diagnosis.code])

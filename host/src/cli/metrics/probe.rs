@@ -3,7 +3,7 @@
 //! | path | 200 where | for |
 //! |---|---|---|
 //! | `/healthz` | no visit is overdue: the keeper does its work | liveness: a restart helps |
-//! | `/readyz` | as `/healthz`, and every connection has a token that lives | readiness, and people: a restart does not help |
+//! | `/readyz` | as `/healthz`, and every connection has a token that lives, or a fallback that serves | readiness, and people: a restart does not help |
 //!
 //! A dead grant must not have a keeper restarted in a loop, so it is no matter of `/healthz`.
 
@@ -77,13 +77,14 @@ fn reason(probe: Probe, line: &Line, now: u64) -> Option<String> {
     Some(format!("{name}: no token that lives ({health})"))
 }
 
-/// Returns whether calls work: a token lives, and nothing known speaks against it.
+/// Returns whether calls work: a token lives, and nothing known speaks against it; or a fallback serves.
 fn can_serve(line: &Line, now: u64) -> bool {
-    let found = line.found.as_ref();
-    let lives = found
-        .and_then(|(_, status)| status.token)
-        .is_some_and(|token| now < token.expires_at);
-    lives && line.health.is_some_and(|health| health <= Health::AtRisk)
+    let Some((_, status)) = &line.found else {
+        return false;
+    };
+    let lives = status.token.is_some_and(|token| now < token.expires_at);
+    let works = line.health.is_some_and(|health| health <= Health::AtRisk);
+    lives && works || status.fallback_in_use
 }
 
 impl From<Line> for Connection {
@@ -118,6 +119,15 @@ mod tests {
             ready.reasons,
             ["acme: no token that lives (sign-in required)"]
         );
+    }
+
+    #[test]
+    fn a_connection_whose_fallback_serves_is_ready() {
+        let now = crate::cli::time::now();
+        let mut status = made::status(Health::SignInRequired);
+        status.fallback_in_use = true;
+        let board = boards::board(status, now + 60_000);
+        assert!(Answer::to(Probe::Ready, &board, now).is_ok());
     }
 
     #[test]
