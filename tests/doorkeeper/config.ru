@@ -31,6 +31,20 @@ Thread.new do
   exit!(0)
 end
 
+# Counts what reaches the token endpoint.
+class CountTokenPosts
+  SEEN = Queue.new
+
+  def initialize(app)
+    @app = app
+  end
+
+  def call(env)
+    SEEN << env["PATH_INFO"] if env["REQUEST_METHOD"] == "POST" && env["PATH_INFO"] == "/oauth/token"
+    @app.call(env)
+  end
+end
+
 class OAuthServer < Rails::Application
   config.load_defaults 6.1
   config.root = FOLDER
@@ -40,6 +54,7 @@ class OAuthServer < Rails::Application
   config.log_level = :warn
   # Requests come by the names of Procore's hosts.
   config.hosts.clear
+  config.middleware.use CountTokenPosts
 end
 
 # SQLite has no row locks. A transaction that takes the write lock at its start has the same effect: of two refreshes with one
@@ -74,6 +89,9 @@ ActiveRecord::Schema.define do
   create_table :users do |t|
     t.string :name, :login, null: false
   end
+  create_table :projects do |t|
+    t.string :name, null: false
+  end
   create_table :oauth_applications do |t|
     t.string :name, :uid, :secret, null: false
     t.text :redirect_uri, null: false
@@ -106,6 +124,7 @@ ActiveRecord::Schema.define do
 end
 
 class User < ActiveRecord::Base; end
+class Project < ActiveRecord::Base; end
 
 # What Procore's API answers to a token.
 class ApiController < ActionController::API
@@ -121,6 +140,12 @@ class ApiController < ActionController::API
   def projects
     render json: [{ id: 1, name: "Bridge" }, { id: 2, name: "Tower" }]
   end
+
+  # Each execution makes one more, of the same name too.
+  def create_project
+    project = Project.create!(name: params.require(:project).require(:name))
+    render json: { id: project.id, name: project.name }, status: :created
+  end
 end
 
 # What a test may see and do behind the server's back.
@@ -131,6 +156,15 @@ class TestController < ActionController::API
         service_account: row.resource_owner_id.nil? }
     end
     render json: rows
+  end
+
+  def token_posts
+    render json: CountTokenPosts::SEEN.size
+  end
+
+  # The names, in the order of their creation.
+  def projects
+    render json: Project.order(:id).pluck(:name)
   end
 
   # As My Connected Apps -> Revoke does.
@@ -155,9 +189,12 @@ OAuthServer.routes.draw do
   scope "/rest/v1.0", controller: :api do
     get :me
     get :projects
+    post :projects, action: :create_project
   end
   scope "/test", controller: :test do
     get :tokens
+    get :token_posts
+    get :projects
     post :revoke
     post :age
   end

@@ -11,7 +11,7 @@ use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail, ensure};
-use serde::Deserialize;
+use serde::{Deserialize, de::DeserializeOwned};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStdout, Command};
@@ -179,10 +179,17 @@ impl Doorkeeper {
 
     /// Returns the server's table of tokens, the oldest first. A refresh that succeeds adds a row.
     pub async fn tokens(&self) -> anyhow::Result<Vec<TokenRow>> {
-        let reply = self.http.get(self.test_url("tokens")).send().await?;
-        Ok(serde_json::from_slice(
-            &reply.error_for_status()?.bytes().await?,
-        )?)
+        self.ask("tokens").await
+    }
+
+    /// Returns how many requests have reached the token endpoint.
+    pub async fn token_posts(&self) -> anyhow::Result<usize> {
+        self.ask("token_posts").await
+    }
+
+    /// Returns the names of the projects that calls have created, in that order.
+    pub async fn created_projects(&self) -> anyhow::Result<Vec<String>> {
+        self.ask("projects").await
     }
 
     /// Revokes all that the user granted the app, as *My Connected Apps → Revoke* does.
@@ -194,6 +201,12 @@ impl Doorkeeper {
     pub async fn age_tokens(&self, time: Duration) -> anyhow::Result<()> {
         let url = format!("{}?seconds={}", self.test_url("age"), time.as_secs());
         self.post(&url).await
+    }
+
+    async fn ask<T: DeserializeOwned>(&self, name: &str) -> anyhow::Result<T> {
+        let reply = self.http.get(self.test_url(name)).send().await?;
+        let body = reply.error_for_status()?.bytes().await?;
+        Ok(serde_json::from_slice(&body)?)
     }
 
     async fn post(&self, url: &str) -> anyhow::Result<()> {

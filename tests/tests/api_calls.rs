@@ -2,10 +2,13 @@
 
 use std::time::Duration;
 
-use fake_procore::{Answer, Commit, Fault, Options, Recorded, Reply, Role, STRANGER_HOST, Target};
+use fake_procore::{
+    Answer, Commit, Fault, Options, Recorded, Reply, Role, STRANGER_HOST, ServiceAccount, Target,
+    VirtualClock,
+};
 use procore_auth_host::{
-    ApiRequest, ApiResponse, Attempt, Connection, Decision, MemoryStore, ParkedState,
-    Reply as AttemptReply,
+    ApiRequest, ApiResponse, Attempt, Connection, Decision, Grant, MemoryStore, ParkedState,
+    Reply as AttemptReply, Settings,
 };
 use procore_auth_tests::{
     Rig,
@@ -507,4 +510,61 @@ async fn s55_an_app_that_is_disconnected_from_the_company_is_named_with_who_can_
     let remedy = refused.diagnosis.expect("a diagnosis").remedy;
     assert!(remedy.contains("admin"), "{remedy}");
     assert_eq!(rig.procore.token_posts(), 0);
+}
+
+#[tokio::test]
+async fn s55_a_call_without_its_company_is_told_so() {
+    let rig = Rig::start().await;
+    let settings = Settings {
+        company_id: None,
+        ..Rig::settings(SANDBOX)
+    };
+    let connection = rig.process(settings, MemoryStore::new());
+    rig.sign_in(&connection).await;
+    rig.procore.clear_requests();
+    for status in [400, 403] {
+        rig.procore
+            .set_policy(|policy| policy.missing_company_status = status);
+        let refused = answered(connection.send(create("Tower")).await);
+        assert_eq!(
+            (refused.status, code(&refused)),
+            (status, "company-id-missing")
+        );
+        let remedy = refused.diagnosis.expect("a diagnosis").remedy;
+        assert!(remedy.contains("company_id"), "{remedy}");
+    }
+    assert_eq!(
+        (rig.procore.token_posts(), api_requests(&rig).len()),
+        (0, 2)
+    );
+    assert!(rig.journal.alerts().is_empty(), "the sign-in is well");
+}
+
+#[tokio::test]
+async fn s55_a_service_account_without_permission_to_a_project_is_told_so() {
+    let clock = VirtualClock::at(1_795_392_000_000);
+    let mut options = Options {
+        time: clock.time_source(),
+        ..Options::demo()
+    };
+    for app in &mut options.apps {
+        app.service_account = Some(ServiceAccount {
+            permitted_projects: Some([].into()),
+        });
+    }
+    let rig = Rig::with(options, clock).await;
+    let closed = rig
+        .procore
+        .add_project(fake(SANDBOX), Options::DEMO_COMPANY, "Tower");
+    let settings = Settings {
+        grant: Grant::ClientCredentials,
+        ..Rig::settings(SANDBOX)
+    };
+    let connection = rig.process(settings, MemoryStore::new());
+    let request = ApiRequest::get(format!("{PROJECTS}/{closed}"));
+    let refused = answered(connection.send(request).await);
+    assert_eq!((refused.status, code(&refused)), (403, "forbidden"));
+    let remedy = refused.diagnosis.expect("a diagnosis").remedy;
+    assert!(remedy.contains("permitted projects"), "{remedy}");
+    assert_eq!(rig.procore.token_posts(), 1, "its token is fine");
 }

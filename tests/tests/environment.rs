@@ -1,7 +1,9 @@
 //! Section F, the pure half: which URLs belong together, and which redirect URIs can work.
 
 use fake_procore::{Fault, Reply, Target};
-use procore_auth_host::{EndpointSet, Environment, Grant, MemoryStore, RedirectKind, Settings};
+use procore_auth_host::{
+    ApiRequest, EndpointSet, Environment, Grant, MemoryStore, RedirectKind, Settings,
+};
 use procore_auth_tests::{
     Rig, plugin,
     rig::{SANDBOX, answered, fake},
@@ -292,4 +294,24 @@ async fn s51_every_character_counts_against_the_registered_one() {
         (same.register.as_str(), same.path.as_str()),
         (registered, "/callback")
     );
+}
+
+#[tokio::test]
+async fn s54_the_overwriting_of_the_monthly_sandbox_touches_no_other_environment() {
+    let rig = Rig::start().await;
+    let monthly = rig.signed_in(Environment::MonthlySandbox).await;
+    let production = rig.signed_in(Environment::Production).await;
+    let token = production.access_token().await.expect("a token");
+    rig.procore.overwrite_monthly_sandbox();
+    rig.procore.clear_requests();
+    let me = || ApiRequest::get("/rest/v1.0/me");
+    let error = monthly.send(me()).await.expect_err("its tokens are gone");
+    assert!(error.is_sign_in_required(), "{error}");
+    assert_eq!(rig.procore.token_posts(), 1);
+    assert_eq!(answered(production.send(me()).await).status, 200);
+    let same = production.access_token().await.expect("a token");
+    assert_eq!(same.bearer(), token.bearer());
+    assert_eq!(rig.procore.token_posts(), 1, "production spends nothing");
+    let status = production.status().await.expect("a status");
+    assert!(status.incident.is_none());
 }

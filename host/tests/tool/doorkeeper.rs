@@ -11,7 +11,7 @@ use procore_auth_tests::tool::{OUT_OF_BAND, free_port, visit};
 use crate::{LONG_AGO, PROGRAM};
 
 /// `None`, with a word why, where there can be no server.
-async fn start(rotation: Rotation) -> Option<(Doorkeeper, Tool)> {
+pub(crate) async fn start(rotation: Rotation) -> Option<(Doorkeeper, Tool)> {
     let redirect_uri = format!("http://localhost:{}/callback", free_port());
     let options = Options {
         redirect_uris: vec![redirect_uri.clone(), OUT_OF_BAND.to_owned()],
@@ -29,7 +29,7 @@ async fn start(rotation: Rotation) -> Option<(Doorkeeper, Tool)> {
     }
 }
 
-async fn log_in(server: &Doorkeeper, tool: &Tool) {
+pub(crate) async fn log_in(server: &Doorkeeper, tool: &Tool) {
     let mut login = tool.start(&["login", "--no-browser"]);
     let callback = server
         .authorize(&login.link().await)

@@ -12,6 +12,7 @@ mod keeper;
 mod keyring;
 mod login;
 mod metrics;
+mod never_dark;
 mod packaging;
 mod parked;
 mod processes;
