@@ -349,7 +349,7 @@ impl Connection {
     }
 
     /// Returns until when the next request is to wait so that the rate limit is not hit, in milliseconds since 1970; `None` where it
-    /// may go at once. [`Connection::send`] waits by itself; this is for callers with an HTTP client of their own.
+    /// may go at once. [`Connection::send`] and [`Connection::stream`] wait by themselves; this is for callers with an HTTP client of their own.
     ///
     /// Known to this process alone, from the replies that [`Connection::send`], [`Connection::assess`] and replays have seen, those to
     /// requests that were parked included.

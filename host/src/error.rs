@@ -62,6 +62,12 @@ impl Error {
         }))
     }
 
+    /// Returns the same error, for a call that can go better from this moment on.
+    pub(crate) fn with_retry_at(mut self, moment: u64) -> Self {
+        self.0.retry_at = Some(moment);
+        self
+    }
+
     /// Returns who can cure it.
     pub fn kind(&self) -> ErrorKind {
         self.0.kind

@@ -33,6 +33,7 @@ use crate::{
     AccessToken, Attempt, Clock, Connection, Decision, Diagnosis, Error, ErrorKind, HttpFailure,
     Reply, Settings,
     egress::{Destination, Egress, Permit, Refusal},
+    time::from_millis,
 };
 
 /// How long a body may stand still unless the request says otherwise.
@@ -104,6 +105,7 @@ impl Call<'_> {
         let mut token = self.connection.access_token().await?;
         let mut renewed = false;
         for number in 1.. {
+            self.keep_pace().await?;
             if self.time_left().is_zero() {
                 return Err(out_of_time());
             }
@@ -144,6 +146,19 @@ impl Call<'_> {
             }
         }
         Err(out_of_time())
+    }
+
+    /// Waits until the rate limit lets something through. Where that is after the deadline, nothing is sent.
+    async fn keep_pace(&self) -> Result<(), Error> {
+        let Some(until) = self.connection.paused_until() else {
+            return Ok(());
+        };
+        let wait = from_millis(until.saturating_sub(self.clock.now()));
+        if wait >= self.time_left() {
+            return Err(held_back().with_retry_at(until));
+        }
+        self.clock.sleep(wait).await;
+        Ok(())
     }
 
     /// Sends the request once. A body that cannot be read ends the call.
@@ -413,6 +428,18 @@ fn out_of_time() -> Error {
             "The call's time ran out.",
             "Getting a token or waiting for the rate limit took the time that the caller allowed.",
             "Allow more time.",
+        ),
+    )
+}
+
+fn held_back() -> Error {
+    Error::new(
+        ErrorKind::Unavailable,
+        diagnosis(
+            "rate-limited",
+            "The rate limit is used up; the request was not sent.",
+            "Procore's last reply said that the window has no calls left, and the window ends after the call's time.",
+            "Nothing to do: calls go on when the window resets. If it is frequent, call less often.",
         ),
     )
 }

@@ -207,6 +207,34 @@ async fn s34_429_waits_as_told_and_sends_the_body_again() {
 }
 
 #[tokio::test]
+async fn s36_a_stream_waits_for_the_window_that_an_earlier_reply_used_up() {
+    let rig = Rig::start().await;
+    let (connection, _) = signed_in(&rig).await;
+    let reset = rig.clock.now() / 1000 + 20;
+    let spent = Reply::json(200, &json!({"id": 1}))
+        .header("X-Rate-Limit-Limit", "100")
+        .header("X-Rate-Limit-Remaining", "0")
+        .header("X-Rate-Limit-Reset", reset.to_string());
+    rig.procore.inject(Target::Api, Fault::uncommitted(spent));
+    let get = || StreamRequest::new("GET", ME);
+    connection.stream(get()).await.expect("answered");
+    let until = connection.paused_until().expect("a pause");
+
+    let mut hurried = get();
+    hurried.timeout = Some(Duration::from_secs(5));
+    let error = connection.stream(hurried).await.expect_err("held back");
+    assert_eq!(error.code(), "rate-limited");
+    assert!(error.is_unavailable());
+    assert!(error.retry_at().expect("a moment").abs_diff(until) < 1000);
+    assert_eq!(seen(&rig, ME).len(), 1, "nothing was sent in vain");
+
+    let response = connection.stream(get()).await.expect("answered");
+    assert_eq!((response.status, response.attempts), (200, 1));
+    // The rig sleeps whole seconds.
+    assert!(seen(&rig, ME)[1].at_ms + 1000 >= reset * 1000);
+}
+
+#[tokio::test]
 async fn s32_waits_share_one_deadline() {
     let rig = Rig::start().await;
     let (connection, _) = signed_in(&rig).await;
