@@ -8,7 +8,7 @@
 //!
 //! | actor | does | dies |
 //! |---|---|---|
-//! | agent (1 to 3) | asks for a token at the due moment or any other, calls `GET /rest/v1.0/me`, and once more after a 401 | by faults |
+//! | agent (1 to 3) | asks for a token at the due moment or any other, calls `GET /rest/v1.0/me`, and once more after a 401; has the host execute a `POST` now and then, which may be parked | by faults |
 //! | keeper | `upkeep(None)`, comes back when told, as `procore-auth run` | by faults |
 //! | cron job | `upkeep(Some(60 min))` in a process of its own, once an hour | after each visit |
 //! | tool | `access_token`, a call and `status` in a process of its own, a few times a day | after each visit |
@@ -45,6 +45,7 @@
 //! | I3 never silent | a call fails for want of a token and no alert said so since the last refresh, or within a day; one stage or one code told twice in one outage; more than 40 alerts in one; two recovery notices for one alert |
 //! | I4 no storms | a refresh token is sent after its refusal became durable; a POST comes before the end of the backoff; more than 60 POSTs in an hour |
 //! | I6 secrets stay | an event holds a token, a code or a client secret |
+//! | I7 no work lost | a `POST` that was handed over is executed twice; one that was parked is neither executed nor kept at the end; one waits still after a last replay in the calm |
 //! | no false death | a refresh token is latched as dead that the server honours; a person is asked to sign in while the store holds a live one |
 //! | tokens | a token is served that the server did not issue, that has expired, or that is older than one served or stored before |
 //! | liveness | after the calm, and a sign-in where one was needed, an actor gets no token that the API accepts |
@@ -53,7 +54,8 @@
 //! that a request stops which is on its way when another's refusal becomes durable, nor a second alert of a trouble that was told,
 //! was called over by another process, and comes back with a session that could not be saved before. Not demanded anywhere: expiry and due moments by
 //! the minute where a clock is set wrong; an alert for a call on a store without a sign-in, whose caller is told. What was durable
-//! before an older copy of the store was put back, or a generation was torn, says nothing afterwards. A token on record as spent may
+//! before an older copy of the store was put back, or a generation was torn, says nothing afterwards; of work that was handed over before
+//! the whole store was put back, nothing is demanded. A token on record as spent may
 //! be called dead though a server with grace would still take it: to ask would be to risk it.
 //!
 //! # Why a run repeats itself

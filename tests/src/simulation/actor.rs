@@ -7,13 +7,14 @@ mod visitor;
 
 use std::sync::Arc;
 
-use procore_auth_host::{AccessToken, Connection, Error};
+use fake_procore::Options;
+use procore_auth_host::{AccessToken, ApiRequest, Connection, Error, Outcome};
 
 use self::{admin::Admin, agent::Agent, keeper::Keeper, visitor::Visitor};
 use super::{
     capabilities::SimHttp,
     chance::Stream,
-    oracle::Served,
+    oracle::{Served, without_token_after_the_calm},
     process::{Need, Process},
     scenario::{MINUTE, Role, SECOND},
     trace::Who,
@@ -32,6 +33,28 @@ pub(crate) async fn live(world: Arc<World>, number: u16) -> Exam {
         Role::Tool => lives(&world, number, Visitor::tool()).await,
         Role::Admin => lives(&world, number, Admin::default()).await,
     }
+}
+
+/// Replays what is parked once more, when all is calm and somebody is signed in.
+pub(crate) async fn replay_the_rest(world: &Arc<World>) {
+    let who = Who {
+        actor: world.admin(),
+        life: u32::MAX,
+    };
+    let process = Process::start(world, who);
+    let connection = process.connect();
+    let replayed = process.want(Need::Use, connection.replay(None)).await;
+    let left = match replayed {
+        Ok(_) => connection.parked().await,
+        Err(error) => Err(error),
+    };
+    match left {
+        Ok(left) => world.judge(Some(who), |oracle, _| oracle.work.on_end(&left)),
+        Err(error) => world.judge(Some(who), |_, _| {
+            without_token_after_the_calm(format!("nothing can be replayed: {}", error.code()))
+        }),
+    }
+    process.end();
 }
 
 /// What an actor does with a life. It ends with the process, or when the actor wants a new one.
@@ -184,6 +207,34 @@ impl User {
             Err(error) => note_failure(&process, need, error),
         }
         Ok(result)
+    }
+
+    /// Has the host execute a request, now or later, and never twice.
+    async fn work(&mut self, number: u32) -> Result<(), Dead> {
+        let process = Arc::clone(&self.process);
+        let (world, who) = (&process.world, Some(process.who));
+        let name = format!("{}-{number}", process.who);
+        let body = format!(r#"{{"project":{{"name":"{name}"}}}}"#);
+        let mut request = ApiRequest::new("POST", "/rest/v1.0/projects")
+            .header("Content-Type", "application/json")
+            .body(body);
+        request.company_id = Some(Options::DEMO_COMPANY);
+        request.park = true;
+        world.oracle().work.on_begun(&name);
+        let outcome = process.want(Need::Use, self.connection.send(request)).await;
+        process.alive()?;
+        match outcome {
+            Ok(Outcome::Parked(parked)) => {
+                world.note_about(who, "has work parked:", &parked.reason);
+                world.oracle().work.on_kept(&name, &parked.id);
+            }
+            Ok(Outcome::Answered(reply)) => {
+                world.note_line(who, "has work answered", None, Some(reply.status.into()));
+            }
+            Ok(_) => {}
+            Err(error) => world.note_about(who, "cannot hand over work:", error.code()),
+        }
+        Ok(())
     }
 
     /// Calls the API with a client of its own.

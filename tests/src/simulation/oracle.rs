@@ -6,6 +6,7 @@
 mod alerts;
 mod pairs;
 mod session;
+mod work;
 
 use std::collections::VecDeque;
 
@@ -16,6 +17,7 @@ use self::{
     alerts::Alerts,
     pairs::{Loss, Pair, Pairs},
     session::Shown,
+    work::Work,
 };
 use super::{
     capabilities::Presented,
@@ -81,6 +83,8 @@ impl Sight<'_> {
 pub(crate) struct Oracle {
     pairs: Pairs,
     alerts: Alerts,
+    /// What agents had the host do.
+    pub(crate) work: Work,
     under_way: Vec<Who>,
     posts: VecDeque<u64>,
     /// Whether the store is one that others cannot write meanwhile.
@@ -105,6 +109,7 @@ impl Oracle {
         Self {
             pairs: Pairs::default(),
             alerts: Alerts::new(exclusive, scenario.clocks_are_honest()),
+            work: Work::default(),
             under_way: Vec::new(),
             posts: VecDeque::new(),
             exclusive,
@@ -381,6 +386,7 @@ impl Oracle {
         self.setbacks += 1;
         if everything {
             self.pairs.forget_durability();
+            self.work.on_restore();
         } else {
             let spent = sight.disk.text("spent").to_owned();
             self.pairs.forget_what_is_not_in(&spent);

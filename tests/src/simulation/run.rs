@@ -117,6 +117,7 @@ async fn everybody(world: Arc<World>) -> Vec<(usize, Exam)> {
         exams.push((number, exam));
     }
     drop(admin);
+    actor::replay_the_rest(&world).await;
     exams
 }
 
@@ -165,6 +166,8 @@ fn outcome(world: &World) -> Outcome {
     tally.days = world.now().min(world.scenario.calm) / super::scenario::DAY;
     tally.steps = trace.steps();
     tally.lost_pairs = world.oracle().lost();
+    tally.executions = world.oracle().work.executions();
+    tally.parked = world.oracle().work.promises();
     tally.violations = u64::from(violation.is_some());
     tally.count_faults(&hits);
     Outcome {

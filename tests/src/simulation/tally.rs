@@ -27,6 +27,10 @@ pub struct Tally {
     pub lost_pairs: u64,
     /// How often an actor got no token.
     pub without_token: u64,
+    /// How many requests that agents handed over the server has executed.
+    pub executions: u64,
+    /// How many of them the host had kept for later, since the whole store was put back last.
+    pub parked: u64,
     /// How many alerts were recorded.
     pub alerts: u64,
     /// How often each kind of fault happened.
@@ -56,6 +60,8 @@ impl Tally {
             (&mut self.crashes, other.crashes),
             (&mut self.lost_pairs, other.lost_pairs),
             (&mut self.without_token, other.without_token),
+            (&mut self.executions, other.executions),
+            (&mut self.parked, other.parked),
             (&mut self.alerts, other.alerts),
             (&mut self.violations, other.violations),
         ] {
@@ -105,6 +111,8 @@ impl fmt::Display for Table<'_> {
         )?;
         row(f, "  of all refreshes", format!("{share:.2} %"))?;
         row(f, "calls without a token", tally.without_token.to_string())?;
+        row(f, "requests executed", tally.executions.to_string())?;
+        row(f, "requests kept for later", tally.parked.to_string())?;
         row(f, "alerts", tally.alerts.to_string())?;
         writeln!(f, "faults")?;
         for (kind, count) in &tally.faults {

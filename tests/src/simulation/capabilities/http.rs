@@ -3,7 +3,7 @@
 use std::sync::{Arc, atomic::Ordering};
 
 use async_trait::async_trait;
-use http::{Request, Response};
+use http::{Method, Request, Response, StatusCode};
 use procore_auth_host::{HttpClient, HttpFailure, RequestLimits};
 
 use super::{living, milliseconds};
@@ -225,7 +225,12 @@ fn handle(
     if down {
         return page(503, "text/html", "<html>503</html>");
     }
+    let project = named_project(&request);
     let handled = world.server.handle(world.now(), request);
+    if let Some(name) = project.filter(|_| handled.response.status() == StatusCode::CREATED) {
+        world.note_about(carrier, "the API executes", &name);
+        world.judge(carrier, |oracle, _| oracle.work.on_executed(&name));
+    }
     if let Some(presented) = presented {
         let status = handled.response.status().as_u16();
         world.note_line(carrier, "token endpoint answers", None, Some(status.into()));
@@ -242,6 +247,15 @@ fn handle(
         }
     }
     handled.response
+}
+
+/// Returns the name of the project that a request is to create.
+fn named_project(request: &Request<Vec<u8>>) -> Option<String> {
+    if request.method() != Method::POST || request.uri().path() == "/oauth/token" {
+        return None;
+    }
+    let body: serde_json::Value = serde_json::from_slice(request.body()).ok()?;
+    Some(body["project"]["name"].as_str()?.to_owned())
 }
 
 /// Mostly a quick network, sometimes a slow one.
