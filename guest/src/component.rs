@@ -315,7 +315,10 @@ impl api::Guest for Plugin {
             }),
             retry::Decision::RetryAfter(wait) => api::Decision::RetryAfter(wait),
             retry::Decision::RenewAndResend => api::Decision::RenewAndResend,
-            retry::Decision::GiveUp(_, diagnosis) => api::Decision::GiveUp(diagnosis.into()),
+            retry::Decision::GiveUp(_, diagnosis) => api::Decision::GiveUp(api::Obstacle {
+                diagnosis: diagnosis.into(),
+                pause_until,
+            }),
             retry::Decision::UnknownOutcome(diagnosis) => {
                 api::Decision::UnknownOutcome(diagnosis.into())
             }
@@ -656,22 +659,35 @@ impl From<Status> for auth::ConnectionStatus {
 
 impl From<flow::Parked> for api::ParkedRequest {
     fn from(parked: flow::Parked) -> Self {
-        let size = parked.request.body_size();
-        let request = parked.request;
-        Self {
-            id: parked.id,
-            state: match request.state {
-                State::Queued | State::Sending { .. } => api::ParkedState::Queued,
-                State::UnknownOutcome => api::ParkedState::UnknownOutcome,
-                State::DeadLetter => api::ParkedState::DeadLetter,
+        let id = parked.id.clone();
+        let state = match parked.state() {
+            State::Queued | State::Sending { .. } => api::ParkedState::Queued,
+            State::UnknownOutcome => api::ParkedState::UnknownOutcome,
+            State::DeadLetter => api::ParkedState::DeadLetter,
+        };
+        match parked.content {
+            Ok(request) => Self {
+                id,
+                state,
+                size: request.body_size(),
+                method: request.method,
+                path: request.path,
+                parked_at: request.parked_at,
+                replays: request.replays,
+                reason: request.reason,
+                order_key: request.order_key,
             },
-            method: request.method,
-            path: request.path,
-            size,
-            parked_at: request.parked_at,
-            replays: request.replays,
-            reason: request.reason,
-            order_key: request.order_key,
+            Err(unreadable) => Self {
+                id,
+                state,
+                method: String::new(),
+                path: String::new(),
+                size: unreadable.size,
+                parked_at: 0,
+                replays: 0,
+                reason: unreadable.error.diagnosis.code,
+                order_key: None,
+            },
         }
     }
 }

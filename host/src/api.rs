@@ -309,7 +309,7 @@ impl From<contract::Decision> for Decision {
             }
             contract::Decision::RetryAfter(wait) => Self::RetryAfter(from_millis(wait)),
             contract::Decision::RenewAndResend => Self::RenewAndResend,
-            contract::Decision::GiveUp(diagnosis) => Self::GiveUp(diagnosis.into()),
+            contract::Decision::GiveUp(obstacle) => Self::GiveUp(obstacle.diagnosis.into()),
             contract::Decision::UnknownOutcome(diagnosis) => Self::UnknownOutcome(diagnosis.into()),
         }
     }

@@ -374,9 +374,11 @@ impl Connection {
                 })
             })
             .await?;
-        if let contract::Decision::Deliver(delivery) = &decision {
-            self.note_pause(delivery.pause_until);
-        }
+        self.note_pause(match &decision {
+            contract::Decision::Deliver(delivery) => delivery.pause_until,
+            contract::Decision::GiveUp(obstacle) => obstacle.pause_until,
+            _ => None,
+        });
         Ok(decision.into())
     }
 

@@ -23,13 +23,14 @@ pub struct ParkedRequest {
     pub id: String,
     /// What is to become of it.
     pub state: ParkedState,
-    /// Its method.
+    /// Its method; empty where the store does not let the request be read, of which [`reason`](Self::reason) says why. Then nothing
+    /// but its id, its size and its reason is known.
     pub method: String,
     /// Its path.
     pub path: String,
     /// The size of the body in bytes.
     pub size: u64,
-    /// When it was parked, in milliseconds since 1970-01-01T00:00:00Z.
+    /// When it was parked, in milliseconds since 1970-01-01T00:00:00Z; 0 where that is not known.
     pub parked_at: u64,
     /// How many tries count against it: the server failed at this request, rather than at all.
     pub replays: u32,

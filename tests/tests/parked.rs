@@ -369,6 +369,50 @@ async fn s62_a_body_that_is_gone_is_set_aside_and_never_sent_empty() {
 }
 
 #[tokio::test]
+async fn s62_a_request_that_cannot_be_read_holds_up_nobody_and_is_told_and_keeps_its_body() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    for name in ["Damaged", "Sound"] {
+        parked(connection.send(create(name)).await);
+    }
+    let id = stored::keys(&store, "parked-").await.remove(0);
+    let key = Key::new(&id).expect("a key");
+    let entry = store.get(&key).await.expect("readable").expect("a request");
+    let written = store.put(&key, b"no JSON", Some(entry.revision)).await;
+    written.expect("written");
+    rig.sign_in(&connection).await;
+    let status = connection.status().await.expect("a status");
+    assert_eq!((status.parked, status.undecided), (1, 1));
+
+    let alerts_before = alerts(&rig, "request-unreadable");
+    for _ in 0..2 {
+        let report = connection.replay(None).await.expect("a report");
+        assert_eq!((report.remaining, report.stopped), (0, None));
+    }
+    assert_eq!(names(&rig), ["Sound"]);
+    assert_eq!((alerts_before, alerts(&rig, "request-unreadable")), (0, 1));
+    let listed = connection.parked().await.expect("a list");
+    let [left] = &listed[..] else {
+        panic!("{listed:?}")
+    };
+    assert_eq!((&left.id, left.state), (&id, ParkedState::DeadLetter));
+    assert_eq!(
+        (left.method.as_str(), left.reason.as_str()),
+        ("", "request-unreadable")
+    );
+    let named = connection.replay(Some(&id)).await.expect_err("unreadable");
+    assert_eq!(named.code(), "request-unreadable");
+
+    rig.advance(Duration::from_secs(2 * 3600));
+    connection.replay(None).await.expect("a report");
+    assert_eq!(stored::keys(&store, "body-").await.len(), 1);
+    connection.discard(&id).await.expect("discarded");
+    connection.replay(None).await.expect("a report");
+    assert!(stored::keys(&store, "body-").await.is_empty());
+}
+
+#[tokio::test]
 async fn s61_requests_of_one_key_wait_for_the_earlier_one_and_hold_up_nobody_else() {
     let rig = Rig::start().await;
     let connection = rig.connection(SANDBOX);

@@ -110,6 +110,14 @@ fn latching_without_a_second_look_is_found() {
 }
 
 #[test]
+fn claiming_in_memory_is_found() {
+    assert_eq!(
+        invariant(&first_found(Variant::ClaimInMemory)),
+        "I7 no work lost"
+    );
+}
+
+#[test]
 fn a_violation_shrinks_to_what_it_takes() {
     let found = first_found(Variant::LockAroundSave);
     let (days, invariant_found) = (found.plan.days, invariant(&found));

@@ -235,6 +235,26 @@ async fn s36_a_stream_waits_for_the_window_that_an_earlier_reply_used_up() {
 }
 
 #[tokio::test]
+async fn s36_a_stream_that_gives_up_on_a_429_holds_back_what_comes_next() {
+    let rig = Rig::start().await;
+    let (connection, _) = signed_in(&rig).await;
+    let busy = Fault::uncommitted(Reply::too_many(Some(300)));
+    rig.procore.inject(Target::Api, busy);
+    let hurried = || {
+        let mut request = StreamRequest::new("GET", ME);
+        request.timeout = Some(Duration::from_secs(5));
+        request
+    };
+    let refused = connection.stream(hurried()).await.expect("answered");
+    assert_eq!((refused.status, refused.attempts), (429, 1));
+    let left = connection.paused_until().expect("a pause") - rig.clock.now();
+    assert!((290_000..=300_000).contains(&left), "{left} ms");
+    let error = connection.stream(hurried()).await.expect_err("held back");
+    assert_eq!(error.code(), "rate-limited");
+    assert_eq!(seen(&rig, ME).len(), 1, "nothing was sent in vain");
+}
+
+#[tokio::test]
 async fn s32_waits_share_one_deadline() {
     let rig = Rig::start().await;
     let (connection, _) = signed_in(&rig).await;

@@ -118,7 +118,7 @@ fn keep(
     host.record(&event.with("id", &id).with("why", reason));
     Ok(Parked {
         id,
-        request: parked,
+        content: Ok(parked),
     })
 }
 

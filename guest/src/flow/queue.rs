@@ -1,11 +1,14 @@
 //! Parked requests in the store: found, listed, discarded.
+//!
+//! One that cannot be read is no reason to fail for what concerns the others: it is listed with what is known of it, and left alone.
 
 use super::stored::{read, storage};
 use crate::{
     capabilities::Capabilities,
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
-    parking::{BODY_PREFIX, PREFIX, ParkedRequest, StoredBody, Ticket, is_leftover},
+    json,
+    parking::{BODY_PREFIX, PREFIX, ParkedRequest, State, StoredBody, Ticket, is_leftover},
 };
 
 /// A parked request under its id.
@@ -13,7 +16,26 @@ pub struct Parked {
     /// The id.
     pub id: String,
     /// The request.
-    pub request: ParkedRequest,
+    pub content: std::result::Result<ParkedRequest, Unreadable>,
+}
+
+/// What is known of a parked request that cannot be read.
+pub struct Unreadable {
+    /// The size of the request with its body in bytes, by its key.
+    pub size: u64,
+    /// Why.
+    pub error: Error,
+}
+
+impl Parked {
+    /// Returns the state. One that cannot be read waits: for a better moment, or for a person where none will come by itself.
+    pub fn state(&self) -> State {
+        match &self.content {
+            Ok(request) => request.state,
+            Err(unreadable) if passes(&unreadable.error) => State::Queued,
+            Err(_) => State::DeadLetter,
+        }
+    }
 }
 
 /// Returns the ids of all parked requests in order, with what they tell.
@@ -28,19 +50,33 @@ pub fn list(host: &dyn Capabilities) -> Result<Vec<Parked>> {
     let policy = host.settings().policy;
     let now = host.now();
     let mut found = vec![];
-    for (id, _) in tickets(host)? {
-        if let Some((mut request, _)) = read::<ParkedRequest>(host, &id)? {
-            request.state = request.aged(&policy, now);
-            found.push(Parked { id, request });
-        }
+    for (id, ticket) in tickets(host)? {
+        let content = match read_request(host, &id) {
+            Ok(None) => continue,
+            Ok(Some((mut request, _))) => {
+                request.state = request.aged(&policy, now);
+                Ok(request)
+            }
+            Err(error) => Err(Unreadable {
+                size: ticket.size,
+                error,
+            }),
+        };
+        found.push(Parked { id, content });
     }
     Ok(found)
 }
 
-/// Deletes a parked request.
+/// Deletes a parked request, or what is there in its place.
 pub fn discard(host: &dyn Capabilities, id: &str) -> Result<()> {
-    let (request, revision) = find(host, id)?;
-    remove(host, id, &request, revision)?;
+    let entry = match Ticket::from_key(id) {
+        Some(_) => host.get(id).map_err(|failure| explain(storage(&failure)))?,
+        None => None,
+    };
+    let entry = entry.ok_or_else(no_such_request)?;
+    let request = json::read::<ParkedRequest>(&entry.value);
+    let body = request.and_then(|request| request.stored_body);
+    remove(host, id, body.as_ref(), entry.revision)?;
     let event = Event::new(
         Severity::Info,
         "request-discarded",
@@ -53,43 +89,92 @@ pub fn discard(host: &dyn Capabilities, id: &str) -> Result<()> {
 /// Finds a parked request by its id, with its revision.
 pub(super) fn find(host: &dyn Capabilities, id: &str) -> Result<(ParkedRequest, u64)> {
     let found = if Ticket::from_key(id).is_some() {
-        read(host, id)?
+        read_request(host, id)?
     } else {
         None
     };
-    found.ok_or_else(|| {
-        let diagnosis = Diagnosis::new(
-            "no-such-request",
-            "There is no parked request with this id.",
-            "",
-            "`procore-auth parked list` shows them.",
-        );
-        Error::new(ErrorKind::InvalidInput, diagnosis)
-    })
+    found.ok_or_else(no_such_request)
+}
+
+/// Reads a parked request, with its revision.
+pub(super) fn read_request(
+    host: &dyn Capabilities,
+    id: &str,
+) -> Result<Option<(ParkedRequest, u64)>> {
+    read(host, id).map_err(explain)
+}
+
+/// Whether a request that could not be read may be readable a moment later.
+pub(super) fn passes(error: &Error) -> bool {
+    matches!(error.diagnosis.code.as_str(), "io" | "busy")
+}
+
+/// Says what it means for a parked request that its entry cannot be read.
+fn explain(error: Error) -> Error {
+    if passes(&error) {
+        return error;
+    }
+    let Diagnosis {
+        code,
+        summary,
+        cause,
+        remedy,
+        ..
+    } = &error.diagnosis;
+    let remedy = match code.as_str() {
+        "corrupt" => {
+            "Restore its file, or move it out of the connection's folder and send the request anew."
+        }
+        "session-unreadable" => {
+            "Replay it with the version that wrote it, or send it anew and `procore-auth parked discard` this one."
+        }
+        _ => remedy.as_str(),
+    };
+    let diagnosis = Diagnosis::new(
+        "request-unreadable",
+        "A parked request cannot be read. It is left as it is; those of its order key wait.",
+        &format!("{summary} {cause}"),
+        remedy,
+    );
+    Error::new(error.kind, diagnosis)
+}
+
+fn no_such_request() -> Error {
+    let diagnosis = Diagnosis::new(
+        "no-such-request",
+        "There is no parked request with this id.",
+        "",
+        "`procore-auth parked list` shows them.",
+    );
+    Error::new(ErrorKind::InvalidInput, diagnosis)
 }
 
 /// Deletes a request, then its body.
 pub(super) fn remove(
     host: &dyn Capabilities,
     id: &str,
-    request: &ParkedRequest,
+    body: Option<&StoredBody>,
     revision: u64,
 ) -> Result<()> {
     host.delete(id, revision)
         .map_err(|failure| storage(&failure))?;
-    if let Some(StoredBody { key, revision, .. }) = &request.stored_body {
+    if let Some(StoredBody { key, revision, .. }) = body {
         // What stays behind is found by a later replay.
         let _ = host.delete(key, *revision);
     }
     Ok(())
 }
 
-/// Deletes the bodies that no request names any more. `parked` was listed before, so that a body whose request was written since
-/// is too young to be taken for one.
+/// Deletes the bodies that no request names any more; none while a request cannot be read, which may name any. `parked` was listed
+/// before, so that a body whose request was written since is too young to be taken for one.
 pub(super) fn remove_leftover_bodies(host: &dyn Capabilities, parked: &[Parked]) -> Result<()> {
+    if parked.iter().any(|parked| parked.content.is_err()) {
+        return Ok(());
+    }
     let is_named = |key: &str| {
-        let mut stored = parked.iter().filter_map(|p| p.request.stored_body.as_ref());
-        stored.any(|body| body.key == key)
+        let requests = parked.iter().filter_map(|p| p.content.as_ref().ok());
+        let mut bodies = requests.filter_map(|request| request.stored_body.as_ref());
+        bodies.any(|body| body.key == key)
     };
     let now = host.now();
     let keys = host

@@ -8,6 +8,7 @@
 //! | the server fails at it | stays queued; may count as a try | wait | go on; at the second in a row, stop |
 //! | no token, no connection, a rate limit, a rejected token | stays queued, not counted as a try | wait | stop |
 //! | another process is at it | | | stop: that one does the rest |
+//! | cannot be read | left as it is; people are told where that does not pass | wait | go on |
 //!
 //! Where the server fails, the request is to blame, or the server is. It counts as a try of the request where the server answered
 //! another one in the same replay, or where the failure is the application's own, such as a 500 in JSON
@@ -17,13 +18,13 @@
 use super::{
     attempt::{Answered, CallRequest, Unanswered, attempt_until_done},
     notice::{forget, tell_once},
-    queue::{Parked, find, list, remove, remove_leftover_bodies, tickets},
-    stored::{read, storage},
+    queue::{Parked, find, list, passes, read_request, remove, remove_leftover_bodies, tickets},
+    stored::storage,
 };
 use crate::{
     backoff::LONGEST_WAIT,
     capabilities::{Capabilities, Write},
-    diagnosis::{Diagnosis, ErrorKind, Result},
+    diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
     json,
     pace::{self, Pace},
@@ -105,7 +106,7 @@ pub fn replay(
         None => replay_all(host, &settings, &mut report)?,
     }
     let parked = list(host)?;
-    let waiting = |p: &&Parked| matches!(p.request.state, State::Queued | State::Sending { .. });
+    let waiting = |p: &&Parked| matches!(p.state(), State::Queued | State::Sending { .. });
     let remaining = parked.iter().filter(waiting).count();
     report.remaining = u32::try_from(remaining).unwrap_or(u32::MAX);
     if id.is_none() {
@@ -193,8 +194,13 @@ fn replay_one(
     named: bool,
     report: &mut ReplayReport,
 ) -> Result<Next> {
-    let Some((request, revision)) = read::<ParkedRequest>(host, id)? else {
-        return Ok(Next::Go);
+    let (request, revision) = match read_request(host, id) {
+        Ok(Some(found)) => found,
+        Ok(None) => return Ok(Next::Go),
+        Err(error) => {
+            pass_over(host, id, error, report);
+            return Ok(Next::Hold);
+        }
     };
     let mut claim = Claim {
         id: id.to_owned(),
@@ -230,6 +236,18 @@ fn replay_one(
         return Ok(Next::Stop);
     }
     finish_replay(host, settings, call, claim, state, report)
+}
+
+/// Leaves a request as it is that cannot be read.
+fn pass_over(host: &dyn Capabilities, id: &str, error: Error, report: &mut ReplayReport) {
+    let diagnosis = error.diagnosis.clone();
+    if passes(&error) {
+        report.stopped = Some(diagnosis);
+        return;
+    }
+    let event = Event::new(Severity::Alert, &diagnosis.code, &diagnosis.summary);
+    let event = event.with("id", id);
+    tell_once(host, event.explained(&diagnosis.cause, &diagnosis.remedy));
 }
 
 fn finish_replay(
@@ -313,7 +331,8 @@ fn note_answer(
         set_state(host, &mut claim, State::DeadLetter)?;
         return Ok(Next::Hold);
     }
-    remove(host, &id, &claim.request, claim.revision)?;
+    let body = claim.request.stored_body.as_ref();
+    remove(host, &id, body, claim.revision)?;
     let event = Event::new(
         Severity::Info,
         "request-replayed",

@@ -59,7 +59,7 @@ fn status_of(
 ) -> Result<Status> {
     let mut status = Status::of(session, settings, host.now());
     for parked in queue::list(host)? {
-        match parked.request.state {
+        match parked.state() {
             State::Queued | State::Sending { .. } => status.parked += 1,
             State::UnknownOutcome | State::DeadLetter => status.undecided += 1,
         }

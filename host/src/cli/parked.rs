@@ -50,7 +50,7 @@ struct RequestDocument<'a> {
     method: &'a str,
     path: &'a str,
     size: u64,
-    parked_at: String,
+    parked_at: Option<String>,
     replays: u32,
     reason: &'a str,
     order_key: Option<&'a str>,
@@ -89,6 +89,12 @@ fn line(request: &ParkedRequest, now: u64) -> String {
         ParkedState::DeadLetter => "dead letter",
         _ => "unknown state",
     };
+    if request.method.is_empty() {
+        return format!(
+            "{}  {state}  cannot be read  {} bytes  {}",
+            request.id, request.size, request.reason
+        );
+    }
     let order = match &request.order_key {
         Some(key) => format!("  in order of {key}"),
         None => String::new(),
@@ -113,7 +119,7 @@ impl<'a> From<&'a ParkedRequest> for RequestDocument<'a> {
             method: &request.method,
             path: &request.path,
             size: request.size,
-            parked_at: time::rfc3339(request.parked_at),
+            parked_at: (request.parked_at > 0).then(|| time::rfc3339(request.parked_at)),
             replays: request.replays,
             reason: &request.reason,
             order_key: request.order_key.as_deref(),

@@ -111,22 +111,26 @@ pub enum Variant {
     /// session is written over whatever is there. Such a program takes no lock either, or nobody could overtake it. Its other
     /// writes compare and swap as they should, so that nothing but the missing second look is at fault.
     LatchWithoutReread,
+    /// A claim on a parked request is kept in memory (S61): others, and whoever comes after a death, find it waiting still.
+    ClaimInMemory,
 }
 
 impl Variant {
     /// Lists the broken ones.
-    pub const BROKEN: [Self; 3] = [
+    pub const BROKEN: [Self; 4] = [
         Self::LockAroundSave,
         Self::SaveAfterUse,
         Self::LatchWithoutReread,
+        Self::ClaimInMemory,
     ];
 
     /// Lists all.
-    pub const ALL: [Self; 4] = [
+    pub const ALL: [Self; 5] = [
         Self::Sound,
         Self::LockAroundSave,
         Self::SaveAfterUse,
         Self::LatchWithoutReread,
+        Self::ClaimInMemory,
     ];
 
     /// Returns the name on the command line.
@@ -137,6 +141,7 @@ impl Variant {
             Self::LockAroundSave => "lock-around-save",
             Self::SaveAfterUse => "save-after-use",
             Self::LatchWithoutReread => "latch-without-reread",
+            Self::ClaimInMemory => "claim-in-memory",
         }
     }
 }

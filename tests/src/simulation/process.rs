@@ -16,7 +16,7 @@ use super::{
     plan::Variant,
     scenario::MINUTE,
     trace::Who,
-    variant::{LatchWithoutReread, LockAroundSave, SaveAfterUse},
+    variant::{ClaimInMemory, LatchWithoutReread, LockAroundSave, SaveAfterUse},
     world::{Dead, World, held},
 };
 use crate::{plugin, rig::REDIRECT_URI};
@@ -97,6 +97,7 @@ impl Process {
             Variant::LockAroundSave => Arc::new(LockAroundSave(mine)),
             Variant::SaveAfterUse => Arc::new(SaveAfterUse::over(mine)),
             Variant::LatchWithoutReread => Arc::new(LatchWithoutReread::over(mine)),
+            Variant::ClaimInMemory => Arc::new(ClaimInMemory::over(mine)),
         };
         let connection = Connection::builder(plugin(), settings)
             .http(Arc::new(SimHttp(Arc::clone(self))))

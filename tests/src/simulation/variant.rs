@@ -221,3 +221,71 @@ impl Drop for Freed {
         }
     }
 }
+
+/// A claim on a parked request is kept in memory (S61).
+pub(crate) struct ClaimInMemory {
+    store: SimStore,
+    claims: Mutex<BTreeMap<Key, Claim>>,
+}
+
+/// What was said to be written over a parked request.
+struct Claim {
+    /// The revision that it has in the store.
+    stored: u64,
+    entry: Entry,
+}
+
+impl ClaimInMemory {
+    pub(crate) fn over(store: SimStore) -> Self {
+        Self {
+            store,
+            claims: Mutex::default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Store for ClaimInMemory {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreFailure> {
+        let claimed = held(&self.claims).get(key).map(|claim| claim.entry.clone());
+        match claimed {
+            Some(entry) => Ok(Some(entry)),
+            None => self.store.get(key).await,
+        }
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: &[u8],
+        expected: Option<u64>,
+    ) -> Result<Write, StoreFailure> {
+        let Some(expected) = expected.filter(|_| key.as_str().starts_with("parked-")) else {
+            return self.store.put(key, value, expected).await;
+        };
+        let revision = held(&self.store.0.world.disk).reserve();
+        let entry = Entry {
+            value: value.to_owned(),
+            revision,
+            provenance: Provenance::Newest,
+        };
+        let mut claims = held(&self.claims);
+        let stored = claims.get(key).map_or(expected, |claim| claim.stored);
+        claims.insert(key.clone(), Claim { stored, entry });
+        Ok(Write::Stored(revision))
+    }
+
+    async fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
+        let claimed = held(&self.claims).remove(key);
+        let stored = claimed.map_or(expected, |claim| claim.stored);
+        self.store.delete(key, stored).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreFailure> {
+        self.store.list(prefix).await
+    }
+
+    async fn lock(&self, wait: Duration) -> Result<Option<LockGuard>, StoreFailure> {
+        self.store.lock(wait).await
+    }
+}

@@ -24,7 +24,7 @@ impl Habit for Agent {
             let mut rng = process.stream(Stream::Habit, visit);
             visit += 1;
             let outcome = user.call().await?;
-            if process.world.now() < process.world.scenario.calm && rng.u8(..12) == 0 {
+            if process.world.now() < process.world.scenario.calm && rng.u8(..4) == 0 {
                 user.work(visit).await?;
             }
             if process.world.now() >= process.world.scenario.end {
