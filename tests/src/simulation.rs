@@ -9,8 +9,8 @@
 //! | actor | does | dies |
 //! |---|---|---|
 //! | agent (1 to 3) | asks for a token at the due moment or any other, calls `GET /rest/v1.0/me`, and once more after a 401; has the host execute a `POST` now and then, which may be parked | by faults |
-//! | keeper | `upkeep(None)`, comes back when told, as `procore-auth run` | by faults |
-//! | cron job | `upkeep(Some(60 min))` in a process of its own, once an hour | after each visit |
+//! | keeper | `upkeep(None)`, comes back when told, as `procore-auth run`; delivers alerts after each visit | by faults |
+//! | cron job | `upkeep(Some(60 min))` in a process of its own, once an hour, and delivers alerts | after each visit |
 //! | tool | `access_token`, a call and `status` in a process of its own, a few times a day | after each visit |
 //! | admin | signs in at the start, and some hours after somebody was told that it takes a person | after each sign-in |
 //!
@@ -28,6 +28,7 @@
 //! | the lock | excludes nobody in one of eight seeds, until the calm: a file system without locks, a program that takes none (S5, S7, S11) |
 //! | the disk | full, read-only, permission denied for up to 3 h (S19); unreadable for minutes |
 //! | a machine | its clock is set, by up to ten minutes or hours; it sleeps; it reaches nobody (S44) |
+//! | the alert sink | does not answer for up to 12 h; a try is lost, refused, put off, or taken without an answer |
 //! | the server | is down; rotates strictly or with grace; tokens live for 15, 90 or 120 minutes |
 //! | operators | the client secret is reset and the configuration follows later (S42); the refresh token is revoked; the app is disconnected; the monthly wipe (S54); yesterday's copy of the session's newest file, of both its generations or of the whole store is put back (S24) |
 //!
@@ -42,7 +43,7 @@
 //! |---|---|
 //! | I1 one refresh | two requests are at the token endpoint at once; a refresh token is sent though its successor was durable; a refresh is neither due nor asked for |
 //! | I2 nothing lost | a POST has no durable intent; the newest live refresh token is neither in the store nor on its way there in a living process that holds the lock; a pair is lost to the network or to a death, and no durable intent names what was spent for it |
-//! | I3 never silent | a call fails for want of a token and no alert said so since the last refresh, or within a day; one stage or one code told twice in one outage; more than 40 alerts in one; two recovery notices for one alert |
+//! | I3 never silent | a call fails for want of a token and no alert said so since the last refresh, or within a day; an alert has reached nobody at the end; one reaches people again though the sink was heard to take it; one stage or one code told twice in one outage; more than 40 alerts in one; two recovery notices for one alert |
 //! | I4 no storms | a refresh token is sent after its refusal became durable; a POST comes before the end of the backoff; more than 60 POSTs in an hour |
 //! | I6 secrets stay | an event holds a token, a code or a client secret |
 //! | I7 no work lost | a `POST` that was handed over is executed twice; one that was parked is neither executed nor kept at the end; one waits still after a last replay in the calm |

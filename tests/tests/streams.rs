@@ -238,7 +238,7 @@ async fn s36_a_stream_waits_for_the_window_that_an_earlier_reply_used_up() {
 async fn s36_a_stream_that_gives_up_on_a_429_holds_back_what_comes_next() {
     let rig = Rig::start().await;
     let (connection, _) = signed_in(&rig).await;
-    let busy = Fault::uncommitted(Reply::too_many(Some(300)));
+    let busy = Fault::uncommitted(Reply::too_many_requests(Some(300), None));
     rig.procore.inject(Target::Api, busy);
     let hurried = || {
         let mut request = StreamRequest::new("GET", ME);

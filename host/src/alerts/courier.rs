@@ -314,7 +314,8 @@ impl Delivery<'_> {
             Reason::Refused => LONGEST_PAUSE,
             Reason::Down { retry_after, .. } => {
                 let first = self.sink.first_pause();
-                backoff(first, self.attempts.failures, retry_after)
+                let chance = self.outbox.chance();
+                backoff(first, self.attempts.failures, retry_after, chance)
             }
         };
         let now = self.now();

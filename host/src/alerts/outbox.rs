@@ -41,8 +41,8 @@ use super::{
     pending::Pending,
 };
 use crate::{
-    Clock, ConnectionName, Environment, Event, Journal, LockGuard, StoreFailure, SystemClock,
-    TracingJournal,
+    Clock, ConnectionName, Environment, Event, Journal, LockGuard, Random, StoreFailure,
+    SystemClock, SystemRandom, TracingJournal,
 };
 
 /// How many alerts may wait for one sink.
@@ -57,6 +57,7 @@ pub struct Outbox {
     environments: BTreeMap<String, Environment>,
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
+    random: Arc<dyn Random>,
     most: usize,
     /// The last number that this process has given. One writer at a time, so that two do not take one number.
     writing: Mutex<u64>,
@@ -95,6 +96,13 @@ impl OutboxBuilder {
     #[must_use]
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.0.clock = clock;
+        self
+    }
+
+    /// Sets the randomness that keeps the next tries of many programs apart. The default is the system's.
+    #[must_use]
+    pub fn random(mut self, random: Arc<dyn Random>) -> Self {
+        self.0.random = random;
         self
     }
 
@@ -142,6 +150,7 @@ impl Outbox {
             environments: BTreeMap::new(),
             journal: Arc::new(TracingJournal),
             clock: Arc::new(SystemClock::new()),
+            random: Arc::new(SystemRandom),
             most: MOST,
             writing: Mutex::default(),
             memory: Mutex::default(),
@@ -313,6 +322,13 @@ impl Outbox {
     /// Removes what writers that died have left. The lock is held.
     pub(crate) fn tidy(&self, sink: &SinkName) {
         self.folder(sink).tidy();
+    }
+
+    /// Draws a number from 0 to 1.
+    pub(crate) fn chance(&self) -> f64 {
+        let mut byte = [0];
+        self.random.fill(&mut byte);
+        f64::from(byte[0]) / f64::from(u8::MAX)
     }
 
     /// Returns the clock.

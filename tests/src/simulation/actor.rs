@@ -12,10 +12,10 @@ use procore_auth_host::{AccessToken, ApiRequest, Connection, Error, Outcome};
 
 use self::{admin::Admin, agent::Agent, keeper::Keeper, visitor::Visitor};
 use super::{
-    capabilities::SimHttp,
+    capabilities::{SimHttp, SimSink},
     chance::Stream,
     oracle::{Served, without_token_after_the_calm},
-    process::{Need, Process},
+    process::{DELIVERING, Need, Process},
     scenario::{MINUTE, Role, SECOND},
     trace::Who,
     world::{Dead, World, held},
@@ -54,6 +54,20 @@ pub(crate) async fn replay_the_rest(world: &Arc<World>) {
             without_token_after_the_calm(format!("nothing can be replayed: {}", error.code()))
         }),
     }
+    process.end();
+}
+
+/// Delivers the alerts that still wait, when all is calm.
+pub(crate) async fn deliver_the_rest(world: &Arc<World>) {
+    let who = Who {
+        actor: world.admin(),
+        life: u32::MAX - 1,
+    };
+    let process = Process::start(world, who);
+    let courier = process.courier();
+    courier.works_again(&SimSink::name()).await;
+    courier.drain(DELIVERING).await;
+    world.judge(Some(who), |oracle, _| oracle.deliveries.on_end());
     process.end();
 }
 

@@ -1,15 +1,17 @@
 //! The capabilities that are lent to the plugin of a simulated process.
 
 mod http;
+mod sink;
 mod store;
 
 use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
-use procore_auth_host::{Clock, Event, Journal, Random};
+use procore_auth_host::{Clock, Event, Journal, Random, Severity, alerts::Outbox};
 
 pub(crate) use self::{
     http::{Presented, SimHttp},
+    sink::SimSink,
     store::SimStore,
 };
 use super::{
@@ -51,20 +53,25 @@ impl Random for SimEntropy {
     }
 }
 
-/// Shows every event to the oracle.
-pub(crate) struct SimJournal(pub(crate) Arc<Process>);
+/// Shows every event to the oracle, and keeps in the outbox what is for people.
+pub(crate) struct SimJournal {
+    pub(crate) process: Arc<Process>,
+    pub(crate) outbox: Arc<Outbox>,
+}
 
 impl Journal for SimJournal {
-    fn record(&self, _: &str, event: &Event) {
-        let process = &self.0;
+    fn record(&self, connection: &str, event: &Event) {
+        let process = &self.process;
         if process.is_dead() {
             return;
         }
         let who = Some(process.who);
         process.world.note_about(who, "records", &event.code);
-        let mut tally = held(&process.world.tally);
-        tally.alerts += u64::from(event.severity == procore_auth_host::Severity::Alert);
-        drop(tally);
+        if event.severity == Severity::Alert {
+            held(&process.world.tally).alerts += 1;
+            process.world.oracle().deliveries.on_recorded(event);
+        }
+        self.outbox.record(connection, event);
         process.world.judge(who, |oracle, sight| {
             oracle.on_event(sight, process.who, event)
         });

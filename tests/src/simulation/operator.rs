@@ -58,7 +58,8 @@ fn carry_out(world: &Arc<World>, planned: Planned) {
         | Event::ServerDown(_)
         | Event::NetworkDown(..)
         | Event::DiskRefuses(..)
-        | Event::DiskUnreadable(_) => {}
+        | Event::DiskUnreadable(_)
+        | Event::SinkDown(_) => {}
     }
 }
 

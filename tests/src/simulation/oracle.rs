@@ -4,6 +4,7 @@
 //! in memory. The table of invariants is in [`crate::simulation`].
 
 mod alerts;
+mod deliveries;
 mod pairs;
 mod session;
 mod work;
@@ -15,6 +16,7 @@ use serde::de::IgnoredAny;
 
 use self::{
     alerts::Alerts,
+    deliveries::Deliveries,
     pairs::{Loss, Pair, Pairs},
     session::Shown,
     work::Work,
@@ -85,6 +87,7 @@ pub(crate) struct Oracle {
     alerts: Alerts,
     /// What agents had the host do.
     pub(crate) work: Work,
+    pub(crate) deliveries: Deliveries,
     under_way: Vec<Who>,
     posts: VecDeque<u64>,
     /// Whether the store is one that others cannot write meanwhile.
@@ -110,6 +113,7 @@ impl Oracle {
             pairs: Pairs::default(),
             alerts: Alerts::new(exclusive, scenario.clocks_are_honest()),
             work: Work::default(),
+            deliveries: Deliveries::default(),
             under_way: Vec::new(),
             posts: VecDeque::new(),
             exclusive,
@@ -226,6 +230,7 @@ impl Oracle {
             loss: carrier.is_none().then_some(Loss::Network),
             readable: true,
             refused: false,
+            stored: false,
             succeeded: false,
         });
         if carrier.is_none() {
@@ -329,13 +334,12 @@ impl Oracle {
 
     /// Whichever pair is durable now has a predecessor that must not be sent again.
     fn note_durable(&mut self, sight: &Sight<'_>) {
-        let Some(newest) = self.pairs.newest() else {
+        let Some(newest) = self.pairs.newest_mut().filter(|pair| sight.stores(pair)) else {
             return;
         };
-        if let Some(before) = newest.before
-            && newest.readable
-            && sight.stores(newest)
-        {
+        newest.stored = true;
+        let before = newest.before.filter(|_| newest.readable);
+        if let Some(before) = before {
             self.pairs.at_mut(before).succeeded = true;
         }
     }

@@ -1,15 +1,21 @@
 //! A process: one life of an actor, with the capabilities that are lent to its plugin.
 
-use std::sync::{
-    Arc, Mutex,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+use std::{
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
 };
 
 use fastrand::Rng;
-use procore_auth_host::{Connection, Grant, Policy, Settings, Store};
+use procore_auth_host::{
+    Connection, Grant, Policy, Settings, Store,
+    alerts::{Courier, Outbox, Route, Sink},
+};
 
 use super::{
-    capabilities::{SimClock, SimEntropy, SimHttp, SimJournal, SimStore},
+    capabilities::{SimClock, SimEntropy, SimHttp, SimJournal, SimSink, SimStore},
     chance::{Stream, stream},
     fault::{Call, Fault, FaultId},
     machine::Machine,
@@ -23,6 +29,9 @@ use crate::{plugin, rig::REDIRECT_URI};
 
 /// How long the end of a process waits for what it could not save.
 const SAVING: u64 = 10 * MINUTE;
+
+/// How long a process delivers alerts at a stretch.
+pub(crate) const DELIVERING: Duration = Duration::from_secs(600);
 
 /// What an actor wants a token for. It decides whether a refresh is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -104,12 +113,37 @@ impl Process {
             .store(store)
             .clock(Arc::new(SimClock(Arc::clone(self))))
             .random(Arc::new(SimEntropy(Arc::clone(self))))
-            .journal(Arc::new(SimJournal(Arc::clone(self))))
+            .journal(Arc::new(SimJournal {
+                process: Arc::clone(self),
+                outbox: self.outbox(),
+            }))
             .actor(self.who.to_string())
             .build()
             .expect("complete");
         held(&self.opened).push(connection.clone());
         connection
+    }
+
+    fn outbox(self: &Arc<Self>) -> Arc<Outbox> {
+        Outbox::builder(self.world.folder.path().join("outbox"))
+            .route(Route::to(SimSink::name()))
+            .clock(Arc::new(SimClock(Arc::clone(self))))
+            .random(Arc::new(SimEntropy(Arc::clone(self))))
+            .build()
+    }
+
+    /// Makes what takes alerts from the outbox to the sink.
+    pub(crate) fn courier(self: &Arc<Self>) -> Courier {
+        let sink: Arc<dyn Sink> = Arc::new(SimSink::new(self));
+        Courier::new(self.outbox(), [sink])
+    }
+
+    /// Delivers the alerts that wait, unless somebody else is at it.
+    pub(crate) async fn deliver(self: &Arc<Self>) -> Result<(), Dead> {
+        if let Ok(_alone) = self.world.delivering.try_lock() {
+            self.courier().drain(DELIVERING).await;
+        }
+        self.alive()
     }
 
     /// Waits at its end as the tool does, until everything that was received is saved.

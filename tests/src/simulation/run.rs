@@ -118,6 +118,7 @@ async fn everybody(world: Arc<World>) -> Vec<(usize, Exam)> {
     }
     drop(admin);
     actor::replay_the_rest(&world).await;
+    actor::deliver_the_rest(&world).await;
     exams
 }
 
@@ -168,6 +169,7 @@ fn outcome(world: &World) -> Outcome {
     tally.lost_pairs = world.oracle().lost();
     tally.executions = world.oracle().work.executions();
     tally.parked = world.oracle().work.promises();
+    tally.delivered = world.oracle().deliveries.count();
     tally.violations = u64::from(violation.is_some());
     tally.count_faults(&hits);
     Outcome {

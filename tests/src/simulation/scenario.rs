@@ -77,6 +77,8 @@ pub(crate) enum Event {
     DiskRefuses(&'static str, u64),
     /// The disk cannot be read for this long.
     DiskUnreadable(u64),
+    /// What takes alerts to people does not answer for this long.
+    SinkDown(u64),
 }
 
 impl Event {
@@ -98,6 +100,7 @@ impl Event {
             Self::DiskRefuses("read-only", _) => "disk read-only",
             Self::DiskRefuses(..) => "disk denies permission",
             Self::DiskUnreadable(_) => "disk unreadable",
+            Self::SinkDown(_) => "alert sink down",
         }
     }
 }
@@ -274,6 +277,7 @@ fn draw_day(rng: &mut Rng, day: u64, machines: usize, monthly: bool, events: &mu
     draw(rng, 0.2, &|rng| {
         Event::DiskUnreadable(rng.u64(SECOND..5 * MINUTE))
     });
+    draw(rng, 0.2, &|rng| Event::SinkDown(rng.u64(MINUTE..12 * HOUR)));
 }
 
 /// How wrong a clock is set: mostly by minutes.

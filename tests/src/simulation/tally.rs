@@ -33,6 +33,8 @@ pub struct Tally {
     pub parked: u64,
     /// How many alerts were recorded.
     pub alerts: u64,
+    /// How many of them have reached people.
+    pub delivered: u64,
     /// How often each kind of fault happened.
     pub faults: BTreeMap<&'static str, u64>,
     /// How many runs broke an invariant.
@@ -63,6 +65,7 @@ impl Tally {
             (&mut self.executions, other.executions),
             (&mut self.parked, other.parked),
             (&mut self.alerts, other.alerts),
+            (&mut self.delivered, other.delivered),
             (&mut self.violations, other.violations),
         ] {
             *mine += theirs;
@@ -114,6 +117,7 @@ impl fmt::Display for Table<'_> {
         row(f, "requests executed", tally.executions.to_string())?;
         row(f, "requests kept for later", tally.parked.to_string())?;
         row(f, "alerts", tally.alerts.to_string())?;
+        row(f, "  delivered", tally.delivered.to_string())?;
         writeln!(f, "faults")?;
         for (kind, count) in &tally.faults {
             row(f, &format!("  {kind}"), count.to_string())?;

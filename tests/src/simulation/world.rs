@@ -9,6 +9,7 @@ use std::{
 };
 
 use procore_auth_host::Secret;
+use tempfile::TempDir;
 use tokio::sync::Notify;
 
 use super::{
@@ -42,6 +43,10 @@ pub(crate) struct World {
     /// When somebody was first told that a person must sign in.
     pub(crate) sign_in_wanted: Mutex<Option<u64>>,
     pub(crate) tally: Mutex<Tally>,
+    /// Holds the outbox, of the alerts that are not delivered yet. A real folder: no fault befalls it.
+    pub(crate) folder: TempDir,
+    /// Held by whoever delivers them: to wait for the lock on a real file takes real time.
+    pub(crate) delivering: tokio::sync::Mutex<()>,
     oracle: Mutex<Oracle>,
     trace: Mutex<Trace>,
     hits: Mutex<Vec<Hit>>,
@@ -77,6 +82,8 @@ impl World {
             configured: Mutex::new(server.first_secret()),
             sign_in_wanted: Mutex::default(),
             tally: Mutex::default(),
+            folder: folder(),
+            delivering: tokio::sync::Mutex::default(),
             oracle: Mutex::new(Oracle::of(&scenario, plan.variant)),
             trace: Mutex::new(Trace::new(keep_whole_trace)),
             hits: Mutex::default(),
@@ -201,6 +208,13 @@ impl World {
     pub(crate) fn take_breach(&self) -> Option<(u64, Option<Who>, Breach)> {
         held(&self.breach).take()
     }
+}
+
+/// Makes a folder; in memory where that is to be had, for there are thousands of runs.
+fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm")
+        .or_else(|_| tempfile::tempdir())
+        .expect("a folder")
 }
 
 /// Locks. A panic elsewhere leaves what is shared usable: each change of it is one call.

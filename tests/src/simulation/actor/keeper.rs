@@ -34,6 +34,7 @@ impl Habit for Keeper {
             visit += 1;
             let visited = process.want(Need::Use, connection.upkeep(None)).await;
             process.alive()?;
+            process.deliver().await?;
             match visited {
                 Ok(visit) => {
                     pause = PAUSES.0;

@@ -35,6 +35,7 @@ impl Visitor {
         let upkeep = connection.upkeep(Some(Duration::from_millis(VISITS)));
         let visited = process.want(Need::Ahead(VISITS), upkeep).await;
         process.alive()?;
+        process.deliver().await?;
         if visited.is_ok_and(|visit| visit.status.health == Health::SignInRequired) {
             want_sign_in(&process.world);
         }

@@ -35,6 +35,8 @@ pub(crate) struct Pair {
     pub(crate) readable: bool,
     /// Whether it is durable that the server refused the refresh token.
     pub(crate) refused: bool,
+    /// Whether it was durable, whoever carries it still.
+    pub(crate) stored: bool,
     /// Whether it was durable that there is a newer one.
     pub(crate) succeeded: bool,
 }
@@ -60,6 +62,10 @@ impl Pairs {
 
     pub(crate) fn newest(&self) -> Option<&Pair> {
         self.all.last()
+    }
+
+    pub(crate) fn newest_mut(&mut self) -> Option<&mut Pair> {
+        self.all.last_mut()
     }
 
     /// Returns the newest pair that is not lost.
@@ -112,12 +118,13 @@ impl Pairs {
         }
     }
 
-    /// Gives up the newest pairs that are gone.
+    /// Gives up the newest pairs that are gone; not those that a process has yet to store.
     pub(crate) fn lose_what(&mut self, is_gone: impl Fn(&Pair) -> bool) {
         let all = self.all.iter_mut().rev();
         let newest = all.filter(|pair| pair.loss.is_none());
         for pair in newest.take_while(|pair| pair.carrier.is_some() || is_gone(pair)) {
-            if pair.carrier.is_none() {
+            if pair.carrier.is_none() || pair.stored && is_gone(pair) {
+                pair.carrier = None;
                 pair.loss = Some(Loss::Rollback);
             }
         }
