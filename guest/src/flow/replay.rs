@@ -198,7 +198,7 @@ fn replay_one(
         Ok(Some(found)) => found,
         Ok(None) => return Ok(Next::Go),
         Err(error) => {
-            pass_over(host, id, error, report);
+            pass_over(host, id, &error, report);
             return Ok(Next::Hold);
         }
     };
@@ -239,10 +239,10 @@ fn replay_one(
 }
 
 /// Leaves a request as it is that cannot be read.
-fn pass_over(host: &dyn Capabilities, id: &str, error: Error, report: &mut ReplayReport) {
-    let diagnosis = error.diagnosis.clone();
-    if passes(&error) {
-        report.stopped = Some(diagnosis);
+fn pass_over(host: &dyn Capabilities, id: &str, error: &Error, report: &mut ReplayReport) {
+    let diagnosis = &error.diagnosis;
+    if passes(error) {
+        report.stopped = Some(diagnosis.clone());
         return;
     }
     let event = Event::new(Severity::Alert, &diagnosis.code, &diagnosis.summary);
