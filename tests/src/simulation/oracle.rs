@@ -334,12 +334,14 @@ impl Oracle {
 
     /// Whichever pair is durable now has a predecessor that must not be sent again.
     fn note_durable(&mut self, sight: &Sight<'_>) {
-        let Some(newest) = self.pairs.newest_mut().filter(|pair| sight.stores(pair)) else {
+        self.pairs.note_stored(|pair| sight.stores(pair));
+        let Some(newest) = self.pairs.newest() else {
             return;
         };
-        newest.stored = true;
-        let before = newest.before.filter(|_| newest.readable);
-        if let Some(before) = before {
+        if let Some(before) = newest.before
+            && newest.readable
+            && sight.stores(newest)
+        {
             self.pairs.at_mut(before).succeeded = true;
         }
     }
@@ -364,7 +366,8 @@ impl Oracle {
             return Ok(());
         };
         pair.carrier = None;
-        if sight.server.is_live(&pair.refresh) && !sight.stores(pair) {
+        // What was durable may be gone all the same: a copy was put back, or a lock excludes nobody.
+        if sight.server.is_live(&pair.refresh) && !pair.stored && !sight.stores(pair) {
             return broken(
                 "I2 nothing lost",
                 "the lock was freed while received tokens were in memory alone",

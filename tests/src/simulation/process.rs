@@ -33,6 +33,10 @@ const SAVING: u64 = 10 * MINUTE;
 /// How long a process delivers alerts at a stretch.
 pub(crate) const DELIVERING: Duration = Duration::from_secs(600);
 
+/// The number of a process's first sleep. Sleeps are counted by themselves, and begin at once: one in the background may begin
+/// before or after another call of the same moment, as real time has it.
+const FIRST_SLEEP: u32 = 1 << 31;
+
 /// What an actor wants a token for. It decides whether a refresh is in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Need {
@@ -51,6 +55,7 @@ pub(crate) struct Process {
     pub(crate) world: Arc<World>,
     pub(crate) who: Who,
     calls: AtomicU32,
+    sleeps: AtomicU32,
     draws: AtomicU32,
     dead: AtomicBool,
     /// What its call is for. One that goes on in the background counts as well.
@@ -77,6 +82,7 @@ impl Process {
             world: Arc::clone(world),
             who,
             calls: AtomicU32::new(0),
+            sleeps: AtomicU32::new(FIRST_SLEEP),
             draws: AtomicU32::new(0),
             dead: AtomicBool::new(false),
             needs: Mutex::default(),
@@ -196,7 +202,9 @@ impl Process {
     /// Begins a capability call: time passes, and what befalls it is decided.
     pub(crate) async fn enter(&self, call: Call) -> Result<Step, Dead> {
         self.alive()?;
-        let number = self.calls.fetch_add(1, Ordering::Relaxed);
+        let sleeps = call == Call::Sleep;
+        let numbers = if sleeps { &self.sleeps } else { &self.calls };
+        let number = numbers.fetch_add(1, Ordering::Relaxed);
         let id = FaultId::Call(self.who.actor, self.who.life, number);
         let mut rng = self.stream(Stream::Latency, number);
         let mut step = Step {
@@ -204,7 +212,9 @@ impl Process {
             id,
             rng: Rng::new(),
         };
-        let latency = if rng.u8(..16) == 0 {
+        let latency = if sleeps {
+            0
+        } else if rng.u8(..16) == 0 {
             rng.u64(20..400)
         } else {
             rng.u64(1..8)
@@ -217,7 +227,9 @@ impl Process {
             }
             _ => 0,
         };
-        self.rest(latency + stall).await?;
+        if latency + stall > 0 {
+            self.rest(latency + stall).await?;
+        }
         if step.fault == Some(Fault::CrashBefore) {
             self.hit(&step);
             return Err(self.crash());

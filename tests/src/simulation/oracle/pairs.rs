@@ -35,7 +35,7 @@ pub(crate) struct Pair {
     pub(crate) readable: bool,
     /// Whether it is durable that the server refused the refresh token.
     pub(crate) refused: bool,
-    /// Whether it was durable, whoever carries it still.
+    /// Whether it was durable while a process carried it.
     pub(crate) stored: bool,
     /// Whether it was durable that there is a newer one.
     pub(crate) succeeded: bool,
@@ -62,10 +62,6 @@ impl Pairs {
 
     pub(crate) fn newest(&self) -> Option<&Pair> {
         self.all.last()
-    }
-
-    pub(crate) fn newest_mut(&mut self) -> Option<&mut Pair> {
-        self.all.last_mut()
     }
 
     /// Returns the newest pair that is not lost.
@@ -95,11 +91,22 @@ impl Pairs {
 
     /// Returns the newest pair that a process carries.
     pub(crate) fn carried_by(&mut self, who: Who) -> Option<&mut Pair> {
+        let mut carried = self.carried();
+        carried.rfind(|pair| pair.carrier == Some(who))
+    }
+
+    /// Notes which of the pairs that processes carry are durable.
+    pub(crate) fn note_stored(&mut self, is_stored: impl Fn(&Pair) -> bool) {
+        for pair in self.carried() {
+            pair.stored |= is_stored(pair);
+        }
+    }
+
+    fn carried(&mut self) -> impl DoubleEndedIterator<Item = &mut Pair> {
         // Whoever carries one has asked lately.
         let lately = self.all.len().saturating_sub(20);
-        self.all[lately..]
-            .iter_mut()
-            .rfind(|pair| pair.carrier == Some(who))
+        let lately = self.all[lately..].iter_mut();
+        lately.filter(|pair| pair.carrier.is_some())
     }
 
     /// Forgets what was durable.
