@@ -114,26 +114,22 @@ fn explain(error: Error) -> Error {
     if passes(&error) {
         return error;
     }
-    let Diagnosis {
-        code,
-        summary,
-        cause,
-        remedy,
-        ..
-    } = &error.diagnosis;
-    let remedy = match code.as_str() {
-        "corrupt" => {
-            "Restore its file, or move it out of the connection's folder and send the request anew."
-        }
-        "session-unreadable" => {
-            "Replay it with the version that wrote it, or send it anew and `procore-auth parked discard` this one."
-        }
-        _ => remedy.as_str(),
+    let why = &error.diagnosis;
+    let (cause, remedy) = match why.code.as_str() {
+        "corrupt" => (
+            why.cause.as_str(),
+            "Restore its file, or move it out of the connection's folder and send the request anew.",
+        ),
+        "session-unreadable" => (
+            "It is no request of the known shape: another version wrote it, or another program.",
+            "Replay it with the version that wrote it, or send it anew and `procore-auth parked discard` this one.",
+        ),
+        _ => (why.cause.as_str(), why.remedy.as_str()),
     };
     let diagnosis = Diagnosis::new(
         "request-unreadable",
         "A parked request cannot be read. It is left as it is; those of its order key wait.",
-        &format!("{summary} {cause}"),
+        cause,
         remedy,
     );
     Error::new(error.kind, diagnosis)

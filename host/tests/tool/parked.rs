@@ -185,6 +185,32 @@ async fn s61_a_refused_request_holds_up_its_order_key_when_all_are_replayed() {
 }
 
 #[tokio::test]
+async fn s62_a_damaged_request_keeps_nobody_from_seeing_sending_or_discarding_the_others() {
+    let (rig, tool) = dead().await;
+    let damaged = park(&tool, "damaged").await;
+    let mut file = tool.path("state/acme");
+    file.push(&damaged);
+    std::fs::write(&file, "no entry").expect("damaged");
+    let list = tool.run(&["parked", "list"]).await;
+    list.code_is(0).says("cannot be read");
+    tool.run(&["status"]).await.says("3 (+1 undecided)");
+    let one = ["parked", "discard", &damaged];
+    tool.run(&one).await.code_is(7).says("request-unreadable");
+
+    tool.log_in(&rig).await;
+    tool.run(&["parked", "replay"]).await.code_is(0);
+    assert_eq!(projects(&rig), ["one", "two", "three"]);
+    let status = tool.run(&["status", "--json"]).await.json();
+    assert_eq!(status["connections"][0]["undecided"], 1);
+
+    let all = ["parked", "discard", "--all"];
+    tool.run(&all).await.code_is(7).says("request-unreadable");
+    std::fs::remove_file(&file).expect("moved away");
+    tool.run(&all).await.code_is(0);
+    tool.run(&["status"]).await.code_is(0);
+}
+
+#[tokio::test]
 async fn what_is_to_be_discarded_must_be_said_and_all_may_be() {
     let (_rig, tool) = of_two_keys().await;
     tool.run(&["parked", "discard"]).await.code_is(2);

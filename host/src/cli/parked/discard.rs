@@ -14,17 +14,22 @@ struct Document {
     discarded: Vec<String>,
 }
 
-/// Discards those that are meant. The last goes first, so that none of one order key gets its turn meanwhile.
+/// Discards those that are meant. The last goes first, so that none of one order key gets its turn meanwhile. One of many that the
+/// store does not let go of is an error when the others are gone.
 pub(super) async fn run(
     context: &Context<'_>,
     open: &Open,
     chosen: &Chosen,
 ) -> Result<Exit, Failure> {
     let mut discarded = Vec::new();
+    let mut unreadable = None;
     for id in ids(open, chosen).await?.into_iter().rev() {
         match open.connection.discard(&id).await {
             // Of many, one may have been carried out or discarded since it was listed.
             Err(error) if error.code() == "no-such-request" && chosen.id().is_none() => {}
+            Err(error) if error.code() == "request-unreadable" => {
+                unreadable.get_or_insert(error);
+            }
             done => {
                 done?;
                 tell(context, &id)?;
@@ -34,10 +39,13 @@ pub(super) async fn run(
     }
     if context.terminal.is_json() {
         context.terminal.json(&Document { discarded })?;
-    } else if discarded.is_empty() {
+    } else if discarded.is_empty() && unreadable.is_none() {
         context.terminal.note("no such request is parked");
     }
-    Ok(Exit::Done)
+    match unreadable {
+        Some(error) => Err(error.into()),
+        None => Ok(Exit::Done),
+    }
 }
 
 /// A single one need not be listed.

@@ -37,7 +37,8 @@ pub(super) async fn run(
     })
 }
 
-/// Replays one after the other, whatever their state, until one must wait. After a refusal those of its order key are passed over.
+/// Replays one after the other, whatever their state, until one must wait or cannot be read. After a refusal those of its order key
+/// are passed over.
 async fn replay_each(open: &Open, requests: Vec<ParkedRequest>) -> Result<Document, Failure> {
     let is_queued = |request: &&ParkedRequest| request.state == ParkedState::Queued;
     let queued = requests.iter().filter(is_queued).count();
@@ -54,6 +55,11 @@ async fn replay_each(open: &Open, requests: Vec<ParkedRequest>) -> Result<Docume
         let report = match open.connection.replay(Some(&request.id)).await {
             // It was carried out or discarded since it was listed.
             Err(error) if error.code() == "no-such-request" => continue,
+            // Whom it holds up is not known.
+            Err(error) if error.code() == "request-unreadable" => {
+                whole.stopped = Some(error.diagnosis().clone());
+                break;
+            }
             report => report?,
         };
         whole.remaining = report.remaining;
