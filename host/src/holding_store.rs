@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// After how long a conflict is an alert again, in milliseconds.
+const DAY: u64 = 24 * 3_600_000;
+
 /// A connection's store. What cannot be written and must not be lost is held in memory until it is stored.
 ///
 /// While something is held, the store's lock is kept for this process, so that no other acts on what the store still says; the
@@ -48,6 +51,8 @@ struct State {
     /// Counts down from the top, where no store has its revisions.
     revisions: u64,
     last_failure: Option<StoreFailure>,
+    /// When people were told that somebody writes the store without its lock.
+    conflict_told_at: Option<u64>,
 }
 
 /// What a key is to become.
@@ -324,18 +329,30 @@ impl Shared {
     /// something else took the key, it fails and replaces nothing.
     async fn keep_aside(&self, key: &Key, value: &[u8]) -> Result<(), StoreFailure> {
         let label = format!("{}-conflict", key.as_str());
-        let Some(aside) = self.keep_under(&label, value).await? else {
-            return Ok(());
+        if let Some(aside) = self.keep_under(&label, value).await? {
+            self.tell_conflict(&aside);
+        }
+        Ok(())
+    }
+
+    /// Tells of a conflict: as an alert once a day.
+    fn tell_conflict(&self, aside: &Key) {
+        let now = self.clock.now();
+        let told_at = self.state().conflict_told_at;
+        let severity = if told_at.is_some_and(|told| now.abs_diff(told) < DAY) {
+            Severity::Warning
+        } else {
+            self.state().conflict_told_at = Some(now);
+            Severity::Alert
         };
         let message = format!(
             "Somebody changed the store without its lock while tokens could not be saved: what was written is kept as `{}`.",
             aside.as_str()
         );
-        let remedy =
-            "Let only procore-auth write the store. Look at what was kept before you delete it.";
-        let cause = "A program writes the store without taking its lock.";
-        self.alert("kept-aside", message, cause, remedy);
-        Ok(())
+        let cause =
+            "A program writes the store without taking its lock, or the lock excludes nobody.";
+        let remedy = "Move the store to a local disk, and let only procore-auth write it. Look at what was kept before you delete it.";
+        self.tell(severity, "write-without-lock", message, cause, remedy);
     }
 
     /// Keeps bytes under a key that they name themselves; `None` where they are kept already.
@@ -353,11 +370,15 @@ impl Shared {
     }
 
     fn alert(&self, code: &str, message: String, cause: &str, remedy: &str) {
+        self.tell(Severity::Alert, code, message, cause, remedy);
+    }
+
+    fn tell(&self, severity: Severity, code: &str, message: String, cause: &str, remedy: &str) {
         let fields = vec![
             ("cause".to_owned(), cause.to_owned()),
             ("remedy".to_owned(), remedy.to_owned()),
         ];
-        self.recorder.record(Severity::Alert, code, message, fields);
+        self.recorder.record(severity, code, message, fields);
     }
 
     fn tell_held(&self, why: Option<&StoreFailure>) {
@@ -617,7 +638,7 @@ mod tests {
         assert_eq!(kept.expect("kept").value, b"other");
         assert_eq!(
             setting.codes(),
-            ["tokens-not-saved", "kept-aside", "tokens-saved"]
+            ["tokens-not-saved", "write-without-lock", "tokens-saved"]
         );
     }
 
@@ -630,7 +651,7 @@ mod tests {
         for _ in 0..2 {
             keep().await.expect("kept");
         }
-        assert_eq!(setting.codes(), ["kept-aside"]);
+        assert_eq!(setting.codes(), ["write-without-lock"]);
     }
 
     #[tokio::test]

@@ -172,7 +172,11 @@ async fn s7_a_received_token_takes_its_place_whatever_others_wrote_meanwhile() {
     let [aside] = &stored::keys(&store, "session-conflict-").await[..] else {
         panic!("what the loser wrote is kept")
     };
-    assert!(rig.journal.codes().contains(&"kept-aside".to_owned()));
+    assert!(
+        rig.journal
+            .codes()
+            .contains(&"write-without-lock".to_owned())
+    );
     assert!(stored::entry(&store, aside).await.is_some());
     let after = loser.access_token().await.expect("the winner's token");
     assert_eq!(after.bearer().expose(), won);
@@ -435,7 +439,7 @@ async fn s7_what_a_stranger_wrote_meanwhile_is_kept_beside_the_received_pair() {
     };
     assert_eq!(stored::entry(&store, aside).await, Some(theirs));
     let alerts = rig.journal.alerts();
-    let told = |alert: &Event| alert.code == "kept-aside" && alert.message.contains(aside);
+    let told = |alert: &Event| alert.code == "write-without-lock" && alert.message.contains(aside);
     assert!(alerts.iter().any(told), "{alerts:?}");
 }
 

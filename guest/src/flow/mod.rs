@@ -1,5 +1,6 @@
 //! What the exported functions do: the pure modules, driven through the host's capabilities.
 
+mod aside;
 mod attempt;
 mod call;
 mod diagnose;

@@ -1,20 +1,24 @@
-//! What people were told of parked requests: one alert for each kind of trouble, not one for each request.
+//! What people were told beside the connection's own trouble: one alert a day for each kind, not one for each request or conflict.
 //!
-//! What was told is kept in the store until the queue is empty, so that processes know of each other's alerts: a line of code and
-//! time each. An alert is told before that is noted: a crash in between costs one alert more, and never the only one.
+//! What was told is kept in the store, so that processes know of each other's alerts: a line of code and time each. That of the
+//! queue is kept until the queue is empty. An alert is told before that is noted: a crash in between costs one alert more, and never
+//! the only one.
 
 use crate::{
     capabilities::Capabilities,
     event::{Event, Severity},
 };
 
-const KEY: &str = "queue-notices";
+const KEY: &str = "notices";
 
 /// After how long a trouble that lasts is told again, in milliseconds.
 const AGAIN: u64 = 24 * 3_600_000;
 
 /// What the codes of requests that a person must decide about begin with.
 const UNDECIDED: &str = "request-";
+
+/// The code of a conflict between two that wrote the session at once. It has nothing to do with the queue.
+pub(super) const WRITE_WITHOUT_LOCK: &str = "write-without-lock";
 
 /// Tells the event as an alert; where one of its code was told of late, as a warning.
 pub(super) fn tell_once(host: &dyn Capabilities, mut event: Event) {
@@ -37,13 +41,16 @@ pub(super) fn tell_once(host: &dyn Capabilities, mut event: Event) {
     }
 }
 
-/// Forgets what was told where the trouble is over: all but what a person must still decide about, or that too.
+/// Forgets what was told of the queue where it is empty: all but what a person must still decide about, or that too.
 pub(super) fn forget(host: &dyn Capabilities, undecided_too: bool) {
     let (mut notices, Some(revision)) = read(host) else {
         return;
     };
     let before = notices.len();
-    notices.retain(|notice| !undecided_too && notice.starts_with(UNDECIDED));
+    notices.retain(|notice| {
+        let is_undecided = notice.starts_with(UNDECIDED);
+        code(notice) == WRITE_WITHOUT_LOCK || (is_undecided && !undecided_too)
+    });
     // Not to have forgotten costs the alert of another trouble within a day.
     if notices.is_empty() {
         let _ = host.delete(KEY, revision);

@@ -2,13 +2,13 @@
 
 use miniserde::{Deserialize, Serialize};
 
+use super::aside::{Aside, Kept, keep, keep_and_tell};
 use crate::{
     capabilities::{Capabilities, Entry, Provenance, StoreFailure, Write},
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
     incident::Outlook,
     json,
-    secret::Digest,
     session::{FORMAT, Session},
     settings::Settings,
 };
@@ -144,7 +144,7 @@ impl<'h> LockedSession<'h> {
     /// Starts over: what was stored is kept under a key of its own.
     pub(super) fn set_aside(&mut self, settings: &Settings) -> Result<()> {
         if self.session.tokens.is_some() || self.session.reply.is_some() {
-            keep_aside(self.host, "session-aside", &json::write(&self.session))?;
+            keep_and_tell(self.host, Aside::Replaced, &json::write(&self.session))?;
         }
         self.session = Session::new(settings);
         Ok(())
@@ -170,31 +170,38 @@ impl<'h> LockedSession<'h> {
                 Ok(())
             }
             Write::Conflict(_) => {
-                keep_aside(self.host, "session-conflict", &bytes)?;
+                keep_and_tell(self.host, Aside::Conflict, &bytes)?;
                 Err(conflict())
             }
         }
     }
 
     /// Saves what was received, whatever the store says: where it fails, the host holds it until it can be stored. What someone
-    /// wrote without the lock meanwhile is older than what the server just sent: it is kept aside.
+    /// wrote without the lock meanwhile is older than what the server just sent: it is kept aside, and told once the rest is safe.
     pub(super) fn save_received(&mut self) {
         let bytes = json::write(&self.session);
+        let mut kept = Vec::new();
+        let stored = self.put_over(&bytes, &mut kept);
+        let revision = stored.unwrap_or_else(|| self.host.hold(SESSION, &bytes, self.revision));
+        self.stored(revision);
+        kept.into_iter().for_each(|kept| kept.tell(self.host));
+    }
+
+    /// Puts bytes in the place of whatever is there, which is kept aside; `None` where that fails.
+    fn put_over(&mut self, bytes: &[u8], kept: &mut Vec<Kept>) -> Option<u64> {
         for _ in 0..3 {
-            match self.host.put(SESSION, &bytes, self.revision) {
-                Ok(Write::Stored(revision)) => return self.stored(revision),
-                Ok(Write::Conflict(Some(theirs)))
-                    if theirs.value == bytes
-                        || keep_aside(self.host, "session-conflict", &theirs.value).is_ok() =>
-                {
+            match self.host.put(SESSION, bytes, self.revision).ok()? {
+                Write::Stored(revision) => return Some(revision),
+                Write::Conflict(Some(theirs)) => {
+                    if theirs.value != bytes {
+                        kept.extend(keep(self.host, Aside::Conflict, &theirs.value).ok()?);
+                    }
                     self.revision = Some(theirs.revision);
                 }
-                Ok(Write::Conflict(None)) => self.revision = None,
-                Ok(Write::Conflict(Some(_))) | Err(_) => break,
+                Write::Conflict(None) => self.revision = None,
             }
         }
-        let revision = self.host.hold(SESSION, &bytes, self.revision);
-        self.stored(revision);
+        None
     }
 
     /// Deletes the session.
@@ -236,34 +243,6 @@ impl Drop for LockedSession<'_> {
     fn drop(&mut self) {
         self.host.unlock();
     }
-}
-
-/// Keeps bytes that may hold the only copy of a token, under a key that they name themselves, and tells so. What is kept there
-/// already was told; where something else took the key, it fails and replaces nothing.
-pub(super) fn keep_aside(host: &dyn Capabilities, label: &str, bytes: &[u8]) -> Result<()> {
-    let mut key = format!("{label}-{}", Digest::of(bytes).short());
-    key.make_ascii_lowercase();
-    key.retain(|character| character != '_');
-    match host
-        .put(&key, bytes, None)
-        .map_err(|failure| storage(&failure))?
-    {
-        Write::Stored(_) => {}
-        Write::Conflict(Some(kept)) if kept.value == bytes => return Ok(()),
-        Write::Conflict(_) => return Err(conflict()),
-    }
-    let message = format!("Something that may hold tokens was kept aside as `{key}`.");
-    let cause = match label {
-        "session-aside" => "Another sign-in took its place.",
-        "unread-reply" => "The server's reply could not be read.",
-        _ => "Another program changed the stored tokens without taking the lock.",
-    };
-    let event = Event::new(Severity::Alert, "kept-aside", &message);
-    host.record(&event.explained(
-        cause,
-        "Look at it before it is deleted: `logout` deletes it, too.",
-    ));
-    Ok(())
 }
 
 /// Reads a JSON entry; `None` where there is none.
@@ -356,7 +335,7 @@ fn unreadable(key: &str, why: &str) -> Error {
     )
 }
 
-fn conflict() -> Error {
+pub(super) fn conflict() -> Error {
     Error::new(
         ErrorKind::Storage,
         Diagnosis::new(
@@ -386,117 +365,9 @@ pub(super) fn busy(settings: &Settings) -> Error {
 
 #[cfg(test)]
 mod tests {
-    use std::{
-        cell::RefCell,
-        collections::{BTreeMap, BTreeSet},
-        result,
-    };
+    use std::collections::BTreeSet;
 
     use super::*;
-    use crate::http::{Failure, Request, Response};
-
-    /// A host that stores and listens, and lends nothing else.
-    #[derive(Default)]
-    struct Shelf {
-        entries: RefCell<BTreeMap<String, Vec<u8>>>,
-        told: RefCell<Vec<Event>>,
-    }
-
-    impl Shelf {
-        fn keys(&self) -> Vec<String> {
-            self.entries.borrow().keys().cloned().collect()
-        }
-    }
-
-    impl Capabilities for Shelf {
-        fn put(
-            &self,
-            key: &str,
-            value: &[u8],
-            _: Option<u64>,
-        ) -> result::Result<Write, StoreFailure> {
-            let mut entries = self.entries.borrow_mut();
-            if let Some(value) = entries.get(key).cloned() {
-                return Ok(Write::Conflict(Some(Entry {
-                    value,
-                    revision: 1,
-                    provenance: Provenance::Newest,
-                })));
-            }
-            entries.insert(key.to_owned(), value.to_owned());
-            Ok(Write::Stored(1))
-        }
-
-        fn record(&self, event: &Event) {
-            self.told.borrow_mut().push(event.clone());
-        }
-
-        fn settings(&self) -> Settings {
-            unimplemented!()
-        }
-        fn send(&self, _: &mut Request) -> result::Result<Response, Failure> {
-            unimplemented!()
-        }
-        fn now(&self) -> u64 {
-            unimplemented!()
-        }
-        fn elapsed(&self) -> u64 {
-            unimplemented!()
-        }
-        fn sleep(&self, _: u64) {
-            unimplemented!()
-        }
-        fn random(&self, _: u32) -> Vec<u8> {
-            unimplemented!()
-        }
-        fn get(&self, _: &str) -> result::Result<Option<Entry>, StoreFailure> {
-            unimplemented!()
-        }
-        fn hold(&self, _: &str, _: &[u8], _: Option<u64>) -> u64 {
-            unimplemented!()
-        }
-        fn delete(&self, _: &str, _: u64) -> result::Result<Write, StoreFailure> {
-            unimplemented!()
-        }
-        fn list(&self, _: &str) -> result::Result<Vec<String>, StoreFailure> {
-            unimplemented!()
-        }
-        fn lock(&self, _: u64) -> result::Result<bool, StoreFailure> {
-            unimplemented!()
-        }
-        fn unlock(&self) {
-            unimplemented!()
-        }
-    }
-
-    #[test]
-    fn what_was_kept_aside_once_is_not_told_again() {
-        let host = Shelf::default();
-        for _ in 0..2 {
-            keep_aside(&host, "unread-reply", b"reply").expect("kept");
-        }
-        assert_eq!((host.keys().len(), host.told.borrow().len()), (1, 1));
-    }
-
-    #[test]
-    fn what_differs_in_bytes_that_are_no_text_has_a_key_of_its_own() {
-        let host = Shelf::default();
-        for reply in [b"\xff", b"\xfe"] {
-            keep_aside(&host, "unread-reply", reply).expect("kept");
-        }
-        assert_eq!(host.keys().len(), 2);
-    }
-
-    #[test]
-    fn what_finds_its_key_taken_is_not_taken_for_kept() {
-        let host = Shelf::default();
-        keep_aside(&host, "unread-reply", b"reply").expect("kept");
-        let key = host.keys().remove(0);
-        host.entries.borrow_mut().insert(key, b"other".to_vec());
-        let error = keep_aside(&host, "unread-reply", b"reply").expect_err("taken");
-        assert_eq!(error.diagnosis.code, "lost-race");
-        assert_eq!(host.told.borrow().len(), 1);
-    }
 
     /// The codes of the contract, at `store.failure`.
     #[test]

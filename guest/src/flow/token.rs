@@ -1,8 +1,9 @@
 //! Getting a token: serve the stored one, or rotate under the lock.
 
 use super::{
+    aside::{Aside, keep_and_tell},
     sign_in,
-    stored::{LockedSession, keep_aside, read, read_session, write},
+    stored::{LockedSession, read, read_session, write},
 };
 use crate::{
     backoff,
@@ -361,7 +362,7 @@ pub(super) fn settle(
             Ok(true)
         }
         Err(diagnosis) => {
-            keep_aside(host, "unread-reply", &body)?;
+            keep_and_tell(host, Aside::Unread, &body)?;
             locked.session.reply = None;
             let outlook = locked.outlook();
             let alert = refresh::fail(

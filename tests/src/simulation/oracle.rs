@@ -492,6 +492,10 @@ impl Oracle {
                 "a person is asked to sign in while the store holds a live refresh token",
             );
         }
+        // Where the lock excludes nobody, one may tell a recovery while another, who knows of the outage, has yet to fail.
+        if !self.exclusive && self.alerts.is_quiet() && sight.session().is_told_dark() {
+            self.alerts.on_restore(sight.now, true);
+        }
         self.alerts.on_failed(sight.now, need, error)
     }
 }

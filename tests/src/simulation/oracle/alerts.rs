@@ -8,9 +8,10 @@
 //! | `new` is told once for each code, `escalated` once for each stage and never for one that is no worse than what was told | each death of a process and each write that fails lets three be told again: what one alert told may not have been noted; an older store forgets the codes; a lock that does not exclude |
 //! | a `reminder` comes a day after the last alert, an hour less where machines sleep | the same, and clocks that are wrong |
 //! | there are no more than 40 alerts of any kind | |
+//! | `write-without-lock` comes a day after the last one | three a day, since two can conflict over what was told, too; clocks that are wrong |
 //! | `recovered` follows an alert, and there is one | a lock that does not exclude |
 
-use std::collections::HashSet;
+use std::collections::{HashSet, VecDeque};
 
 use procore_auth_host::{Error, ErrorKind, Event, Severity};
 
@@ -19,6 +20,9 @@ use crate::simulation::scenario::{DAY, HOUR, MINUTE};
 
 /// The most alerts in one outage.
 const MOST: u32 = 40;
+
+/// The most alerts within a day that somebody writes without the lock.
+const MOST_CONFLICTS: usize = 3;
 
 /// What may come again after one alert that was not noted: its code, and two stages, where it was the first to tell the worst.
 const UNNOTED: u32 = 3;
@@ -41,6 +45,8 @@ pub(crate) struct Alerts {
     /// How many alerts may come again, since it may not have been noted that they were told.
     excuses: u32,
     since_recovery: u32,
+    /// When conflicts were told within the last day.
+    conflicts: VecDeque<u64>,
     /// Whether the lock excludes. Where it does not, two may tell one trouble, and end it.
     exclusive: bool,
     honest_clocks: bool,
@@ -71,6 +77,9 @@ impl Alerts {
             self.any += 1;
             self.since_recovery += 1;
             self.on_trouble(now, event)?;
+            if event.code == "write-without-lock" {
+                self.on_conflict(now)?;
+            }
             if self.any > MOST {
                 return broken(
                     "I3 never silent",
@@ -89,6 +98,19 @@ impl Alerts {
             "tokens-not-saved" => drop(self.unsaved.insert(who)),
             "tokens-saved" => drop(self.unsaved.remove(&who)),
             _ => {}
+        }
+        Ok(())
+    }
+
+    /// It is told that somebody writes without the lock.
+    fn on_conflict(&mut self, now: u64) -> Result<(), Breach> {
+        self.conflicts.retain(|told| told + DAY - HOUR > now);
+        self.conflicts.push_back(now);
+        if self.honest_clocks && self.conflicts.len() > MOST_CONFLICTS {
+            return broken(
+                "I3 never silent",
+                format!("{} conflicts are told within a day", self.conflicts.len()),
+            );
         }
         Ok(())
     }
@@ -150,6 +172,11 @@ impl Alerts {
     pub(crate) fn on_tear(&mut self) {
         self.codes.clear();
         self.excuses += UNNOTED;
+    }
+
+    /// Whether the last trouble that was told is told to be over.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.since_recovery == 0
     }
 
     /// The session of another time is back, with what it knows to have been told.
