@@ -13,8 +13,8 @@ use tokio::{
 };
 
 use crate::{
-    Clock, Entry, Key, LockGuard, Provenance, Severity, Store, StoreFailure, Write, hex::hex,
-    recorder::Recorder,
+    Clock, Entry, Key, LockGuard, Provenance, Severity, Store, StoreFailure, Write,
+    conflict_notice::ConflictNotice, hex::hex, recorder::Recorder,
 };
 
 /// The pause before the first try to store what is held. It doubles with each.
@@ -22,9 +22,6 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
-
-/// After how long a conflict is an alert again, in milliseconds.
-const DAY: u64 = 24 * 3_600_000;
 
 /// A connection's store. What cannot be written and must not be lost is held in memory until it is stored.
 ///
@@ -51,8 +48,6 @@ struct State {
     /// Counts down from the top, where no store has its revisions.
     revisions: u64,
     last_failure: Option<StoreFailure>,
-    /// When people were told that somebody writes the store without its lock.
-    conflict_told_at: Option<u64>,
 }
 
 /// What a key is to become.
@@ -330,21 +325,16 @@ impl Shared {
     async fn keep_aside(&self, key: &Key, value: &[u8]) -> Result<(), StoreFailure> {
         let label = format!("{}-conflict", key.as_str());
         if let Some(aside) = self.keep_under(&label, value).await? {
-            self.tell_conflict(&aside);
+            self.tell_conflict(&aside).await;
         }
         Ok(())
     }
 
-    /// Tells of a conflict: as an alert once a day.
-    fn tell_conflict(&self, aside: &Key) {
+    /// Tells of a conflict: as an alert once a day, by whichever process.
+    async fn tell_conflict(&self, aside: &Key) {
+        let notice = ConflictNotice::read(&*self.inner).await;
         let now = self.clock.now();
-        let told_at = self.state().conflict_told_at;
-        let severity = if told_at.is_some_and(|told| now.abs_diff(told) < DAY) {
-            Severity::Warning
-        } else {
-            self.state().conflict_told_at = Some(now);
-            Severity::Alert
-        };
+        let severity = notice.severity(now);
         let message = format!(
             "Somebody changed the store without its lock while tokens could not be saved: what was written is kept as `{}`.",
             aside.as_str()
@@ -353,6 +343,9 @@ impl Shared {
             "A program writes the store without taking its lock, or the lock excludes nobody.";
         let remedy = "Move the store to a local disk, and let only procore-auth write it. Look at what was kept before you delete it.";
         self.tell(severity, "write-without-lock", message, cause, remedy);
+        if severity == Severity::Alert {
+            notice.note(&*self.inner, now).await;
+        }
     }
 
     /// Keeps bytes under a key that they name themselves; `None` where they are kept already.

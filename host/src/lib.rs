@@ -46,6 +46,7 @@ mod bindings;
 mod call;
 mod capabilities;
 mod clock;
+mod conflict_notice;
 mod connect_to;
 mod connection;
 mod connection_watch;

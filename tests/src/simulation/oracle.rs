@@ -383,9 +383,15 @@ impl Oracle {
         self.alerts.on_tear();
     }
 
+    /// A read has failed.
+    pub(crate) fn on_failed_read(&mut self, key: &str) {
+        self.alerts.on_failed_access(key);
+    }
+
     /// A write has failed, and changed nothing.
-    pub(crate) fn on_failed_write(&mut self) {
+    pub(crate) fn on_failed_write(&mut self, key: &str) {
         self.alerts.on_failed_write();
+        self.alerts.on_failed_access(key);
     }
 
     /// An older copy was put back.

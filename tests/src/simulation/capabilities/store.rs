@@ -100,7 +100,10 @@ impl SimStore {
     async fn read(&self, key: &Key) -> Result<Result<Option<Entry>, StoreFailure>, Dead> {
         let step = match self.enter(Call::Get).await? {
             Ok(step) => step,
-            Err(failure) => return Ok(Err(failure)),
+            Err(failure) => {
+                self.0.world.oracle().on_failed_read(key.as_str());
+                return Ok(Err(failure));
+            }
         };
         let entry = held(&self.0.world.disk).get(key);
         let revision = entry.as_ref().map(|entry| entry.revision);
@@ -123,7 +126,7 @@ impl SimStore {
         let step = match self.enter(Call::Put).await? {
             Ok(step) => step,
             Err(failure) => {
-                self.0.world.oracle().on_failed_write();
+                self.0.world.oracle().on_failed_write(key.as_str());
                 return Ok(Err(failure));
             }
         };
