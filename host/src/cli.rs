@@ -9,6 +9,7 @@ mod completions;
 mod config;
 mod context;
 mod demo;
+mod doctor;
 mod env_file;
 mod exit;
 mod failure;
@@ -105,6 +106,8 @@ enum Verb {
     Tick(tick::Arguments),
     /// Tell how the connections are
     Status(status::Arguments),
+    /// Look for what is wrong with a connection: evidence first, then causes and cures. Spends and changes nothing
+    Doctor(doctor::Arguments),
     /// Sign out: revoke the tokens, then delete them
     Logout(logout::Arguments),
     /// Take over the files of an existing script
@@ -184,6 +187,7 @@ async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Run => run::run(context).await,
         Verb::Tick(arguments) => tick::run(context, &arguments).await,
         Verb::Status(arguments) => status::run(context, &arguments).await,
+        Verb::Doctor(arguments) => doctor::run(context, &arguments).await,
         Verb::Logout(arguments) => logout::run(context, &arguments).await,
         Verb::Import(arguments) => import::run(context, &arguments).await,
         Verb::Parked(verb) => parked::run(context, &verb).await,
@@ -281,6 +285,8 @@ mod tests {
             &["procore-auth", "tick", "--next-visit", "60m"],
             &["procore-auth", "status", "--watch"],
             &["procore-auth", "status", "--watch", "5", "--json"],
+            &["procore-auth", "doctor", "--json"],
+            &["procore-auth", "doctor", "--page", "unknown client"],
             &["procore-auth", "parked", "list"],
             &["procore-auth", "parked", "replay"],
             &["procore-auth", "parked", "replay", "parked-1"],

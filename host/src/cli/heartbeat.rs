@@ -31,7 +31,8 @@ pub(super) fn check(opener: &Opener, name: &ConnectionName) {
     }
 }
 
-fn missing(beat: &Beat, now: u64) -> Explained {
+/// Explains that a keeper is missing.
+pub(super) fn missing(beat: &Beat, now: u64) -> Explained {
     let (verb, remedy) = match beat.kind {
         KeeperKind::Run => (
             "run",
@@ -79,7 +80,8 @@ pub(super) fn text(all: &[Known], now: u64) -> String {
     lines.iter().map(line).collect()
 }
 
-fn sentence(keeping: &Keeping, now: u64) -> Option<String> {
+/// Says when the keeper was seen; `None` where none ever was.
+pub(super) fn sentence(keeping: &Keeping, now: u64) -> Option<String> {
     let beat = keeping.beat()?;
     let verb = match beat.kind {
         KeeperKind::Run => "run",

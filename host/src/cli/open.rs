@@ -85,6 +85,11 @@ impl Opener {
         &self.config
     }
 
+    /// Returns how the network is reached.
+    pub(crate) fn http(&self) -> &dyn HttpClient {
+        &*self.http
+    }
+
     /// Returns the journal.
     pub(crate) fn journal(&self) -> &dyn Journal {
         &*self.journal

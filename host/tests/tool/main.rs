@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod alerts;
+mod doctor;
 mod doorkeeper;
 mod encryption;
 mod fallback;

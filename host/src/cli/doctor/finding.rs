@@ -1,0 +1,181 @@
+//! What is wrong, and what comes first.
+//!
+//! Of two findings the one closer to the root comes first: what it causes is told after it. A trouble comes before a hint, whatever they
+//! are about.
+//!
+//! | place | about | what it may cause |
+//! |---|---|---|
+//! | 1 | the configuration | everything |
+//! | 2 | the store | no token is found, or a dead one |
+//! | 3 | the network | no server can be asked |
+//! | 4 | the clock | tokens seem to live longer or shorter than they do |
+//! | 5 | the credential pair | every refresh and every sign-in fails |
+//! | 6 | the tokens | every call fails |
+//! | 7 | the company | most calls fail |
+//! | 8 | who keeps the connection, what waits, who is told | trouble is noticed late |
+
+use std::cmp::Reverse;
+
+use procore_auth_host::Diagnosis;
+
+use crate::cli::exit::Exit;
+use crate::cli::failure::Explained;
+use crate::cli::report;
+
+/// What a finding is about, in the order of the table.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum About {
+    Configuration,
+    Store,
+    Network,
+    Clock,
+    Credentials,
+    Tokens,
+    Company,
+    Upkeep,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Weight {
+    /// Nothing fails because of it now.
+    Hint,
+    /// Something does not work because of it.
+    Trouble,
+}
+
+/// Something that is wrong.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Finding {
+    pub(super) about: About,
+    pub(super) weight: Weight,
+    pub(super) explained: Explained,
+}
+
+impl Finding {
+    /// Something does not work.
+    pub(super) fn trouble(about: About, explained: Explained) -> Self {
+        Self {
+            about,
+            weight: Weight::Trouble,
+            explained,
+        }
+    }
+
+    /// Something wants a look.
+    pub(super) fn hint(about: About, explained: Explained) -> Self {
+        Self {
+            about,
+            weight: Weight::Hint,
+            explained,
+        }
+    }
+
+    /// What the plugin says is the matter.
+    pub(super) fn diagnosed(about: About, diagnosis: &Diagnosis) -> Self {
+        Self::trouble(about, report::explain(exit_of(&diagnosis.code), diagnosis))
+    }
+}
+
+/// Returns the exit code that stands for a diagnosis, as the other verbs would end with it.
+fn exit_of(code: &str) -> Exit {
+    match code {
+        "not-signed-in" | "invalid_grant" | "connection-changed" | "restored-backup" => {
+            Exit::SignInRequired
+        }
+        "rate-limited"
+        | "unexpected-html"
+        | "unexpected-reply"
+        | "unexpected-redirect"
+        | "server_error"
+        | "temporarily_unavailable"
+        | "refresh-outcome-unknown"
+        | "dns"
+        | "connect"
+        | "tls"
+        | "proxy"
+        | "timeout"
+        | "connection-closed" => Exit::Unavailable,
+        code if code.starts_with("http-5") || code == "http-408" => Exit::Unavailable,
+        _ => Exit::Configuration,
+    }
+}
+
+/// Orders findings, the likeliest root of the trouble first. What two checks found alike stands once.
+pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
+    findings.sort_by_key(|finding| (Reverse(finding.weight), finding.about));
+    let mut ranked: Vec<Finding> = Vec::new();
+    for finding in findings {
+        let code = &finding.explained.code;
+        if !ranked.iter().any(|known| known.explained.code == *code) {
+            ranked.push(finding);
+        }
+    }
+    ranked
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{About, Exit, Explained, Finding, exit_of, ranked};
+
+    fn finding(make: fn(About, Explained) -> Finding, about: About, code: &str) -> Finding {
+        make(about, Explained::new(Exit::Configuration, code, "", ""))
+    }
+
+    fn codes(findings: Vec<Finding>) -> Vec<String> {
+        let ranked = ranked(findings).into_iter();
+        ranked.map(|finding| finding.explained.code).collect()
+    }
+
+    #[test]
+    fn what_is_closer_to_the_root_comes_first() {
+        let found = [
+            (About::Upkeep, "keeper-missing"),
+            (About::Tokens, "invalid_grant"),
+            (About::Clock, "clock-wrong"),
+            (About::Configuration, "config-invalid"),
+            (About::Credentials, "invalid_client"),
+        ];
+        let found = found.map(|(about, code)| finding(Finding::trouble, about, code));
+        assert_eq!(
+            codes(found.to_vec()),
+            [
+                "config-invalid",
+                "clock-wrong",
+                "invalid_client",
+                "invalid_grant",
+                "keeper-missing"
+            ]
+        );
+    }
+
+    #[test]
+    fn a_hint_never_stands_before_a_trouble() {
+        let found = vec![
+            finding(Finding::hint, About::Configuration, "mixed-environments"),
+            finding(Finding::trouble, About::Company, "app-not-connected"),
+        ];
+        assert_eq!(codes(found), ["app-not-connected", "mixed-environments"]);
+    }
+
+    #[test]
+    fn what_two_checks_found_alike_stands_once() {
+        let found = vec![
+            finding(Finding::trouble, About::Tokens, "invalid_client"),
+            finding(Finding::trouble, About::Credentials, "invalid_client"),
+        ];
+        assert_eq!(codes(found), ["invalid_client"]);
+    }
+
+    #[test]
+    fn the_exit_code_is_that_of_the_other_verbs() {
+        for (code, exit) in [
+            ("invalid_grant", Exit::SignInRequired),
+            ("invalid_client", Exit::Configuration),
+            ("http-503", Exit::Unavailable),
+            ("http-422", Exit::Configuration),
+        ] {
+            assert_eq!(exit_of(code), exit, "{code}");
+        }
+    }
+}

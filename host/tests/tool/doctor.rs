@@ -1,0 +1,182 @@
+//! `procore-auth doctor`: in each situation the first finding is the right one, and nothing is spent to find it.
+
+mod situations;
+
+use fake_procore::{CredentialPair, Environment, Fault, Options, Reply, Target};
+use procore_auth_tests::Tool;
+use procore_auth_tests::doorkeeper::Rotation;
+use procore_auth_tests::tool::Finished;
+
+use crate::{doorkeeper, expired, fresh, signed_in};
+
+/// The code of the first finding; empty where nothing is wrong.
+fn first(finished: &Finished) -> String {
+    let found = finished.json()["findings"][0]["code"].clone();
+    found.as_str().unwrap_or_default().to_owned()
+}
+
+/// The verdict of a check.
+fn verdict(finished: &Finished, check: &str) -> String {
+    let document = finished.json();
+    let checks = document["checks"].as_array().expect("a list");
+    let found = checks.iter().find(|found| found["name"] == check);
+    let verdict = &found.expect("a check of that name")["verdict"];
+    verdict.as_str().expect("a word").to_owned()
+}
+
+async fn doctor(tool: &Tool) -> Finished {
+    tool.run(&["doctor", "--json"]).await
+}
+
+/// Holds `docs/doctor.md` against what the tests of the situations demand.
+#[test]
+fn the_documents_table_is_what_doctor_says() {
+    let path = concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/doctor.md");
+    let text = std::fs::read_to_string(path).expect("there");
+    let rows: Vec<(&str, &str)> = text
+        .lines()
+        .filter_map(|line| {
+            let mut cells = line.strip_prefix("| ")?.split(" | ");
+            let (situation, code) = (cells.next()?, cells.next()?);
+            let code = code.trim_matches(['`', ' ', '|']);
+            Some((situation, code)).filter(|_| line.contains("| right |"))
+        })
+        .collect();
+    let table = situations::TABLE.iter().map(|(situation, code)| {
+        let shown = if code.is_empty() { "nothing" } else { code };
+        (*situation, shown)
+    });
+    assert_eq!(rows, table.collect::<Vec<_>>());
+}
+
+#[tokio::test]
+async fn each_check_is_told_as_it_is_made_and_nothing_is_wrong() {
+    let (rig, tool, _) = signed_in().await;
+    let finished = tool.run(&["doctor"]).await;
+    finished.code_is(0);
+    for text in [
+        "configuration",
+        "https://login-sandbox.procore.com/oauth/token",
+        "agrees with",
+        "knows the client id and its secret",
+        "the access token expires",
+        "acts as Demo User",
+        "Nothing is wrong",
+    ] {
+        finished.says(text);
+    }
+    let probes = rig.procore.token_posts();
+    assert_eq!(probes, 1, "the probe alone");
+    assert_eq!(rig.procore.rotations(), 0);
+}
+
+#[tokio::test]
+async fn s50_nothing_is_spent_whatever_is_wrong() {
+    let (rig, tool, pair) = expired().await;
+    doctor(&tool).await;
+    let is_live = |token| {
+        rig.procore
+            .refresh_token_is_live(Environment::Sandbox, token)
+    };
+    assert!(is_live(&pair.refresh_token));
+    tool.reconfigure("environment = \"sandbox\"", "environment = \"production\"");
+    let found = doctor(&tool).await;
+    assert_eq!(first(&found), "wrong-environment", "{found}");
+    assert!(is_live(&pair.refresh_token));
+    let presents_one = |request: &fake_procore::Recorded| {
+        let form = request.form.as_ref();
+        form.is_some_and(|form| form.iter().any(|(name, _)| name == "refresh_token"))
+    };
+    let requests = rig.procore.requests();
+    let sent_tokens = requests.iter().filter(|request| presents_one(request));
+    assert_eq!(
+        sent_tokens.count(),
+        0,
+        "no refresh token leaves the machine"
+    );
+}
+
+/// The secret is shown to other login hosts only where the connection's own does not know it.
+#[tokio::test]
+async fn s59_the_pair_that_its_own_login_host_knows_is_shown_to_no_other() {
+    let (rig, tool, _) = signed_in().await;
+    rig.procore.clear_requests();
+    doctor(&tool).await.code_is(0);
+    for request in rig.procore.requests() {
+        assert!(
+            request.host.starts_with("login-sandbox.procore.com")
+                || request.host.starts_with("sandbox.procore.com"),
+            "{}",
+            request.host
+        );
+    }
+}
+
+/// What the probe of the credentials rests on is so at a real server.
+#[tokio::test]
+async fn a_real_doorkeeper_is_asked_without_spending_anything() {
+    let Some((server, tool)) = doorkeeper::start(Rotation::Strict).await else {
+        return;
+    };
+    assert_eq!(first(&doctor(&tool).await), "not-signed-in");
+    doorkeeper::log_in(&server, &tool).await;
+    let before = server.tokens().await.expect("listed").len();
+    // The fixture has no companies to ask for.
+    let found = doctor(&tool).await;
+    for check in ["login host", "API host", "credentials", "tokens"] {
+        assert_eq!(verdict(&found, check), "fine", "{check}\n{found}");
+    }
+    let after = server.tokens().await.expect("listed");
+    assert_eq!(after.len(), before, "no token was made");
+    assert!(after.iter().all(|token| !token.revoked), "none was revoked");
+    tool.write("client.secret", "another\n");
+    let found = doctor(&tool).await;
+    assert_eq!(first(&found), "invalid_client", "{found}");
+}
+
+#[tokio::test]
+async fn the_findings_exit_code_ends_the_process() {
+    let (_rig, tool) = fresh().await;
+    doctor(&tool).await.code_is(4);
+    let tool = tool.with("PROCORE_CLIENT_SECRET", "");
+    doctor(&tool).await.code_is(3);
+}
+
+#[tokio::test]
+async fn a_broken_check_hides_no_other() {
+    let (rig, tool, _) = signed_in().await;
+    procore_auth_tests::tool::set_mode(&tool.path("state/acme"), 0o755);
+    rig.procore
+        .reset_client_secret(CredentialPair::Sandbox, "demo-client-sandbox")
+        .expect("registered");
+    let found = doctor(&tool).await;
+    let codes: Vec<String> = found.json()["findings"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(|finding| finding["code"].as_str().expect("a code").to_owned())
+        .collect();
+    assert_eq!(codes, ["insecure-permissions", "invalid_client"], "{found}");
+}
+
+#[tokio::test]
+async fn a_terminal_of_ascii_gets_ascii() {
+    let (_rig, tool) = fresh().await;
+    let tool = tool
+        .with("LC_ALL", "C")
+        .with("LANG", "C")
+        .with("TERM", "linux");
+    let finished = tool.run(&["doctor"]).await;
+    assert!(finished.out.is_ascii(), "{finished}");
+}
+
+/// An API that answers everybody like this from now on.
+fn api_answers(rig: &procore_auth_tests::Rig, reply: &Reply) {
+    let fault = Fault::uncommitted(reply.clone());
+    rig.procore.inject_times(20, &Target::Api, &fault);
+}
+
+/// The service account's configuration on the fake's demo app.
+fn demo_client() -> &'static str {
+    Options::demo_client_id(CredentialPair::Sandbox)
+}

@@ -1,0 +1,416 @@
+//! Situations, each with the code that `doctor` must find first: the troubles of an unattended agent, and each row of the tables of
+//! errors in `docs/procore-oauth.md`.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use fake_procore::{
+    CredentialPair, Environment::Sandbox, Fault, Options, Reply, Target, TimeSource, VirtualClock,
+};
+use procore_auth_host::{FileStore, Key, Store as _};
+use procore_auth_tests::tool::{Finished, free_port, set_mode};
+use procore_auth_tests::{Rig, Tool};
+use serde_json::json;
+
+use super::{api_answers, demo_client, doctor, first};
+use crate::{PROGRAM, expired, fresh, signed_in};
+
+macro_rules! situations {
+    ($($name:ident: $situation:literal => $code:literal,)*) => {
+        /// Every situation with the code of the first finding; an empty one where nothing is wrong.
+        pub(super) const TABLE: &[(&str, &str)] = &[$(($situation, $code)),*];
+
+        $(#[tokio::test]
+        async fn $name() {
+            let found = arranged::$name().await;
+            assert_eq!(first(&found), $code, "{found}");
+        })*
+    };
+}
+
+situations! {
+    all_is_well: "everything works" => "",
+    never_signed_in: "nobody has signed in yet" => "not-signed-in",
+    wrong_environment: "a sandbox app, configured for production (\"unknown client\")" => "wrong-environment",
+    lan_redirect: "the redirect URI is an address in the LAN" => "redirect-uri-refused",
+    loopback_redirect: "the redirect URI says 127.0.0.1 instead of localhost" => "redirect-uri-refused",
+    unregistered_redirect: "Procore's page says that the redirect URI does not match (`--page`)" => "invalid_redirect_uri",
+    unknown_client_page: "Procore's page says \"unknown client\" (`--page`)" => "invalid_client",
+    denied: "the browser ended on an address with `error=access_denied` (`--page`)" => "access_denied",
+    mixed_script: "an old script's URLs are of different environments" => "mixed-environments",
+    other_environments_token: "the tokens were got in another environment than is configured now" => "wrong-environment",
+    secret_reset: "the client secret was reset (`invalid_client`)" => "invalid_client",
+    spent_elsewhere: "another program spent the refresh token (`invalid_grant`)" => "invalid_grant",
+    expired_without_keeper: "the access token expired, and nobody refreshes it" => "refresh-overdue",
+    incomplete_request: "the token endpoint says `invalid_request`" => "invalid_request",
+    no_service_account: "the app has no service account (`unauthorized_client`)" => "unauthorized_client",
+    server_error: "the token endpoint says `server_error`" => "server_error",
+    login_page: "a captive portal answers in the login host's place" => "unexpected-html",
+    revoked_access_token: "the access token was revoked (401)" => "token-unknown",
+    app_disconnected: "the app is not connected to the company (403)" => "app-not-connected",
+    forbidden: "the account may not see the company (403)" => "forbidden",
+    company_missing: "no company is configured" => "company-id-missing",
+    no_project: "no project is permitted to the service account" => "no-project",
+    not_found: "the API finds nothing there, or does not show it (404)" => "not-found",
+    rate_limited: "the rate limit is reached (429)" => "rate-limited",
+    api_down: "the API is in maintenance (503)" => "http-503",
+    api_fails: "the API fails (500)" => "http-500",
+    gateway_timeout: "a gateway of the API gives up (504)" => "http-504",
+    connection_refused: "a firewall refuses connections to the login host" => "connect",
+    unknown_authority: "a proxy inspects TLS with an authority of its own" => "tls",
+    proxy_down: "the proxy does not answer" => "proxy",
+    clock_behind: "the machine's clock is 20 minutes behind" => "clock-wrong",
+    missing_variable: "the variable with the client secret is not set" => "config-invalid",
+    broken_file: "the configuration has a mistake" => "config-invalid",
+    no_file: "there is no configuration" => "config-missing",
+    open_store: "the store's folder lets others in" => "insecure-permissions",
+    copied_store: "the store was copied from another machine" => "store-copied",
+    two_writers: "two programs wrote the store without its lock" => "write-without-lock",
+    keeper_gone: "the cron job does not run any more" => "keeper-missing",
+    sink_down: "alerts cannot be delivered" => "alert-sink-down",
+}
+
+/// Brings each about, and runs `doctor`.
+mod arranged {
+    use super::*;
+
+    pub(super) async fn all_is_well() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        doctor(&tool).await
+    }
+
+    pub(super) async fn never_signed_in() -> Finished {
+        let (_rig, tool) = fresh().await;
+        doctor(&tool).await
+    }
+
+    pub(super) async fn wrong_environment() -> Finished {
+        let (_rig, tool) = fresh().await;
+        tool.reconfigure("environment = \"sandbox\"", "environment = \"production\"");
+        doctor(&tool).await
+    }
+
+    async fn redirect(uri: &str) -> Finished {
+        let (_rig, tool) = fresh().await;
+        let own = format!("http://localhost:{}/callback", tool.port());
+        tool.reconfigure(&own, uri);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn lan_redirect() -> Finished {
+        redirect("http://192.168.8.124:9876/callback").await
+    }
+
+    pub(super) async fn loopback_redirect() -> Finished {
+        redirect("http://127.0.0.1:9876/callback").await
+    }
+
+    async fn page(text: &str) -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        tool.run(&["doctor", "--json", "--page", text]).await
+    }
+
+    pub(super) async fn unregistered_redirect() -> Finished {
+        page("The requested redirect uri is malformed or doesn't match client redirect URI.").await
+    }
+
+    pub(super) async fn unknown_client_page() -> Finished {
+        page("Client authentication failed due to unknown client, no client authentication included, or unsupported authentication method.").await
+    }
+
+    pub(super) async fn denied() -> Finished {
+        page("http://localhost:9876/callback?error=access_denied&state=x").await
+    }
+
+    pub(super) async fn mixed_script() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        tool.write(
+            ".credentials/procore.env",
+            "PROCORE_AUTH_URL=https://login-sandbox.procore.com/oauth/authorize\nPROCORE_TOKEN_URL=https://login.procore.com/oauth/token\n",
+        );
+        doctor(&tool).await
+    }
+
+    /// An app that is known in both environments under one pair, as in production and the monthly sandbox.
+    pub(super) async fn other_environments_token() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        let sandbox = rig.procore.change_app(
+            CredentialPair::Production,
+            Options::demo_client_id(CredentialPair::Production),
+            |app| {
+                app.client_id = demo_client().to_owned();
+                app.client_secret = Options::demo_client_secret(CredentialPair::Sandbox).to_owned();
+            },
+        );
+        sandbox.expect("registered");
+        tool.reconfigure("environment = \"sandbox\"", "environment = \"production\"");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn secret_reset() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        let reset = rig
+            .procore
+            .reset_client_secret(CredentialPair::Sandbox, demo_client());
+        reset.expect("registered");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn spent_elsewhere() -> Finished {
+        let (rig, tool, pair) = expired().await;
+        assert!(rig.procore.kill_refresh_token(Sandbox, &pair.refresh_token));
+        tool.run(&["token"]).await.code_is(4);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn expired_without_keeper() -> Finished {
+        let (_rig, tool, _) = expired().await;
+        doctor(&tool).await
+    }
+
+    /// A refresh that the token endpoint answers like this.
+    async fn refresh_answered(reply: Reply) -> Finished {
+        let (rig, tool, _) = expired().await;
+        rig.procore.inject(Target::Token, Fault::uncommitted(reply));
+        assert_ne!(tool.run(&["token"]).await.code, Some(0));
+        doctor(&tool).await
+    }
+
+    pub(super) async fn incomplete_request() -> Finished {
+        refresh_answered(Reply::json(400, &json!({"error": "invalid_request"}))).await
+    }
+
+    pub(super) async fn server_error() -> Finished {
+        refresh_answered(Reply::json(500, &json!({"error": "server_error"}))).await
+    }
+
+    pub(super) async fn no_service_account() -> Finished {
+        let (rig, tool) = fresh().await;
+        let change = rig
+            .procore
+            .change_app(CredentialPair::Sandbox, demo_client(), |app| {
+                app.service_account = None;
+            });
+        change.expect("registered");
+        tool.use_service_account();
+        tool.run(&["token"]).await.code_is(3);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn login_page() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        let host = Target::Host("login-sandbox.procore.com".to_owned());
+        let portal = Fault::uncommitted(Reply::captive_portal());
+        rig.procore.inject_times(20, &host, &portal);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn revoked_access_token() -> Finished {
+        let (rig, tool, pair) = signed_in().await;
+        assert!(rig.procore.revoke_access_token(Sandbox, &pair.access_token));
+        doctor(&tool).await
+    }
+
+    pub(super) async fn app_disconnected() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        let cut = rig.procore.disconnect_company(
+            CredentialPair::Sandbox,
+            demo_client(),
+            Options::DEMO_COMPANY,
+        );
+        cut.expect("registered");
+        doctor(&tool).await
+    }
+
+    /// The app is connected to a company that the user is not in.
+    pub(super) async fn forbidden() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        let connected = rig
+            .procore
+            .connect_company(CredentialPair::Sandbox, demo_client(), 7777);
+        connected.expect("registered");
+        company(&tool, "company_id = 7777\n");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn company_missing() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        company(&tool, "");
+        doctor(&tool).await
+    }
+
+    fn company(tool: &Tool, line: &str) {
+        tool.reconfigure(&format!("company_id = {}\n", Options::DEMO_COMPANY), line);
+    }
+
+    pub(super) async fn no_project() -> Finished {
+        let (rig, tool) = fresh().await;
+        let change = rig
+            .procore
+            .change_app(CredentialPair::Sandbox, demo_client(), |app| {
+                let account = app.service_account.get_or_insert_default();
+                account.permitted_projects = Some(std::iter::empty().collect());
+            });
+        change.expect("registered");
+        tool.use_service_account();
+        tool.run(&["login"]).await.code_is(0);
+        doctor(&tool).await
+    }
+
+    /// The beginning of the check is answered as usual, and what it asks of the company like this.
+    async fn company_answered(reply: Reply) -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        let projects = Target::Path("/rest/v1.0/projects".to_owned());
+        rig.procore.inject(projects, Fault::uncommitted(reply));
+        doctor(&tool).await
+    }
+
+    pub(super) async fn not_found() -> Finished {
+        company_answered(Reply::json(404, &json!({"errors": "not found"}))).await
+    }
+
+    async fn api_answering(status: u16) -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        api_answers(&rig, &Reply::gateway_error(status));
+        doctor(&tool).await
+    }
+
+    pub(super) async fn rate_limited() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        api_answers(&rig, &Reply::json(429, &json!({"errors": "Rate limit"})));
+        doctor(&tool).await
+    }
+
+    pub(super) async fn api_down() -> Finished {
+        api_answering(503).await
+    }
+
+    pub(super) async fn api_fails() -> Finished {
+        api_answering(500).await
+    }
+
+    pub(super) async fn gateway_timeout() -> Finished {
+        api_answering(504).await
+    }
+
+    pub(super) async fn connection_refused() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        let own = rig.procore.connect_to();
+        let (from, to) = own
+            .iter()
+            .find(|(from, _)| from.starts_with("login-sandbox.procore.com"))
+            .expect("a login host");
+        let closed = format!("{from}=127.0.0.1:{}", free_port());
+        tool.reconfigure(&format!("{from}={to}"), &closed);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn unknown_authority() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        tool.reconfigure("extra_ca = \"ca.pem\"\n", "");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn proxy_down() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        let path = tool.path("config.toml");
+        let text = std::fs::read_to_string(&path).expect("configured");
+        let lines = text.lines().filter(|line| !line.starts_with("connect_to"));
+        let text: String = lines.map(|line| format!("{line}\n")).collect();
+        std::fs::write(path, text).expect("written");
+        let proxy = format!("http://127.0.0.1:{}", free_port());
+        let tool = tool.with("HTTPS_PROXY", &proxy);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn clock_behind() -> Finished {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("now");
+        let ahead = now + Duration::from_secs(20 * 60);
+        let clock = VirtualClock::at(u64::try_from(ahead.as_millis()).expect("in range"));
+        let options = Options {
+            time: clock.time_source(),
+            ..Options::demo()
+        };
+        let rig = Rig::with(options, VirtualClock::at(0)).await;
+        let tool = Tool::on_fake(PROGRAM, &rig);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn missing_variable() -> Finished {
+        let (_rig, tool) = fresh().await;
+        tool.reconfigure("PROCORE_CLIENT_SECRET", "NOT_SET");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn broken_file() -> Finished {
+        let (_rig, tool) = fresh().await;
+        tool.reconfigure("environment = \"sandbox\"", "environment = \"staging\"");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn no_file() -> Finished {
+        let (_rig, tool) = fresh().await;
+        let tool = tool.with("PROCORE_AUTH_CONFIG", "");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn open_store() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        set_mode(&tool.path("state/acme"), 0o755);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn copied_store() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        let copied = std::process::Command::new("cp")
+            .arg("-a")
+            .args([tool.path("state"), tool.path("elsewhere")])
+            .status();
+        assert!(copied.expect("cp").success());
+        tool.reconfigure("state = \"state\"", "state = \"elsewhere\"");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn two_writers() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        let name = "acme".parse().expect("a name");
+        let store = FileStore::open(&tool.path("state"), &name).expect("a store");
+        let key = Key::new("session-conflict-0011223344556677").expect("a key");
+        store.put(&key, b"{}", None).await.expect("written");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn keeper_gone() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        tool.run(&["tick"]).await;
+        let path = tool.path("state/.keeper/tick.json");
+        let text = std::fs::read_to_string(&path).expect("a sign of life");
+        let mut beat: serde_json::Value = serde_json::from_str(&text).expect("JSON");
+        for moment in ["at", "next_by"] {
+            beat[moment] = json!(beat[moment].as_u64().expect("a moment") - 86_400_000);
+        }
+        std::fs::write(&path, beat.to_string()).expect("written");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn sink_down() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        let url = format!("http://127.0.0.1:{}/hook", free_port());
+        tool.write("ops.url", &url);
+        tool.reconfigure(
+            "[network]",
+            "[alerts.ops]\nwebhook = { file = \"ops.url\" }\n\n[network]",
+        );
+        // A keeper that is missed is told, and cannot be delivered.
+        keep_missing(&tool).await;
+        tool.run(&["token"]).await.code_is(0);
+        std::fs::remove_dir_all(tool.path("state/.keeper")).expect("removed");
+        doctor(&tool).await
+    }
+
+    async fn keep_missing(tool: &Tool) {
+        let beat = json!({"kind": "tick", "who": "host/1", "at": 1, "next_by": 2});
+        std::fs::create_dir_all(tool.path("state/.keeper")).expect("a folder");
+        set_mode(&tool.path("state/.keeper"), 0o700);
+        tool.write("state/.keeper/tick.json", &beat.to_string());
+    }
+}
