@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod alerts;
+mod documents;
 mod doorkeeper;
 mod encryption;
 mod fallback;
