@@ -132,8 +132,10 @@ async fn follow(document: &str, place: Option<&Place>, commands: &[Command]) -> 
             text = text.replace(placeholder, value);
         }
         let at = format!("{document}:{}: `{}`", command.line, command.bare());
-        if command.prompt == '>' {
-            return vec![format!("{at} is for Windows, and on no list")];
+        if command.prompt != '$' {
+            return vec![format!(
+                "{at} is not for the reader's account, and on no list"
+            )];
         }
         let finished = reader.follow(command, &text).await;
         if finished.code != Some(command.exit) {
@@ -312,6 +314,7 @@ async fn blocks_of_other_languages_are_what_they_say() {
                 "json" => json(block),
                 "sh" => shell(block).await,
                 "python" => python(block).await,
+                "dockerfile" => dockerfile(block).await,
                 other => unchecked(other),
             };
             let at = format!("{}:{}", document.name, block.line);
@@ -333,7 +336,7 @@ fn unchecked(language: &str) -> Option<String> {
 /// Has the program read a piece of configuration, with a connection where it has none, and all the files that it may name.
 async fn toml(block: &Block, ca: &str) -> Option<String> {
     let tool = Tool::new(PROGRAM, Vec::new);
-    let home = tool.path("").display().to_string();
+    let home = tool.path("files").display().to_string();
     let mut text = block.text.clone();
     for absolute in ["/var/", "/etc/", "/run/"] {
         text = text.replace(&format!("\"{absolute}"), &format!("\"{home}{absolute}"));
@@ -352,7 +355,9 @@ async fn toml(block: &Block, ca: &str) -> Option<String> {
     fs::write(tool.path("my-plugin.wasm"), plugin).expect("written");
     tool.write("company-proxy.pem", ca);
     for named in text.split('"').filter(|name| is_secret_file(name)) {
-        let name = named.trim_start_matches(&home);
+        let name = named.strip_prefix(&format!("{home}/"));
+        let name = name.map_or(named.to_owned(), |name| format!("files/{name}"));
+        assert!(!name.starts_with('/'), "{name} is outside of the home");
         let secret = if name.ends_with(".url") {
             "https://hooks.example/x"
         } else if name.ends_with(".key") {
@@ -360,9 +365,9 @@ async fn toml(block: &Block, ca: &str) -> Option<String> {
         } else {
             "a-secret"
         };
-        tool.write(name, secret);
+        tool.write(&name, secret);
         if name.ends_with(".key") {
-            let path = tool.path(name);
+            let path = tool.path(&name);
             fs::remove_file(&path).expect("there");
             let path = path.to_str().expect("UTF-8");
             tool.run(&["key", "generate", "--file", path])
@@ -408,6 +413,27 @@ async fn cron(block: &Block) -> Option<String> {
         }
     }
     None
+}
+
+/// Has the program take what the image starts it with.
+async fn dockerfile(block: &Block) -> Option<String> {
+    let words = |instruction| {
+        let line = block
+            .text
+            .lines()
+            .find_map(|line| line.strip_prefix(instruction));
+        serde_json::from_str::<Vec<String>>(line.unwrap_or_default())
+    };
+    let (Ok(program), Ok(arguments)) = (words("ENTRYPOINT "), words("CMD ")) else {
+        return Some("no ENTRYPOINT and CMD as lists".to_owned());
+    };
+    if program != ["procore-auth"] {
+        return Some("another program".to_owned());
+    }
+    let tool = Tool::new(PROGRAM, Vec::new);
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let run = tool.run(&arguments).await;
+    (run.code != Some(3)).then(|| short(&run))
 }
 
 fn json(block: &Block) -> Option<String> {

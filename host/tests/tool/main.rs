@@ -17,6 +17,7 @@ mod never_dark;
 mod packaging;
 mod parked;
 mod processes;
+mod runbook;
 mod streams;
 mod surface;
 mod watch;

@@ -1,6 +1,6 @@
 //! What the documents' commands need to be run, and which of them are not run, and why.
 
-use super::reader::Situation::{self, Configured, Dead, OutOfBand, Script};
+use super::reader::Situation::{self, Configured, Dead, OutOfBand, Script, ServiceAccount};
 
 /// The situation of a block that is not done by a reader who is signed in.
 pub(super) struct Place {
@@ -46,6 +46,14 @@ pub(super) const PLACES: &[Place] = &[
         Dead,
     ),
     at("docs/runbook.md", "grep '\"severity\"", Dead),
+    at("docs/deploying.md", "procore-auth call", ServiceAccount),
+    at("docs/deploying.md", "procore-auth tick", ServiceAccount),
+    at("docs/deploying.md", "procore-auth login --begin", OutOfBand),
+    at("docs/moving-from-scripts.md", "grep", Script),
+    at("docs/moving-from-scripts.md", "procore-auth import", Script),
+    at("docs/moving-from-scripts.md", "mv .credentials", Script),
+    at("docs/runbook.md", "procore-auth login --finish", OutOfBand),
+    at("docs/runbook.md", "procore-auth login --begin", OutOfBand),
 ];
 
 /// How a command begins that is not run, and why not.
@@ -59,7 +67,17 @@ pub(super) const NOT_RUN: &[(&str, &str)] = &[
     ("curl --proto", "gets rustup from the network"),
     (". \"$HOME/.cargo/env\"", "follows on rustup"),
     ("useradd ", "changes the machine"),
-    ("install -m ", "changes the machine"),
+    ("install ", "changes the machine"),
+    ("chown ", "changes the machine"),
+    (
+        "(umask 077; cat > /etc/",
+        "writes outside of the reader's home",
+    ),
+    ("docker ", "needs a container engine"),
+    (
+        "crontab -l",
+        "shows the machine's own jobs, where it has cron",
+    ),
     (
         "systemctl ",
         "needs systemd; the units are checked by the tests of `packaging`",

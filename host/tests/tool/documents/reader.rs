@@ -84,6 +84,10 @@ impl Reader {
                 let pair = issue(&self.rig.procore);
                 let age = Duration::from_secs(600);
                 self.tool.script_files(&pair, age);
+                self.tool.write(
+                    "scripts/procore-auth.py",
+                    "TOKEN_URL = \"https://login-sandbox.procore.com/oauth/token\"\n",
+                );
             }
             Situation::Configured | Situation::ServiceAccount => {}
         }
@@ -187,6 +191,9 @@ fn prepare(rig: &Rig, tool: &Tool, situation: Situation) {
         &format!("{CONFIG}/config.toml"),
         &format!("{network}{connection}"),
     );
+    if situation == Situation::Script {
+        return;
+    }
     let secret = Options::demo_client_secret(CredentialPair::Sandbox);
     tool.write(&format!("{CONFIG}/acme.secret"), &format!("{secret}\n"));
 }
