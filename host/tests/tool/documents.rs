@@ -5,9 +5,11 @@
 //! the document shows of the answers is compared loosely. Blocks of other languages are checked as what they are. Pieces of text that
 //! are commands (`tick --next-visit 60m`) are checked for verbs and options that do not exist, and links for places that do not.
 
+mod languages;
 mod lists;
 mod markdown;
 mod reader;
+mod shown;
 
 use std::{
     collections::BTreeSet,
@@ -19,12 +21,13 @@ use std::{
     },
 };
 
-use procore_auth_tests::{Tool, tool::Finished};
+use procore_auth_tests::Tool;
 use tokio::{sync::Semaphore, task::JoinSet};
 
-use lists::{NOT_CHECKED, NOT_RUN, PLACES, Place};
-use markdown::{Block, Command, Document, commands};
+use lists::{COMING, NOT_CHECKED, NOT_RUN, PLACES, Place};
+use markdown::{Command, Document, commands};
 use reader::{Reader, Situation, with_path};
+use shown::{not_shown, short};
 
 use crate::{PROGRAM, rig};
 
@@ -155,93 +158,6 @@ async fn follow(document: &str, place: Option<&Place>, commands: &[Command]) -> 
     Vec::new()
 }
 
-/// What it said, without the log of its most talkative level.
-fn short(finished: &Finished) -> String {
-    let err = finished.err.lines();
-    let err = err.filter(|line| !line.contains("TRACE") && !line.contains("DEBUG"));
-    let err: Vec<&str> = err.collect();
-    format!(
-        "{}\n{}\nexit {:?}",
-        finished.out,
-        err.join("\n"),
-        finished.code
-    )
-}
-
-/// Returns the first line that the document shows and that no line of the output is like.
-fn not_shown<'a>(shown: &'a [String], finished: &Finished) -> Option<&'a str> {
-    let lines: Vec<&str> = finished.out.lines().chain(finished.err.lines()).collect();
-    let is_said = |shown: &str| lines.iter().any(|line| is_like(shown, line));
-    shown
-        .iter()
-        .map(String::as_str)
-        .find(|shown| !is_said(shown))
-}
-
-/// Whether a line has the words of the one that is shown, in their order. Numbers may be others, bars longer, and `…` stands for
-/// anything.
-fn is_like(shown: &str, line: &str) -> bool {
-    let line = with_one_number(line);
-    let mut words = line.split_whitespace();
-    with_one_number(shown)
-        .split_whitespace()
-        .filter(|word| !word.contains(['▰', '▱', '┆']) && *word != "…")
-        .all(|shown| words.any(|word| has_pieces(word, shown)))
-}
-
-/// Makes all numbers the same.
-fn with_one_number(text: &str) -> String {
-    let mut same = String::new();
-    for character in text.chars() {
-        match character {
-            '0'..='9' if same.ends_with('0') => {}
-            '0'..='9' => same.push('0'),
-            other => same.push(other),
-        }
-    }
-    same
-}
-
-/// Whether a word is the one that is shown, where `…` stands for anything.
-fn has_pieces(word: &str, shown: &str) -> bool {
-    let mut pieces = shown.split('…');
-    let mut rest = match word.strip_prefix(pieces.next().unwrap_or_default()) {
-        Some(rest) if shown.contains('…') => rest,
-        Some(rest) => return rest.is_empty(),
-        None => return false,
-    };
-    pieces.all(|piece| match rest.split_once(piece) {
-        Some((_, after)) => {
-            rest = after;
-            true
-        }
-        None => false,
-    })
-}
-
-#[test]
-fn what_is_shown_is_compared_loosely_and_not_blindly() {
-    for (shown, line, alike) in [
-        (
-            "acme  healthy  ▰▰▱┆  in 34 min",
-            "acme   healthy  ##|.  in 1 h 2 min",
-            true,
-        ),
-        ("acme  healthy", "acme   sign-in required", false),
-        ("https://a/b?x=…&y=…", "  https://a/b?x=1&y=2", true),
-        ("https://a/b?x=…&z=…", "  https://a/b?x=1&y=2", false),
-        (
-            "acme: done (entries: 3).",
-            "acme: done (entries: 12).",
-            true,
-        ),
-        ("acme: done (files: 3).", "acme: done (entries: 3).", false),
-        ("one two", "two one", false),
-    ] {
-        assert_eq!(is_like(shown, line), alike, "{shown:?} and {line:?}");
-    }
-}
-
 #[tokio::test]
 async fn commands_in_the_text_have_verbs_and_options_that_exist() {
     let tool = with_path(Tool::new(PROGRAM, Vec::new));
@@ -266,6 +182,9 @@ async fn commands_in_the_text_have_verbs_and_options_that_exist() {
             .flat_map(commands)
             .map(|c| (c.bare().to_owned(), c.line));
         for (text, line) in in_text.chain(not_run) {
+            if let Some(verb) = unknown_verb(&text, &verbs) {
+                problems.push(format!("{}:{line}: {verb:?} is no verb", document.name));
+            }
             let Some(arguments) = arguments(&text, &verbs) else {
                 continue;
             };
@@ -282,8 +201,22 @@ async fn commands_in_the_text_have_verbs_and_options_that_exist() {
             }
         }
     }
+    let here = COMING.iter().filter(|verb| verbs.contains(*verb));
+    problems.extend(
+        here.map(|verb| format!("{verb:?} is there now: look at what the documents say of it")),
+    );
     println!("different commands checked: {}", checked.len());
     nothing_of(&problems);
+}
+
+/// Returns the verb of a command that is in the program's name, where there is no such verb and none is to come.
+fn unknown_verb<'a>(text: &'a str, verbs: &BTreeSet<&str>) -> Option<&'a str> {
+    let (before, rest) = text.rsplit_once("procore-auth ")?;
+    let is_name = before.is_empty() || before.ends_with([' ', '(']);
+    let word = rest.split_whitespace().next()?;
+    let is_word = word.chars().all(|c| c.is_ascii_lowercase());
+    let is_verb = verbs.contains(word) || COMING.contains(&word);
+    (is_name && is_word && !is_verb).then_some(word)
 }
 
 /// Returns what the program is given by a text that is a command of it, be it without the program's name.
@@ -303,20 +236,11 @@ fn arguments(text: &str, verbs: &BTreeSet<&str>) -> Option<String> {
 #[tokio::test]
 async fn blocks_of_other_languages_are_what_they_say() {
     let rig = rig().await;
-    let (mut problems, mut languages) = (Vec::new(), BTreeSet::new());
+    let (mut problems, mut used) = (Vec::new(), BTreeSet::new());
     for document in documents() {
         for block in &document.blocks {
-            languages.insert(block.language.clone());
-            let wrong = match block.language.as_str() {
-                "console" => None,
-                "toml" => toml(block, rig.procore.ca_pem()).await,
-                "cron" => cron(block).await,
-                "json" => json(block),
-                "sh" => shell(block).await,
-                "python" => python(block).await,
-                "dockerfile" => dockerfile(block).await,
-                other => unchecked(other),
-            };
+            used.insert(block.language.clone());
+            let wrong = languages::wrong_with(block, rig.procore.ca_pem()).await;
             let at = format!("{}:{}", document.name, block.line);
             problems.extend(wrong.map(|wrong| format!("{at}: {wrong}\n{}", block.text)));
         }
@@ -324,175 +248,9 @@ async fn blocks_of_other_languages_are_what_they_say() {
     nothing_of(&problems);
     let unused = NOT_CHECKED
         .iter()
-        .find(|(language, _)| !languages.contains(*language));
+        .find(|(language, _)| !used.contains(*language));
     assert!(unused.is_none(), "{unused:?} is in no document");
 }
-
-fn unchecked(language: &str) -> Option<String> {
-    let known = NOT_CHECKED.iter().any(|(known, _)| *known == language);
-    (!known).then(|| format!("what is {language:?}?"))
-}
-
-/// Has the program read a piece of configuration, with a connection where it has none, and all the files that it may name.
-async fn toml(block: &Block, ca: &str) -> Option<String> {
-    let tool = Tool::new(PROGRAM, Vec::new);
-    let home = tool.path("files").display().to_string();
-    let mut text = block.text.clone();
-    for absolute in ["/var/", "/etc/", "/run/"] {
-        text = text.replace(&format!("\"{absolute}"), &format!("\"{home}{absolute}"));
-    }
-    let has_connection = text.lines().any(|line| {
-        let name = line
-            .strip_prefix("[connections.")
-            .and_then(|rest| rest.split_once(']'));
-        name.is_some_and(|(name, _)| !name.contains('.'))
-    });
-    if !has_connection {
-        text.push_str("\n[connections.acme]\nenvironment = \"sandbox\"\nclient_id = \"id\"\n\
-             client_secret = { env = \"PROCORE_CLIENT_SECRET\" }\ngrant = \"authorization-code\"\nredirect_uri = \"http://localhost\"\n");
-    }
-    let plugin = fs::read(repository().join("dist/procore-auth.wasm")).expect("built");
-    fs::write(tool.path("my-plugin.wasm"), plugin).expect("written");
-    tool.write("company-proxy.pem", ca);
-    for named in text.split('"').filter(|name| is_secret_file(name)) {
-        let name = named.strip_prefix(&format!("{home}/"));
-        let name = name.map_or(named.to_owned(), |name| format!("files/{name}"));
-        assert!(!name.starts_with('/'), "{name} is outside of the home");
-        let secret = if name.ends_with(".url") {
-            "https://hooks.example/x"
-        } else if name.ends_with(".key") {
-            "" // made below
-        } else {
-            "a-secret"
-        };
-        tool.write(&name, secret);
-        if name.ends_with(".key") {
-            let path = tool.path(&name);
-            fs::remove_file(&path).expect("there");
-            let path = path.to_str().expect("UTF-8");
-            tool.run(&["key", "generate", "--file", path])
-                .await
-                .code_is(0);
-        }
-    }
-    let mut tool = tool.configured(&text);
-    for name in [
-        "PROCORE_CLIENT_ID",
-        "PROCORE_CLIENT_SECRET",
-        "PROCORE_SERVICE_SECRET",
-    ] {
-        tool = tool.with(name, "value");
-    }
-    let tool = tool.with("OPS_WEBHOOK", "https://hooks.example/x");
-    let status = tool.run(&["status"]).await;
-    let reads = matches!(status.code, Some(0 | 4 | 11));
-    (!reads).then(|| short(&status))
-}
-
-fn is_secret_file(name: &str) -> bool {
-    [".secret", ".url", ".key"]
-        .iter()
-        .any(|end| name.ends_with(end))
-}
-
-/// Runs what cron would: without a configuration the program says so, once it has taken its arguments.
-async fn cron(block: &Block) -> Option<String> {
-    let tool = Tool::new(PROGRAM, Vec::new);
-    for line in block.text.lines().filter(|line| !line.starts_with('#')) {
-        let Some((times, command)) = line.split_once("/usr/local/bin/procore-auth ") else {
-            return Some("no job of the program".to_owned());
-        };
-        if times.split_whitespace().count() < 5 {
-            return Some("a job has five fields before its command".to_owned());
-        }
-        let run = tool
-            .run(&command.split_whitespace().collect::<Vec<_>>())
-            .await;
-        if run.code != Some(3) || !run.err.contains("There is no configuration file.") {
-            return Some(short(&run));
-        }
-    }
-    None
-}
-
-/// Has the program take what the image starts it with.
-async fn dockerfile(block: &Block) -> Option<String> {
-    let words = |instruction| {
-        let line = block
-            .text
-            .lines()
-            .find_map(|line| line.strip_prefix(instruction));
-        serde_json::from_str::<Vec<String>>(line.unwrap_or_default())
-    };
-    let (Ok(program), Ok(arguments)) = (words("ENTRYPOINT "), words("CMD ")) else {
-        return Some("no ENTRYPOINT and CMD as lists".to_owned());
-    };
-    if program != ["procore-auth"] {
-        return Some("another program".to_owned());
-    }
-    let tool = Tool::new(PROGRAM, Vec::new);
-    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let run = tool.run(&arguments).await;
-    (run.code != Some(3)).then(|| short(&run))
-}
-
-fn json(block: &Block) -> Option<String> {
-    let whole = serde_json::from_str::<serde_json::Value>(&block.text);
-    let is_json = |line: &str| serde_json::from_str::<serde_json::Value>(line).is_ok();
-    let lines = block.text.lines().all(is_json);
-    whole
-        .err()
-        .filter(|_| !lines)
-        .map(|error| error.to_string())
-}
-
-/// Runs a script of the reader's, who is signed in.
-async fn shell(block: &Block) -> Option<String> {
-    let reader = Reader::new(Situation::SignedIn).await;
-    let script = reader.tool.write("script.sh", &block.text);
-    let run = reader
-        .tool
-        .shell(&format!("bash -n {script} && bash -eu {script}"))
-        .end()
-        .await;
-    (run.code != Some(0)).then(|| short(&run))
-}
-
-/// Runs a program of the reader's, whose access token the server has revoked meanwhile. Its only way to Procore is `procore-auth`:
-/// where it sends a request by itself, a stand-in answers, which knows the rejected token.
-async fn python(block: &Block) -> Option<String> {
-    let reader = Reader::new(Situation::SignedIn).await;
-    let token = reader.tool.token().await;
-    let sandbox = fake_procore::Environment::Sandbox;
-    assert!(reader.rig.procore.revoke_access_token(sandbox, &token));
-    let script = reader.tool.write("script.py", &block.text);
-    reader.tool.write("stand_in/rejected", &token);
-    reader.tool.write("stand_in/sitecustomize.py", STAND_IN);
-    let run = reader.tool.shell(&format!(
-        "command -v python3 >/dev/null || {{ echo skipped: no python3; exit 0; }}\n\
-         PYTHONPATH=~/stand_in PYTHONDONTWRITEBYTECODE=1 python3 {script}"
-    ));
-    let run = run.end().await;
-    if run.out.contains("skipped:") {
-        println!("{}", run.out.trim());
-    }
-    (run.code != Some(0)).then(|| short(&run))
-}
-
-/// Answers `urlopen` as Procore would: 401 to the token that was revoked.
-const STAND_IN: &str = r#"
-import email.message, io, os, urllib.error, urllib.request
-
-with open(os.path.expanduser("~/stand_in/rejected")) as file:
-    REJECTED = "Bearer " + file.read()
-
-def urlopen(request, *arguments, **named):
-    if request.get_header("Authorization") == REJECTED:
-        raise urllib.error.HTTPError(request.full_url, 401, "Unauthorized", email.message.Message(), io.BytesIO())
-    return io.BytesIO(b'{"id": 101, "login": "demo@example.com", "name": "Demo User"}')
-
-urllib.request.urlopen = urlopen
-"#;
 
 #[test]
 fn every_link_between_documents_has_an_end() {

@@ -93,6 +93,9 @@ pub(super) const NOT_RUN: &[(&str, &str)] = &[
     ("wasm-tools ", "is another project's tool"),
 ];
 
+/// Verbs that a document may announce. Once there is such a verb, it comes off this list, and its commands are run.
+pub(super) const COMING: &[&str] = &["init", "doctor"];
+
 /// Languages of blocks that hold nothing to run, and why not.
 pub(super) const NOT_CHECKED: &[(&str, &str)] = &[
     (
@@ -100,8 +103,4 @@ pub(super) const NOT_CHECKED: &[(&str, &str)] = &[
         "drawings and shortened output; a test of its own checks the demo's",
     ),
     ("yaml", "rules for Prometheus, which is not at hand"),
-    (
-        "rust",
-        "an example that cargo compiles, and one for contributors",
-    ),
 ];

@@ -127,8 +127,8 @@ impl Reader {
 
     fn note_link(&mut self, finished: &Finished) {
         let words = finished.out.split_whitespace();
-        let links = words.filter(|word| word.contains("/oauth/authorize?"));
-        if let Some(link) = links.last() {
+        let mut links = words.filter(|word| word.contains("/oauth/authorize?"));
+        if let Some(link) = links.next_back() {
             self.link = Some(link.to_owned());
         }
     }

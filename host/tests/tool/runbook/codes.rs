@@ -190,7 +190,7 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         let texts = codes_in(|texts| texts.visit_block(&item.block));
         let name = item.sig.ident.to_string();
         self.within(name, texts, |reader| {
-            visit::visit_impl_item_fn(reader, item)
+            visit::visit_impl_item_fn(reader, item);
         });
     }
 
