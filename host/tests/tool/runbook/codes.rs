@@ -7,8 +7,8 @@ use std::{
 };
 
 use syn::{
-    Attribute, Expr, ExprCall, ExprMethodCall, ExprStruct, ImplItemFn, ItemConst, ItemFn, ItemMod,
-    Lit,
+    Attribute, Block, Expr, ExprCall, ExprMethodCall, ExprStruct, ImplItemFn, ItemConst, ItemFn,
+    ItemMod, Lit, Local, Pat, Signature,
     visit::{self, Visit},
 };
 
@@ -21,11 +21,19 @@ const MAKERS: &[(&str, usize)] = &[
     (".record", 1),
     (".alert", 0),
     (".tell", 1),
+    (".refuse", 1),
+    ("Error::internal", 0),
+    ("failure", 0),
+    ("invalid", 0),
 ];
+
+/// Functions that name a failure: every word in them is a code.
+const NAMERS: &[&str] = &["classify", "code"];
 
 /// What looks like a code beside one, and is none: names of headers, fields and entries; kinds of alerts.
 const NO_CODES: &[&str] = &[
     "dark-at",
+    "error",
     "ok",
     "procore-company-id",
     "test",
@@ -123,14 +131,20 @@ struct Reader<'a> {
 }
 
 impl Reader<'_> {
-    fn told(&mut self, code: Option<&Expr>, is_alert: bool) {
-        let (name, texts) = self.function.last().cloned().unwrap_or_default();
-        let function = format!("{}: {name}", self.file);
-        let mut found = match code.and_then(|code| self.text(code)) {
+    /// Notes the code, or those that stand in the function where it is not said which.
+    fn told(&mut self, code: &Expr, is_alert: bool) {
+        let here = self.function.last().map(|(_, words)| words);
+        let found = match self.text(code) {
             Some(code) => BTreeSet::from([code]),
-            None => texts,
+            None => here.cloned().unwrap_or_default(),
         };
-        found.retain(|code| !NO_CODES.contains(&code.as_str()));
+        self.note(found, is_alert);
+    }
+
+    fn note(&mut self, mut found: BTreeSet<String>, is_alert: bool) {
+        let name = self.function.last().map_or("", |(name, _)| name);
+        let function = format!("{}: {name}", self.file);
+        found.retain(|code| is_code(code) && !NO_CODES.contains(&code.as_str()));
         if found.is_empty() && is_alert {
             self.codes.passed_on.insert(function.clone());
         }
@@ -156,8 +170,15 @@ impl Reader<'_> {
         self.constants.get(&name.to_string()).cloned()
     }
 
-    fn within(&mut self, name: String, texts: BTreeSet<String>, go_on: impl FnOnce(&mut Self)) {
-        self.function.push((name, texts));
+    fn within(&mut self, signature: &Signature, block: &Block, go_on: impl FnOnce(&mut Self)) {
+        let name = signature.ident.to_string();
+        let mut words = words_in(|words| words.visit_block(block));
+        // One word alone is too often none.
+        words.retain(|word| word.contains('-'));
+        self.function.push((name.clone(), words));
+        if NAMERS.contains(&name.as_str()) {
+            self.note(words_in(|words| words.visit_block(block)), false);
+        }
         go_on(self);
         self.function.pop();
     }
@@ -168,7 +189,7 @@ impl Reader<'_> {
             && let Some(code) = arguments.get(*index)
         {
             let is_alert = maker == ".alert" || arguments.iter().any(|argument| is_alert(argument));
-            self.told(Some(code), is_alert);
+            self.told(code, is_alert);
         }
     }
 }
@@ -181,15 +202,13 @@ impl<'ast> Visit<'ast> for Reader<'_> {
     }
 
     fn visit_item_fn(&mut self, item: &'ast ItemFn) {
-        let texts = codes_in(|texts| texts.visit_block(&item.block));
-        let name = item.sig.ident.to_string();
-        self.within(name, texts, |reader| visit::visit_item_fn(reader, item));
+        self.within(&item.sig, &item.block, |reader| {
+            visit::visit_item_fn(reader, item);
+        });
     }
 
     fn visit_impl_item_fn(&mut self, item: &'ast ImplItemFn) {
-        let texts = codes_in(|texts| texts.visit_block(&item.block));
-        let name = item.sig.ident.to_string();
-        self.within(name, texts, |reader| {
+        self.within(&item.sig, &item.block, |reader| {
             visit::visit_impl_item_fn(reader, item);
         });
     }
@@ -208,7 +227,20 @@ impl<'ast> Visit<'ast> for Reader<'_> {
         visit::visit_expr_call(self, call);
     }
 
+    /// `let code = …`, or `let (code, message) = …`: what looks like a code there is one.
+    fn visit_local(&mut self, local: &'ast Local) {
+        if let Some(init) = &local.init
+            && names_code(&local.pat)
+        {
+            self.note(words_in(|words| words.visit_expr(&init.expr)), false);
+        }
+        visit::visit_local(self, local);
+    }
+
     fn visit_expr_method_call(&mut self, call: &'ast ExprMethodCall) {
+        if call.method == "clone_into" {
+            self.told(&call.receiver, false);
+        }
         let maker = format!(".{}", call.method);
         self.made(&maker, &call.args.iter().collect::<Vec<_>>());
         visit::visit_expr_method_call(self, call);
@@ -219,32 +251,42 @@ impl<'ast> Visit<'ast> for Reader<'_> {
             let named = |field: &&syn::FieldValue| matches!(&field.member, syn::Member::Named(n) if n == name);
             made.fields.iter().find(named).map(|field| &field.expr)
         };
-        if let (Some(severity), Some(code)) = (field("severity"), field("code")) {
-            self.told(Some(code), is_alert(severity));
+        if let Some(code) = field("code") {
+            self.told(code, field("severity").is_some_and(is_alert));
         }
         visit::visit_expr_struct(self, made);
     }
 }
 
-/// The texts in a function that look like codes: words with hyphens between them.
-struct Texts(BTreeSet<String>);
+/// The texts that look like codes.
+struct Words(BTreeSet<String>);
 
-fn codes_in(look: impl FnOnce(&mut Texts)) -> BTreeSet<String> {
-    let mut texts = Texts(BTreeSet::new());
-    look(&mut texts);
-    texts.0
+fn words_in(look: impl FnOnce(&mut Words)) -> BTreeSet<String> {
+    let mut words = Words(BTreeSet::new());
+    look(&mut words);
+    words.0
 }
 
-impl<'ast> Visit<'ast> for Texts {
+impl<'ast> Visit<'ast> for Words {
     fn visit_lit_str(&mut self, text: &'ast syn::LitStr) {
-        let text = text.value();
-        let is_code = text.contains('-')
-            && text
-                .split('-')
-                .all(|word| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase()));
-        if is_code {
-            self.0.insert(text);
+        if is_code(&text.value()) {
+            self.0.insert(text.value());
         }
+    }
+}
+
+/// Whether a text is made as codes are: words, with hyphens between them; underscores in those of the server.
+fn is_code(text: &str) -> bool {
+    let is_word =
+        |word: &str| !word.is_empty() && word.chars().all(|c| c.is_ascii_lowercase() || c == '_');
+    text.split('-').all(is_word)
+}
+
+fn names_code(pattern: &Pat) -> bool {
+    match pattern {
+        Pat::Ident(name) => name.ident == "code",
+        Pat::Tuple(tuple) => tuple.elems.iter().any(names_code),
+        _ => false,
     }
 }
 
