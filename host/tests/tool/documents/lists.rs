@@ -42,7 +42,7 @@ pub(super) const PLACES: &[Place] = &[
     ),
     at(
         "docs/runbook.md",
-        "procore-auth login --connection acme",
+        "procore-auth status --connection acme",
         Dead,
     ),
     at("docs/runbook.md", "grep '\"severity\"", Dead),
