@@ -128,9 +128,22 @@ impl Tool {
 
     /// Starts the program.
     pub fn start(&self, arguments: &[impl AsRef<OsStr>]) -> Running {
+        let line = arguments.iter().map(|a| a.as_ref().to_string_lossy());
+        let line = line.collect::<Vec<_>>().join(" ");
         let mut command = Command::new(&self.program);
+        command.args(arguments);
+        self.spawn(command, line)
+    }
+
+    /// Starts a script of the shell `bash`, in the same home and with the same variables.
+    pub fn shell(&self, script: &str) -> Running {
+        let mut command = Command::new("bash");
+        command.args(["-c", script]);
+        self.spawn(command, script.to_owned())
+    }
+
+    fn spawn(&self, mut command: Command, line: String) -> Running {
         command
-            .args(arguments)
             .env_clear()
             .envs(self.variables())
             .current_dir(self.home.path())
@@ -139,9 +152,8 @@ impl Tool {
             .stderr(Stdio::piped())
             .kill_on_drop(true);
         let mut child = command.spawn().expect("the program starts");
-        let line = arguments.iter().map(|a| a.as_ref().to_string_lossy());
         Running {
-            line: line.collect::<Vec<_>>().join(" "),
+            line,
             input: child.stdin.take(),
             out: Stream::read(child.stdout.take().expect("piped")),
             err: Stream::read(child.stderr.take().expect("piped")),

@@ -3,6 +3,7 @@
 
 mod alerts;
 mod doctor;
+mod documents;
 mod doorkeeper;
 mod encryption;
 mod fallback;
@@ -17,6 +18,7 @@ mod never_dark;
 mod packaging;
 mod parked;
 mod processes;
+mod runbook;
 mod streams;
 mod surface;
 mod watch;
