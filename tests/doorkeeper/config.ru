@@ -93,7 +93,10 @@ Doorkeeper.configure do
   orm :active_record
   resource_owner_authenticator do
     if ASKED
-      User.find_by(id: session[:user]) || redirect_to("/sign_in?#{{ back: request.fullpath }.to_query}")
+      User.find_by(id: session[:user]) || begin
+        session[:back] = request.fullpath
+        redirect_to("/sign_in")
+      end
     else
       User.first
     end
@@ -160,7 +163,6 @@ class SessionsController < ActionController::Base
     <!doctype html><html lang="en"><title>Sign in</title><h1>Sign in</h1>
     <% if @refused %><p role="alert">Wrong e-mail or password.</p><% end %>
     <%= form_with url: "/sign_in", local: true do |form| %>
-      <%= form.hidden_field :back, value: params[:back] %>
       <p><%= form.label :login, "E-mail" %> <%= form.text_field :login %></p>
       <p><%= form.label :password %> <%= form.password_field :password %></p>
       <%= form.submit "Sign in" %>
@@ -175,10 +177,10 @@ class SessionsController < ActionController::Base
     user = User.find_by(login: params.require(:login))
     known = ActiveSupport::SecurityUtils.secure_compare(params.require(:password), ENV.fetch("DOORKEEPER_PASSWORD"))
     if user && known
+      back = session[:back]
       reset_session
       session[:user] = user.id
-      # A path of this server, whatever the form says.
-      redirect_to URI.parse(params.require(:back)).request_uri
+      redirect_to back
     else
       @refused = true
       render inline: FORM, status: :unprocessable_entity

@@ -31,7 +31,7 @@ use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
 use self::answers::{Answers, Reception, Turn};
-use super::callback_page::{self, Page};
+use super::callback_page::{self, CURE, Page};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
 
@@ -190,7 +190,7 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
             "There is neither a code nor an error in the address.",
         )
         .section(
-            "What to do",
+            CURE,
             "Open the link that `procore-auth login` printed, and sign in there.",
         )
         .into_response(),
@@ -215,7 +215,7 @@ impl Shared {
                 "Already finished",
                 "This sign-in has ended. You can close this tab.",
             )
-            .section("To sign in anew", "Run `procore-auth login` again.")
+            .section(CURE, "To sign in anew, run `procore-auth login` again.")
             .into_response(),
         }
     }
@@ -238,7 +238,7 @@ fn working() -> Page {
         "Procore has answered. procore-auth exchanges the answer for tokens and asks who signed in.",
     )
     .section(
-        "What to do",
+        CURE,
         "Nothing: this page shows the outcome by itself.",
     )
 }

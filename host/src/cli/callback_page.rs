@@ -34,6 +34,9 @@ static POLICY: LazyLock<String> = LazyLock::new(|| {
 
 const STYLE: &str = include_str!("callback_page.css");
 
+/// The heading of what stands out: what a person is to do.
+pub(crate) const CURE: &str = "What to do";
+
 /// What a page has to say.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Page {
@@ -189,7 +192,13 @@ fn fact((label, text): &(&'static str, String)) -> String {
 }
 
 fn section((heading, text): &(&'static str, String)) -> String {
-    format!("<h2>{}</h2><p>{}</p>", escape(heading), prose(text))
+    let class = if *heading == CURE {
+        " class=\"cure\""
+    } else {
+        ""
+    };
+    let (heading, text) = (escape(heading), prose(text));
+    format!("<section{class}><h2>{heading}</h2><p>{text}</p></section>")
 }
 
 /// Makes text safe, and shows what stands in backticks as code.

@@ -167,7 +167,8 @@ async fn person(
 
 /// Exchanges the code, and asks who signed in.
 async fn take(open: &Open, answer: Secret) -> Result<SignedIn, Failure> {
-    open.connection.finish_login(answer).await?;
+    let finished = open.connection.finish_login(answer).await;
+    finished.map_err(|error| refusal::unfinished(error.into()))?;
     verify(open).await
 }
 

@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod alerts;
+mod browser;
 mod doorkeeper;
 mod encryption;
 mod fallback;
@@ -11,6 +12,7 @@ mod keeper;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod login;
+mod login_terminal;
 mod metrics;
 mod never_dark;
 mod packaging;

@@ -10,7 +10,7 @@ use axum::http::StatusCode;
 use procore_auth_host::{Random as _, Secret, SystemRandom};
 use tokio::sync::watch;
 
-use crate::cli::callback_page::Page;
+use crate::cli::callback_page::{CURE, Page};
 
 /// How many outcomes are kept. More than one comes only from older tabs and from pages that try their luck.
 const KEPT: usize = 16;
@@ -136,10 +136,7 @@ pub(super) fn unfinished() -> Page {
         "The sign-in was not finished",
         "procore-auth stopped before it knew the outcome.",
     )
-    .section(
-        "What to do",
-        "Look at the terminal where procore-auth runs.",
-    )
+    .section(CURE, "Look at the terminal where procore-auth runs.")
 }
 
 /// Cannot be guessed: the outcome names a person, and other accounts of the machine reach this server too.

@@ -3,7 +3,7 @@
 use axum::http::StatusCode;
 
 use super::SignedIn;
-use crate::cli::callback_page::Page;
+use crate::cli::callback_page::{CURE, Page};
 use crate::cli::failure::Failure;
 use crate::cli::open::Open;
 use crate::cli::status;
@@ -43,7 +43,7 @@ pub(super) fn failed(failure: &Failure) -> Page {
         Failure::Explained(explained) => {
             Page::bad(StatusCode::BAD_REQUEST, title, explained.summary.as_str())
                 .section("Why", explained.cause.as_str())
-                .section("What to do", explained.remedy.as_str())
+                .section(CURE, explained.remedy.as_str())
                 .section("Code", format!("`{}`", explained.code))
         }
         Failure::BrokenPipe => Page::bad(StatusCode::INTERNAL_SERVER_ERROR, title, ""),

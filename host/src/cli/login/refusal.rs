@@ -60,3 +60,14 @@ pub(super) fn interrupted() -> Failure {
     )
     .into()
 }
+
+/// Corrects the cure where a server in trouble took the code: nobody tries that again by itself.
+pub(super) fn unfinished(failure: Failure) -> Failure {
+    match failure {
+        Failure::Explained(mut explained) if explained.exit == Exit::Unavailable => {
+            explained.remedy = "Look at the network between and at Procore's status page, then run `procore-auth login` again: a code is good for one try.".to_owned();
+            Failure::Explained(explained)
+        }
+        other => other,
+    }
+}
