@@ -282,7 +282,9 @@ async fn s52_each_error_is_explained_in_a_real_browser() {
     let login = stage.to_consent(false).await;
     stage.browser.click("Authorize").await;
     stage.browser.shows("The sign-in did not work").await;
-    stage.says(&["invalid_client", "developer portal"]).await;
+    stage
+        .says(&["invalid_client", "developer portal", "procore-auth login"])
+        .await;
     stage.inspect("invalid-client").await;
     end(login).await;
     stage

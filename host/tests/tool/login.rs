@@ -1,6 +1,6 @@
 //! Signing in: through the callback server, by pasting, and without a terminal.
 
-use fake_procore::{Consent, OUT_OF_BAND};
+use fake_procore::{Consent, Fault, OUT_OF_BAND, Options, Reply, Target};
 use procore_auth_tests::tool::{look_at, visit, visit_with};
 use procore_auth_tests::{Rig, Tool};
 use url::Url;
@@ -261,6 +261,27 @@ async fn a_program_follows_a_sign_in_by_json() {
     let document = login.end().await.code_is(0).json();
     assert_eq!(document["event"], "signed-in");
     assert_eq!(document["identity"]["login"], "demo@example.com");
+    let company = format!("Company {}", Options::DEMO_COMPANY);
+    assert_eq!(document["company"]["id"], Options::DEMO_COMPANY);
+    assert_eq!(document["company"]["name"], company.as_str());
+}
+
+#[tokio::test]
+async fn a_company_whose_name_is_not_told_is_named_by_its_id() {
+    let (rig, tool) = fresh().await;
+    let companies = || Target::Path("/rest/v1.0/companies".to_owned());
+    for _ in 0..5 {
+        let down = Reply::json(503, &serde_json::json!({}));
+        rig.procore.inject(companies(), Fault::uncommitted(down));
+    }
+    let mut login = tool.start(&["login", "--no-browser"]);
+    let callback = rig.browse(&login.link().await).await;
+    let (status, page) = visit(&callback).await;
+    let company = format!("company {}", Options::DEMO_COMPANY);
+    assert_eq!(status, 200);
+    assert!(page.contains(&company), "{page}");
+    let finished = login.end().await;
+    finished.code_is(0).says(&format!(", for {company}."));
 }
 
 #[tokio::test]

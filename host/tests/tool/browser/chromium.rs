@@ -189,7 +189,7 @@ fn capabilities(profile: &TempDir, host: &str, port: u16) -> Capabilities {
         "--disable-sync".to_owned(),
         "--disable-dev-shm-usage".to_owned(),
         "--hide-scrollbars".to_owned(),
-        "--window-size=800,760".to_owned(),
+        "--window-size=800,820".to_owned(),
         format!("--host-resolver-rules=MAP {host}:443 127.0.0.1:{port}"),
         "--ignore-certificate-errors".to_owned(),
         format!("--user-data-dir={}", data.display()),
