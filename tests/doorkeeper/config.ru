@@ -10,11 +10,17 @@
 #                             grace:  it works until the access token that it gave is first used
 #   DOORKEEPER_LIFETIME       of an access token, in seconds
 #   DOORKEEPER_CLIENT_ID, DOORKEEPER_CLIENT_SECRET, DOORKEEPER_REDIRECT_URIS (one a line): the registered app
+#   DOORKEEPER_CODE_LIFETIME  of an authorization code, in seconds; 0: it has expired once it is there
+#   DOORKEEPER_CONSENT        given: the one user is signed in always and consents to everything
+#                             asked: as at Procore, a person fills in a form to sign in, and then allows or denies; for browsers,
+#                             with something before the server that speaks TLS
+#   DOORKEEPER_PASSWORD       of the one user
 #
-# The one user is signed in always and consents to everything. The server ends when its standard input does.
+# The server ends when its standard input does.
 
 FOLDER = ENV.fetch("DOORKEEPER_FOLDER")
 GRACE = { "strict" => false, "grace" => true }.fetch(ENV.fetch("DOORKEEPER_ROTATION"))
+ASKED = { "given" => false, "asked" => true }.fetch(ENV.fetch("DOORKEEPER_CONSENT"))
 
 ENV["RAILS_ENV"] = "production"
 ENV["DATABASE_URL"] = "sqlite3:#{File.join(FOLDER, "database.sqlite3")}?pool=16&timeout=10000"
@@ -45,6 +51,17 @@ class CountTokenPosts
   end
 end
 
+# Browsers come through something that speaks TLS for us: links and the check of a form's origin go by its scheme.
+class BehindTls
+  def initialize(app)
+    @app = app
+  end
+
+  def call(env)
+    @app.call(env.merge("HTTPS" => "on", "rack.url_scheme" => "https"))
+  end
+end
+
 class OAuthServer < Rails::Application
   config.load_defaults 6.1
   config.root = FOLDER
@@ -55,6 +72,8 @@ class OAuthServer < Rails::Application
   # Requests come by the names of Procore's hosts.
   config.hosts.clear
   config.middleware.use CountTokenPosts
+  config.middleware.insert_before 0, BehindTls if ASKED
+  config.session_store :cookie_store, key: "_session"
 end
 
 # SQLite has no row locks. A transaction that takes the write lock at its start has the same effect: of two refreshes with one
@@ -72,8 +91,18 @@ end
 
 Doorkeeper.configure do
   orm :active_record
-  resource_owner_authenticator { User.first }
-  skip_authorization { true }
+  resource_owner_authenticator do
+    if ASKED
+      User.find_by(id: session[:user]) || begin
+        session[:back] = request.fullpath
+        redirect_to("/sign_in")
+      end
+    else
+      User.first
+    end
+  end
+  skip_authorization { !ASKED }
+  authorization_code_expires_in Integer(ENV.fetch("DOORKEEPER_CODE_LIFETIME"))
   grant_flows %w[authorization_code client_credentials]
   use_refresh_token
   default_scopes :public
@@ -126,6 +155,39 @@ end
 class User < ActiveRecord::Base; end
 class Project < ActiveRecord::Base; end
 
+# The form in which the one user signs in.
+class SessionsController < ActionController::Base
+  protect_from_forgery with: :exception
+
+  FORM = <<~ERB
+    <!doctype html><html lang="en"><title>Sign in</title><h1>Sign in</h1>
+    <% if @refused %><p role="alert">Wrong e-mail or password.</p><% end %>
+    <%= form_with url: "/sign_in", local: true do |form| %>
+      <p><%= form.label :login, "E-mail" %> <%= form.text_field :login %></p>
+      <p><%= form.label :password %> <%= form.password_field :password %></p>
+      <%= form.submit "Sign in" %>
+    <% end %></html>
+  ERB
+
+  def form
+    render inline: FORM
+  end
+
+  def create
+    user = User.find_by(login: params.require(:login))
+    known = ActiveSupport::SecurityUtils.secure_compare(params.require(:password), ENV.fetch("DOORKEEPER_PASSWORD"))
+    if user && known
+      back = session[:back]
+      reset_session
+      session[:user] = user.id
+      redirect_to back
+    else
+      @refused = true
+      render inline: FORM, status: :unprocessable_entity
+    end
+  end
+end
+
 # What Procore's API answers to a token.
 class ApiController < ActionController::API
   before_action :doorkeeper_authorize!
@@ -135,6 +197,10 @@ class ApiController < ActionController::API
     # Without a user, it is the app's service account.
     name = user&.name || doorkeeper_token.application.name
     render json: { id: user&.id || 0, login: user&.login || "service-account", name: name }
+  end
+
+  def companies
+    render json: [{ id: 4040, name: "Demo Builders", is_active: true }]
   end
 
   def projects
@@ -186,8 +252,11 @@ end
 
 OAuthServer.routes.draw do
   use_doorkeeper { skip_controllers :applications, :authorized_applications }
+  get "/sign_in", to: "sessions#form"
+  post "/sign_in", to: "sessions#create"
   scope "/rest/v1.0", controller: :api do
     get :me
+    get :companies
     get :projects
     post :projects, action: :create_project
   end

@@ -29,6 +29,11 @@ const SANDBOX_HOSTS: [&str; 2] = ["login-sandbox.procore.com", "sandbox.procore.
 const CLIENT_ID: &str = "doorkeeper-client-id";
 const CLIENT_SECRET: &str = "doorkeeper-client-secret";
 
+/// With which the one user signs in where [`Consent::Asked`].
+pub const LOGIN: &str = "ada@example.com";
+/// The one user's password.
+pub const PASSWORD: &str = "correct horse battery staple";
+
 /// What becomes of a refresh token once it is used.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Rotation {
@@ -38,11 +43,25 @@ pub enum Rotation {
     Grace,
 }
 
+/// How the server comes to a person's consent.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Consent {
+    /// The one user is signed in always, and consents to everything.
+    Given,
+    /// A person signs in with [`LOGIN`] and [`PASSWORD`] in a form, and then allows or denies. The server takes itself to be behind
+    /// TLS.
+    Asked,
+}
+
 /// How the server is set up.
 #[derive(Debug, Clone)]
 pub struct Options {
     /// How long an access token lives.
     pub access_token_lifetime: Duration,
+    /// How long an authorization code lives, in whole seconds. Zero: it has expired once it is there.
+    pub code_lifetime: Duration,
+    /// Whether a person is asked for consent.
+    pub consent: Consent,
     /// The redirect URIs registered for the app.
     pub redirect_uris: Vec<String>,
 }
@@ -51,6 +70,8 @@ impl Default for Options {
     fn default() -> Self {
         Self {
             access_token_lifetime: Duration::from_secs(5400),
+            code_lifetime: Duration::from_secs(600),
+            consent: Consent::Given,
             redirect_uris: vec![
                 "http://localhost:9876/callback".to_owned(),
                 "urn:ietf:wg:oauth:2.0:oob".to_owned(),
@@ -253,11 +274,19 @@ fn command(rotation: Rotation, options: &Options, folder: &Path) -> Command {
         Rotation::Strict => "strict",
         Rotation::Grace => "grace",
     };
+    let consent = match options.consent {
+        Consent::Given => "given",
+        Consent::Asked => "asked",
+    };
+    let code_lifetime = options.code_lifetime.as_secs().to_string();
     let lifetime = options.access_token_lifetime.as_secs().to_string();
     command
         .env("DOORKEEPER_FOLDER", folder)
         .env("DOORKEEPER_ROTATION", rotation)
         .env("DOORKEEPER_LIFETIME", lifetime)
+        .env("DOORKEEPER_CODE_LIFETIME", code_lifetime)
+        .env("DOORKEEPER_CONSENT", consent)
+        .env("DOORKEEPER_PASSWORD", PASSWORD)
         .env("DOORKEEPER_CLIENT_ID", CLIENT_ID)
         .env("DOORKEEPER_CLIENT_SECRET", CLIENT_SECRET)
         .env("DOORKEEPER_REDIRECT_URIS", options.redirect_uris.join("\n"))

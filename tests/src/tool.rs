@@ -434,13 +434,27 @@ fn is_waiting(pid: u32) -> bool {
         .any(|line| line.contains("->") && line.split_whitespace().any(|word| word == pid))
 }
 
-/// Opens a URL of the program's own, as a browser does. Returns the status and the page.
+/// Opens a URL of the program's own, as a browser does: follows redirects, and asks again where the page says so. Returns the
+/// status and the page.
 pub async fn visit(url: &str) -> (u16, String) {
     visit_with(url, &[]).await
 }
 
 /// Opens a URL of the program's own with headers.
 pub async fn visit_with(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
+    let visited = timeout(DEADLINE, async {
+        let mut reply = look_at(url, headers).await;
+        while reply.headers().contains_key("refresh") {
+            reply = look_at(reply.url().as_str(), headers).await;
+        }
+        reply
+    });
+    let reply = visited.await.expect("an outcome");
+    (reply.status().as_u16(), reply.text().await.expect("a page"))
+}
+
+/// Opens a URL of the program's own, follows redirects, and takes the first page as it is.
+pub async fn look_at(url: &str, headers: &[(&str, &str)]) -> reqwest::Response {
     // Plain HTTP, yet the client wants a provider of cryptography. Another test may have set it already.
     let _ = rustls::crypto::ring::default_provider().install_default();
     let client = reqwest::Client::builder().no_proxy().build();
@@ -448,8 +462,7 @@ pub async fn visit_with(url: &str, headers: &[(&str, &str)]) -> (u16, String) {
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
-    let reply = request.send().await.expect("a reply");
-    (reply.status().as_u16(), reply.text().await.expect("a page"))
+    request.send().await.expect("a reply")
 }
 
 /// What a process of the program left.

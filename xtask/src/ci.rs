@@ -11,12 +11,15 @@ const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", 
 /// A real keyring on a session bus.
 const KEYRING: [&str; 2] = ["dbus-daemon", "gnome-keyring"];
 
+/// A real browser, and what drives it.
+const CHROMIUM: [&str; 2] = ["chromium", "chromium-driver"];
+
 /// Runs what continuous integration runs, the quickest verdict first.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let mut format = step::cargo(root);
     step::run("format", format.args(["fmt", "--all", "--check"]))?;
     // Tests that lack the packages say so and skip; their absence is no failure.
-    for packages in [&DOORKEEPER[..], &KEYRING] {
+    for packages in [&DOORKEEPER[..], &KEYRING, &CHROMIUM] {
         if let Err(reason) = debian::install(packages) {
             eprintln!("Without {}: {reason:#}", packages.join(", "));
         }

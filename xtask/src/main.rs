@@ -14,6 +14,7 @@ mod demo;
 mod guest;
 mod idle;
 mod inputs;
+mod screenshots;
 mod simulate;
 mod step;
 mod test;
@@ -73,6 +74,8 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds the plugin, then makes the pictures in docs/screenshots anew, with a real browser and a real Doorkeeper.
+    Screenshots,
     /// Runs what continuous integration runs: formatting, lints, documentation and all tests.
     Ci,
 }
@@ -96,6 +99,7 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Crash { arguments } => crash::run(root, &arguments)?,
         Verb::Idle { arguments } => idle::run(root, &arguments)?,
         Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
+        Verb::Screenshots => screenshots::run(root)?,
         Verb::Ci => ci::run(root)?,
     }
     Ok(ExitCode::SUCCESS)

@@ -2,8 +2,10 @@
 //!
 //! | request | answer | ends the wait |
 //! |---|---|---|
-//! | `GET` of the redirect URI's path with `code` or `error` | a page with the outcome | as the caller says |
-//! | the same again, while or after the first is dealt with | "already received" | no |
+//! | `GET` of the redirect URI's path with `code` or `error` | 303 to the answer's place, an address without the code | as the caller says |
+//! | the answer's place | the outcome; until it is known, a page that asks again by itself | no |
+//! | the same answer again | 303 to the same place | no |
+//! | another answer, while or after the first is dealt with | that page again, or "already finished" | no |
 //! | the path without either | what is missing | no |
 //! | any other path (`/favicon.ico`) | 404 | no |
 //! | any other method | 405 | no |
@@ -12,9 +14,12 @@
 //! It listens on 127.0.0.1 and, where there is one, on ::1: browsers try either for `localhost`. Whether `state` matches is for
 //! the plugin to judge: the caller gets the whole callback URL, and says what the page shows.
 
+mod answers;
+
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{Request, State};
@@ -22,17 +27,25 @@ use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use procore_auth_host::Secret;
 use tokio::net::TcpListener;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{mpsc, watch};
 use tokio::task::JoinSet;
 
-use super::callback_page::Page;
+use self::answers::{Answers, Reception, Turn};
+use super::callback_page::{self, CURE, Page};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+
+/// How long a browser is kept waiting for the outcome before it gets a page that says so and asks again.
+const HOLD: Duration = Duration::from_secs(1);
+
+/// How long a browser that was sent to the outcome may take to come for it.
+const FETCH: Duration = Duration::from_secs(3);
 
 /// A running callback server.
 pub(crate) struct CallbackServer {
     address: SocketAddr,
     callbacks: mpsc::Receiver<Callback>,
+    shown: watch::Receiver<bool>,
     stop: watch::Sender<bool>,
     serving: JoinSet<io::Result<()>>,
 }
@@ -41,23 +54,17 @@ pub(crate) struct CallbackServer {
 pub(crate) struct Callback {
     /// The whole callback URL: holds the code.
     pub(crate) url: Secret,
-    page: Option<oneshot::Sender<Page>>,
-    phase: Arc<Mutex<Phase>>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Phase {
-    Waiting,
-    Working,
-    Done,
+    turn: Turn,
 }
 
 #[derive(Clone)]
 struct Shared {
     redirect_uri: Arc<str>,
     path: Arc<str>,
-    phase: Arc<Mutex<Phase>>,
+    answers: Answers,
     callbacks: mpsc::Sender<Callback>,
+    /// Whether a browser has got an outcome.
+    shown: watch::Sender<bool>,
 }
 
 impl CallbackServer {
@@ -66,11 +73,13 @@ impl CallbackServer {
         let (address, listeners) = listen(port).await.map_err(|error| busy(port, &error))?;
         let (sender, callbacks) = mpsc::channel(1);
         let (stop, _) = watch::channel(false);
+        let (sender_of_shown, shown) = watch::channel(false);
         let shared = Shared {
             redirect_uri: redirect_uri.into(),
             path: if path.is_empty() { "/" } else { path }.into(),
-            phase: Arc::new(Mutex::new(Phase::Waiting)),
+            answers: Answers::default(),
             callbacks: sender,
+            shown: sender_of_shown,
         };
         let mut serving = JoinSet::new();
         for listener in listeners {
@@ -88,9 +97,15 @@ impl CallbackServer {
         Ok(Self {
             address,
             callbacks,
+            shown,
             stop,
             serving,
         })
+    }
+
+    /// Returns the port that it listens on.
+    pub(crate) fn port(&self) -> u16 {
+        self.address.port()
     }
 
     /// Returns the IPv4 address that it listens on.
@@ -104,57 +119,33 @@ impl CallbackServer {
         self.callbacks.recv().await
     }
 
+    /// Waits until the browser has the outcome, and then as long as the page is to be there for a reload. May be cancelled.
+    pub(crate) async fn linger(&mut self, reload: Duration) {
+        let fetched = tokio::time::timeout(FETCH, self.shown.wait_for(|shown| *shown));
+        if fetched.await.is_ok_and(|shown| shown.is_ok()) {
+            tokio::time::sleep(reload).await;
+        }
+    }
+
     /// Delivers what is being sent, and stops listening.
     pub(crate) async fn stop(mut self) {
         tracing::debug!(address = %self.address, "callback server stops");
         let _ = self.stop.send(true);
         let delivered = async { while self.serving.join_next().await.is_some() {} };
         // A browser that keeps its connection open does not keep us.
-        let _ = tokio::time::timeout(std::time::Duration::from_secs(2), delivered).await;
+        let _ = tokio::time::timeout(Duration::from_secs(2), delivered).await;
     }
 }
 
 impl Callback {
     /// Shows the page; further answers are told that it is done.
     pub(crate) fn finish(self, page: Page) {
-        self.end(Phase::Done, page);
+        self.turn.finish(page);
     }
 
     /// Shows the page, and lets the wait go on: this was not the answer to our sign-in.
     pub(crate) fn reject(self, page: Page) {
-        self.end(Phase::Waiting, page);
-    }
-
-    fn end(mut self, phase: Phase, page: Page) {
-        set(&self.phase, phase);
-        if let Some(shown) = self.page.take() {
-            // The browser may have gone away; the outcome stands in the terminal too.
-            let _ = shown.send(page);
-        }
-    }
-}
-
-impl Drop for Callback {
-    fn drop(&mut self) {
-        if self.page.is_some() {
-            set(&self.phase, Phase::Waiting);
-        }
-    }
-}
-
-fn set(phase: &Mutex<Phase>, to: Phase) {
-    *phase.lock().unwrap_or_else(PoisonError::into_inner) = to;
-}
-
-/// Takes the turn where nobody has it; otherwise says who has.
-fn take_turn(phase: &Mutex<Phase>) -> Result<(), Phase> {
-    let mut phase = phase.lock().unwrap_or_else(PoisonError::into_inner);
-    match *phase {
-        Phase::Waiting => {
-            *phase = Phase::Working;
-            Ok(())
-        }
-        other => Err(other),
+        self.turn.reject(page);
     }
 }
 
@@ -182,56 +173,74 @@ async fn answer(State(shared): State<Shared>, request: Request) -> Response {
         )
         .into_response();
     }
-    if request.uri().path() != &*shared.path {
+    let path = request.uri().path();
+    let outcome = shared.answers.outcome(path);
+    if path != &*shared.path && outcome.is_none() {
         return StatusCode::NOT_FOUND.into_response();
     }
     if request.method() != Method::GET {
         return (StatusCode::METHOD_NOT_ALLOWED, [(header::ALLOW, "GET")]).into_response();
     }
-    match request.uri().query() {
-        Some(query) if is_answer(query) => shared.deliver(query).await.into_response(),
-        _ => Page::bad(
+    match (outcome, request.uri().query()) {
+        (Some(outcome), _) => shared.show(outcome).await.into_response(),
+        (None, Some(query)) if is_answer(query) => shared.take_in(query).await,
+        (None, _) => Page::bad(
             StatusCode::BAD_REQUEST,
             "This is not the answer of a sign-in",
-            "There is neither a code nor an error in the address. Open the link that procore-auth printed, and sign in there.",
+            "There is neither a code nor an error in the address.",
+        )
+        .section(
+            CURE,
+            "Open the link that `procore-auth login` printed, and sign in there.",
         )
         .into_response(),
     }
 }
 
 impl Shared {
-    /// Hands the answer to the caller, and returns the page that the caller wants shown.
-    async fn deliver(&self, query: &str) -> Page {
-        if let Err(phase) = take_turn(&self.phase) {
-            return already(phase);
-        }
-        let (page, shown) = oneshot::channel();
-        let callback = Callback {
-            url: Secret::new(format!("{}?{query}", self.redirect_uri)),
-            page: Some(page),
-            phase: Arc::clone(&self.phase),
-        };
-        if self.callbacks.send(callback).await.is_err() {
-            set(&self.phase, Phase::Done);
-            return already(Phase::Done);
-        }
-        shown.await.unwrap_or_else(|_| {
-            Page::bad(
-                StatusCode::INTERNAL_SERVER_ERROR,
-                "The sign-in was not finished",
-                "Look at the terminal where procore-auth runs.",
+    /// Hands the answer to the caller, and sends the browser to the place without the code where the outcome will be.
+    async fn take_in(&self, query: &str) -> Response {
+        let url = Secret::new(format!("{}?{query}", self.redirect_uri));
+        match self.answers.receive(&url) {
+            Reception::New(turn) => {
+                let place = Arc::clone(&turn.place);
+                // Where nobody waits any more, the answer is dropped, and its place is gone: the server is about to end.
+                let _ = self.callbacks.send(Callback { url, turn }).await;
+                callback_page::see_other(&place)
+            }
+            Reception::Known(place) => callback_page::see_other(&place),
+            Reception::Busy => working().into_response(),
+            Reception::Over => Page::neutral(
+                StatusCode::OK,
+                "Already finished",
+                "This sign-in has ended. You can close this tab.",
             )
-        })
+            .section(CURE, "To sign in anew, run `procore-auth login` again.")
+            .into_response(),
+        }
+    }
+
+    /// Returns the page that the caller wants shown, or one that asks again where that takes long.
+    async fn show(&self, mut outcome: watch::Receiver<Option<Page>>) -> Page {
+        let known = outcome.wait_for(Option::is_some);
+        let page = match tokio::time::timeout(HOLD, known).await {
+            Err(_) => return working(),
+            Ok(page) => page.ok().and_then(|page| page.clone()),
+        };
+        self.shown.send_replace(true);
+        page.unwrap_or_else(answers::unfinished)
     }
 }
 
-fn already(phase: Phase) -> Page {
-    let text = if phase == Phase::Done {
-        "This sign-in is finished. You can close this tab; to sign in anew, run `procore-auth login` again."
-    } else {
-        "The answer of this sign-in is being worked on in another tab."
-    };
-    Page::neutral(StatusCode::OK, "Already received", text)
+fn working() -> Page {
+    Page::waiting(
+        "Signing in",
+        "Procore has answered. procore-auth exchanges the answer for tokens and asks who signed in.",
+    )
+    .section(
+        CURE,
+        "Nothing: this page shows the outcome by itself.",
+    )
 }
 
 /// Whether the query is Procore's answer: it brings a code or an error.
@@ -301,6 +310,7 @@ fn who_listens(port: u16) -> String {
 #[cfg(test)]
 mod tests {
     use std::net::{Ipv6Addr, SocketAddr};
+    use std::time::Duration;
 
     use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
     use tokio::net::TcpStream;
@@ -316,16 +326,38 @@ mod tests {
             .expect("a free port")
     }
 
-    /// Sends a raw request, and reads to the end of the connection.
+    /// Sends a raw request, and reads to the end of the connection. Goes where it is sent, as a browser does.
     fn ask(address: SocketAddr, request: &str) -> JoinHandle<String> {
-        let request = request.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
+        let request = request.to_owned();
         tokio::spawn(async move {
-            let mut stream = TcpStream::connect(address).await.expect("connects");
-            stream.write_all(request.as_bytes()).await.expect("sent");
-            let mut reply = String::new();
-            stream.read_to_string(&mut reply).await.expect("a reply");
-            reply
+            let reply = exchange(address, &request).await;
+            match place(&reply) {
+                Some(place) => exchange(address, &get(&place)).await,
+                None => reply,
+            }
         })
+    }
+
+    async fn exchange(address: SocketAddr, request: &str) -> String {
+        let request = request.replacen("\r\n\r\n", "\r\nConnection: close\r\n\r\n", 1);
+        let mut stream = TcpStream::connect(address).await.expect("connects");
+        stream.write_all(request.as_bytes()).await.expect("sent");
+        let mut reply = String::new();
+        stream.read_to_string(&mut reply).await.expect("a reply");
+        reply
+    }
+
+    fn get(path: &str) -> String {
+        format!("GET {path} HTTP/1.1\r\nHost: localhost:1\r\n\r\n")
+    }
+
+    /// Where a 303 sends the browser.
+    fn place(reply: &str) -> Option<String> {
+        let head = reply.strip_prefix("HTTP/1.1 303 ")?;
+        let line = head
+            .lines()
+            .find_map(|line| line.strip_prefix("location: "));
+        Some(line.expect("a place").to_owned())
     }
 
     async fn status_of(address: SocketAddr, request: &str) -> String {
@@ -352,7 +384,7 @@ mod tests {
         for header in [
             "cache-control: no-store",
             "referrer-policy: no-referrer",
-            "content-security-policy: default-src 'none'",
+            "content-security-policy: default-src 'none'; style-src 'sha256-",
         ] {
             assert!(head.contains(header), "{reply}");
         }
@@ -429,16 +461,59 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_second_answer_is_told_that_it_is_done() {
+    async fn the_outcome_is_shown_at_an_address_without_the_code_and_again_on_reload() {
         let mut server = start().await;
+        let address = server.address();
+        let sent = exchange(address, ANSWER).await;
+        assert!(!sent.contains("abc"), "{sent}");
+        let place = place(&sent).expect("a place");
+        let callback = server.next().await.expect("an answer");
+        let waiting = exchange(address, &get(&place)).await;
+        assert!(waiting.contains("\r\nrefresh: 1\r\n"), "{waiting}");
+        callback.finish(Page::good("Signed in", ""));
+        for request in [get(&place), get(&place), ANSWER.to_owned()] {
+            let reply = ask(address, &request).await.expect("a reply");
+            assert!(reply.contains("Signed in"), "{reply}");
+            assert!(!reply.contains("refresh: "), "{reply}");
+        }
+        let post = get(&place).replace("GET", "POST");
+        assert!(status_of(address, &post).await.contains("405"));
+    }
+
+    #[tokio::test]
+    async fn another_answer_is_told_that_it_is_done() {
+        let mut server = start().await;
+        let other = ANSWER.replace("abc", "another");
         let first = ask(server.address(), ANSWER);
         let callback = server.next().await.expect("an answer");
-        let reply = ask(server.address(), ANSWER).await.expect("a reply");
-        assert!(reply.contains("being worked on"), "{reply}");
-        callback.finish(Page::good("Signed in", ""));
+        let reply = ask(server.address(), &other).await.expect("a reply");
+        assert!(reply.contains("refresh: 1"), "{reply}");
+        callback.finish(Page::good("Signed in", "as somebody"));
         first.await.expect("a reply");
-        let reply = ask(server.address(), ANSWER).await.expect("a reply");
-        assert!(reply.contains("is finished"), "{reply}");
+        let reply = ask(server.address(), &other).await.expect("a reply");
+        assert!(reply.contains("Already finished"), "{reply}");
+        assert!(!reply.contains("somebody"), "{reply}");
+    }
+
+    #[tokio::test]
+    async fn the_server_waits_for_a_browser_that_has_not_got_its_page() {
+        let mut server = start().await;
+        let sent = exchange(server.address(), ANSWER).await;
+        let callback = server.next().await.expect("an answer");
+        callback.finish(Page::good("Signed in", ""));
+        let address = server.address();
+        let lingering = tokio::spawn(async move {
+            server.linger(Duration::from_secs(1)).await;
+            server.stop().await;
+        });
+        let page = get(&place(&sent).expect("a place"));
+        assert!(exchange(address, &page).await.contains("Signed in"));
+        assert!(
+            exchange(address, &page).await.contains("Signed in"),
+            "reloaded"
+        );
+        lingering.await.expect("it ends by itself");
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens");
     }
 
     #[tokio::test]

@@ -1,4 +1,5 @@
-//! What this process has opened, and does not end without: tokens that are saved, alerts that were handed over.
+//! What this process has opened, and does not end without: tokens that are saved, alerts that were handed over, pages that the
+//! browser has got.
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -6,6 +7,7 @@ use std::time::Duration;
 use procore_auth_host::alerts::{Courier, SinkReport, Waiting};
 use procore_auth_host::{Connection, StoreFailure};
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
@@ -26,6 +28,8 @@ struct List {
     courier: Option<Courier>,
     /// How many of the recorded alerts were tried to be delivered.
     handed_over: u64,
+    /// A server that ends by itself soon.
+    lingering: Option<JoinHandle<()>>,
 }
 
 impl Opened {
@@ -40,6 +44,11 @@ impl Opened {
     /// Adds who delivers alerts.
     pub(crate) fn add_courier(&self, courier: &Courier) {
         self.list().courier = Some(courier.clone());
+    }
+
+    /// Adds a server that shows the outcome of a sign-in for a moment longer, and ends by itself.
+    pub(crate) fn add_lingering(&self, server: JoinHandle<()>) {
+        self.list().lingering = Some(server);
     }
 
     /// Tells what waits to be delivered; nothing where nothing was opened.
@@ -64,11 +73,17 @@ impl Opened {
         courier.drain(DELIVERY).await;
     }
 
-    /// Waits until all tokens that were received are saved, and tries to deliver the alerts that this process has recorded.
+    /// Waits until all tokens that were received are saved, tries to deliver the alerts that this process has recorded, and lets the
+    /// browser get its page.
     pub(crate) async fn end(&self) -> Result<(), Failure> {
         self.hand_over().await;
         let saved = self.save_and_deliver().await;
         self.hand_over().await;
+        let lingering = self.list().lingering.take();
+        if let Some(server) = lingering {
+            // It ended, or it panicked and said so.
+            let _ = server.await;
+        }
         saved
     }
 

@@ -1,7 +1,7 @@
 //! Signing in: through the callback server, by pasting, and without a terminal.
 
-use fake_procore::{Consent, OUT_OF_BAND};
-use procore_auth_tests::tool::{visit, visit_with};
+use fake_procore::{Consent, Fault, OUT_OF_BAND, Options, Reply, Target};
+use procore_auth_tests::tool::{look_at, visit, visit_with};
 use procore_auth_tests::{Rig, Tool};
 use url::Url;
 
@@ -101,11 +101,32 @@ async fn s52_a_code_that_is_submitted_twice_is_exchanged_once() {
         async move { visit(&callback).await }
     });
     arrived(&gate).await;
-    let (status, page) = visit(&callback).await;
+    let waiting = look_at(&callback, &[]).await;
+    assert_eq!(waiting.headers()["refresh"], "1");
+    let place = waiting.url().clone();
+    assert_eq!(place.query(), None, "the address holds no code");
+    let page = waiting.text().await.expect("a page");
+    assert!(page.contains("<h1>Signing in</h1>"), "{page}");
+    let (status, other) = {
+        let other = look_at(&with(&callback, "state", "another"), &[]).await;
+        (other.status(), other.text().await.expect("a page"))
+    };
     assert_eq!(status, 200);
-    assert!(page.contains("Already received"), "{page}");
+    assert!(other.contains("<h1>Signing in</h1>"), "{other}");
+
     gate.open();
     assert!(first.await.expect("shown").1.contains("Signed in"));
+    for address in [place.as_str(), &callback] {
+        let (status, page) = visit(address).await;
+        assert_eq!(status, 200);
+        assert!(page.contains("Demo User"), "{page}");
+    }
+    let (_, other) = visit(&with(&callback, "state", "another")).await;
+    assert!(other.contains("Already finished"), "{other}");
+    assert!(
+        !other.contains("Demo User"),
+        "who signed in is told to nobody else"
+    );
     login.end().await.code_is(0);
     assert_eq!(rig.procore.token_posts(), 1);
 }
@@ -240,6 +261,27 @@ async fn a_program_follows_a_sign_in_by_json() {
     let document = login.end().await.code_is(0).json();
     assert_eq!(document["event"], "signed-in");
     assert_eq!(document["identity"]["login"], "demo@example.com");
+    let company = format!("Company {}", Options::DEMO_COMPANY);
+    assert_eq!(document["company"]["id"], Options::DEMO_COMPANY);
+    assert_eq!(document["company"]["name"], company.as_str());
+}
+
+#[tokio::test]
+async fn a_company_whose_name_is_not_told_is_named_by_its_id() {
+    let (rig, tool) = fresh().await;
+    let companies = || Target::Path("/rest/v1.0/companies".to_owned());
+    for _ in 0..5 {
+        let down = Reply::json(503, &serde_json::json!({}));
+        rig.procore.inject(companies(), Fault::uncommitted(down));
+    }
+    let mut login = tool.start(&["login", "--no-browser"]);
+    let callback = rig.browse(&login.link().await).await;
+    let (status, page) = visit(&callback).await;
+    let company = format!("company {}", Options::DEMO_COMPANY);
+    assert_eq!(status, 200);
+    assert!(page.contains(&company), "{page}");
+    let finished = login.end().await;
+    finished.code_is(0).says(&format!(", for {company}."));
 }
 
 #[tokio::test]

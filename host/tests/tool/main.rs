@@ -2,6 +2,7 @@
 #![cfg(unix)]
 
 mod alerts;
+mod browser;
 mod doctor;
 mod documents;
 mod doorkeeper;
@@ -13,6 +14,7 @@ mod keeper;
 #[cfg(feature = "keyring")]
 mod keyring;
 mod login;
+mod login_terminal;
 mod metrics;
 mod never_dark;
 mod packaging;

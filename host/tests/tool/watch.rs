@@ -18,36 +18,46 @@ const DEADLINE: Duration = Duration::from_secs(60);
 const CTRL_C: &[u8] = b"\x03";
 
 /// A terminal with the program in it.
-struct Terminal {
-    pty: Pty,
+pub(crate) struct Terminal {
+    pub(crate) pty: Pty,
     child: Child,
-    screen: Parser,
+    pub(crate) screen: Parser,
 }
 
 impl Terminal {
     fn start(tool: &Tool, arguments: &[&str]) -> Self {
+        // What it logs would be drawn over.
+        Self::open(tool, arguments, (24, 80), |command| {
+            command.stderr(Stdio::null())
+        })
+    }
+
+    /// Starts the program in a terminal of so many rows and columns.
+    pub(crate) fn open(
+        tool: &Tool,
+        arguments: &[&str],
+        (rows, columns): (u16, u16),
+        change: impl FnOnce(Command) -> Command,
+    ) -> Self {
         let (pty, pts) = pty_process::open().expect("a terminal");
-        pty.resize(Size::new(24, 80)).expect("resized");
-        let child = Command::new(PROGRAM)
+        pty.resize(Size::new(rows, columns)).expect("resized");
+        let command = Command::new(PROGRAM)
             .args(arguments)
             .env_clear()
             .envs(tool.variables())
             .env("LANG", "C.UTF-8")
             .env("TERM", "xterm-256color")
-            // What it logs would be drawn over.
-            .stderr(Stdio::null())
-            .kill_on_drop(true)
-            .spawn(pts)
-            .expect("started");
+            .kill_on_drop(true);
+        let child = change(command).spawn(pts).expect("started");
         Self {
             pty,
             child,
-            screen: Parser::new(24, 80, 0),
+            screen: Parser::new(rows, columns, 0),
         }
     }
 
     /// Reads until the screen shows what is wanted.
-    async fn shows(&mut self, wanted: impl Fn(&str) -> bool) -> String {
+    pub(crate) async fn shows(&mut self, wanted: impl Fn(&str) -> bool) -> String {
         let mut bytes = [0; 4096];
         loop {
             let screen = self.screen.screen().contents();
@@ -63,7 +73,7 @@ impl Terminal {
     }
 
     /// Reads what is left and waits for the end. Linux reports the end of a terminal as an error.
-    async fn end(&mut self) -> Option<i32> {
+    pub(crate) async fn end(&mut self) -> Option<i32> {
         let mut bytes = [0; 4096];
         while let Ok(Ok(count @ 1..)) = timeout(DEADLINE, self.pty.read(&mut bytes)).await {
             self.screen.process(&bytes[..count]);
