@@ -11,6 +11,7 @@ mod context;
 mod demo;
 mod env_file;
 mod exit;
+mod export;
 mod failure;
 mod heartbeat;
 mod import;
@@ -24,6 +25,7 @@ mod metrics;
 mod open;
 mod opened;
 mod parked;
+mod replace_file;
 mod report;
 mod run;
 mod secret_reference;
@@ -109,6 +111,8 @@ enum Verb {
     Logout(logout::Arguments),
     /// Take over the files of an existing script
     Import(import::Arguments),
+    /// Write the access token alone to a file, for scripts that read one
+    Export(export::Arguments),
     /// List, replay or discard the requests that wait
     #[command(subcommand)]
     Parked(parked::Verb),
@@ -186,6 +190,7 @@ async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Status(arguments) => status::run(context, &arguments).await,
         Verb::Logout(arguments) => logout::run(context, &arguments).await,
         Verb::Import(arguments) => import::run(context, &arguments).await,
+        Verb::Export(arguments) => export::run(context, &arguments).await,
         Verb::Parked(verb) => parked::run(context, &verb).await,
         Verb::Key(verb) => key::run(context, &verb),
         Verb::Keyring(verb) => keyring::run(context, &verb),
@@ -299,6 +304,8 @@ mod tests {
                 "sandbox",
                 "--write",
             ],
+            &["procore-auth", "export"],
+            &["procore-auth", "export", "--to", "token.json", "--json"],
             &["procore-auth", "key", "generate", "--file", "store.key"],
             &["procore-auth", "key", "generate", "--keyring", "store"],
             &["procore-auth", "key", "generate", "--print"],

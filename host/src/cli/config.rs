@@ -83,6 +83,7 @@ pub(crate) struct ConnectionConfig {
     grant: Grant,
     redirect_span: Option<Range<usize>>,
     company_id: Option<u64>,
+    export: Option<PathBuf>,
     policy: Policy,
     encryption: Option<Encryption>,
     fallback: Option<FallbackConfig>,
@@ -289,6 +290,16 @@ impl ConnectionConfig {
         self.environment
     }
 
+    /// Returns the company that calls are for.
+    pub(crate) fn company_id(&self) -> Option<u64> {
+        self.company_id
+    }
+
+    /// Returns the file that is kept fresh for programs which read a token file; `None` for none.
+    pub(crate) fn export(&self) -> Option<&Path> {
+        self.export.as_deref()
+    }
+
     /// Returns how long to wait for the connection's lock.
     pub(crate) fn lock_wait(&self) -> Duration {
         self.policy.lock_wait
@@ -447,10 +458,29 @@ fn connection(
         grant,
         redirect_span,
         company_id: table.company_id,
+        export: export(source, folder, table.export)?,
         policy: policy::read(source, &table.policy)?,
         encryption: encryption::read(source, folder, table.encryption)?,
         source: Arc::clone(source),
     })
+}
+
+fn export(
+    source: &Source,
+    folder: &Path,
+    written: Option<Spanned<PathBuf>>,
+) -> Result<Option<PathBuf>, Failure> {
+    let Some(written) = written else {
+        return Ok(None);
+    };
+    if !written.get_ref().as_os_str().is_empty() {
+        return Ok(Some(locate::resolve(folder, written.get_ref())));
+    }
+    let mistake = Mistake {
+        message: "the path of the exported file is empty".to_owned(),
+        cure: "set export = \"/path/to/procore_token.json\", or remove the line".to_owned(),
+    };
+    Err(source.refuse(written.span(), mistake))
 }
 
 fn client_id(source: &Source, written: Spanned<Written>) -> Result<Spanned<Text>, Failure> {

@@ -8,7 +8,7 @@ use procore_auth_host::{Grant, Secret, Settings, internals};
 use super::config::Config;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::status;
+use super::{replace_file, status};
 
 /// A connection that the configuration does not have yet.
 pub(super) struct NewConnection {
@@ -131,16 +131,8 @@ fn joined(text: &str, table: &str) -> String {
 /// Replaces the file in one step. A link is followed, so that it stays one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Born with mode 600.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    if let Ok(metadata) = path.metadata() {
-        file.as_file().set_permissions(metadata.permissions())?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(&path)?;
-    Ok(())
+    let permissions = path.metadata().ok().map(|metadata| metadata.permissions());
+    replace_file::replace(&path, text, permissions)
 }
 
 /// Whether others than the owner can read the file.

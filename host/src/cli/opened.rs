@@ -8,6 +8,7 @@ use procore_auth_host::{Connection, StoreFailure};
 use tokio::sync::oneshot;
 
 use super::exit::Exit;
+use super::export::Export;
 use super::failure::{Explained, Failure};
 
 /// How long the end of the process waits for tokens to be saved.
@@ -23,6 +24,7 @@ pub(crate) struct Opened(Arc<Mutex<List>>);
 #[derive(Default)]
 struct List {
     connections: Vec<Connection>,
+    exports: Vec<Export>,
     courier: Option<Courier>,
     /// How many of the recorded alerts were tried to be delivered.
     handed_over: u64,
@@ -35,6 +37,18 @@ impl Opened {
         let known = &mut self.list().connections;
         known.retain(|known| known.settings().name != *name || !known.is_saved());
         known.push(connection.clone());
+    }
+
+    /// Adds a file that a token is kept in, in place of the one of the same connection.
+    pub(crate) fn add_export(&self, export: Export) {
+        let exports = &mut self.list().exports;
+        exports.retain(|known| known.name() != export.name());
+        exports.push(export);
+    }
+
+    /// Returns the files that tokens are kept in.
+    pub(crate) fn exports(&self) -> Vec<Export> {
+        self.list().exports.clone()
     }
 
     /// Adds who delivers alerts.
@@ -64,12 +78,20 @@ impl Opened {
         courier.drain(DELIVERY).await;
     }
 
-    /// Waits until all tokens that were received are saved, and tries to deliver the alerts that this process has recorded.
+    /// Waits until all tokens that were received are saved, keeps the exported ones in their files, and tries to deliver the alerts
+    /// that this process has recorded.
     pub(crate) async fn end(&self) -> Result<(), Failure> {
         self.hand_over().await;
         let saved = self.save_and_deliver().await;
+        self.export().await;
         self.hand_over().await;
         saved
+    }
+
+    async fn export(&self) {
+        for export in self.exports() {
+            export.keep().await;
+        }
     }
 
     async fn hand_over(&self) {

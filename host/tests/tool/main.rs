@@ -4,6 +4,7 @@
 mod alerts;
 mod doorkeeper;
 mod encryption;
+mod export;
 mod fallback;
 mod files;
 mod import;
