@@ -16,6 +16,7 @@ mod failure;
 mod heartbeat;
 mod import;
 mod import_config;
+mod init;
 mod key;
 mod keyring;
 mod logging;
@@ -95,6 +96,8 @@ pub(crate) struct Global {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Set a connection up, step by step, and sign in
+    Init(init::Arguments),
     /// Sign in, and check who one is signed in as
     Login(login::Arguments),
     /// Print a valid access token, refreshed first where that is due
@@ -182,6 +185,7 @@ fn start(global: &Global, terminal: Terminal, verb: Verb) -> Exit {
 
 async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
     match verb {
+        Verb::Init(arguments) => init::run(context, &arguments).await,
         Verb::Login(arguments) => login::run(context, &arguments).await,
         Verb::Token => token::run(context).await,
         Verb::Call(arguments) => call::run(context, arguments).await,
@@ -252,6 +256,9 @@ mod tests {
             &["procore-auth", "status", "--watch", "0"],
             &["procore-auth", "parked", "discard"],
             &["procore-auth", "import", "--token", "t.json"],
+            &["procore-auth", "init", "--no-adopt", "--token", "t.json"],
+            &["procore-auth", "init", "--grant", "password"],
+            &["procore-auth", "init", "--environment", "staging"],
             &["procore-auth", "key", "generate"],
             &["procore-auth", "key", "generate", "--file", "k", "--print"],
             &["procore-auth", "keyring", "set", "no name"],
@@ -303,6 +310,23 @@ mod tests {
                 "--environment",
                 "sandbox",
                 "--write",
+            ],
+            &["procore-auth", "init"],
+            &[
+                "procore-auth",
+                "init",
+                "--environment",
+                "sandbox",
+                "--grant",
+                "client-credentials",
+                "--client-id",
+                "x",
+                "--client-secret",
+                "-",
+                "--secret-in",
+                "keyring",
+                "--company",
+                "1",
             ],
             &["procore-auth", "export"],
             &["procore-auth", "export", "--to", "token.json", "--json"],

@@ -137,6 +137,10 @@ class ApiController < ActionController::API
     render json: { id: user&.id || 0, login: user&.login || "service-account", name: name }
   end
 
+  def companies
+    render json: [{ id: 4001, name: "Acme Builders" }]
+  end
+
   def projects
     render json: [{ id: 1, name: "Bridge" }, { id: 2, name: "Tower" }]
   end
@@ -188,6 +192,7 @@ OAuthServer.routes.draw do
   use_doorkeeper { skip_controllers :applications, :authorized_applications }
   scope "/rest/v1.0", controller: :api do
     get :me
+    get :companies
     get :projects
     post :projects, action: :create_project
   end

@@ -251,7 +251,7 @@ impl Config {
             Exit::Configuration,
             "config-no-connection",
             format!("{} has no connection.", self.path().display()),
-            "Add a table [connections.NAME], or take over an existing script's files with `procore-auth import --write`.",
+            "Run `procore-auth init`, which asks for what is needed, or add a table [connections.NAME].",
         )
         .into()
     }

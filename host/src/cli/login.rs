@@ -32,26 +32,26 @@ use super::typed::{Input, Lines};
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// How to sign in.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct Arguments {
     /// Open the browser even where none seems to be at hand
     #[arg(long)]
-    browser: bool,
+    pub(super) browser: bool,
     /// Print the link only; wait for the browser's answer even without a terminal
     #[arg(long, conflicts_with = "browser")]
-    no_browser: bool,
+    pub(super) no_browser: bool,
     /// Paste the answer instead of waiting for it on this machine's port
     #[arg(long)]
-    paste: bool,
+    pub(super) paste: bool,
     /// Read the pasted answer from a file or a pipe; - for standard input
     #[arg(long, value_name = "FILE")]
-    code_from: Option<PathBuf>,
+    pub(super) code_from: Option<PathBuf>,
     /// Print the link and end; `--finish` takes the answer later
     #[arg(long, conflicts_with_all = ["finish", "paste", "code_from"])]
-    begin: bool,
+    pub(super) begin: bool,
     /// Finish the sign-in that `--begin` began: reads the answer from standard input or --code-from
     #[arg(long, conflicts_with_all = ["browser", "no_browser"])]
-    finish: bool,
+    pub(super) finish: bool,
 }
 
 /// Where the answer may come from. At least one of the two.
@@ -95,17 +95,16 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     check_store(&open).await?;
     let identity = match &open.redirect {
         None if arguments.begin => return Err(nothing_to_begin(&open)),
-        None => service_account(&open).await?,
         Some(_) if arguments.begin => return begin(context, &open).await,
         Some(_) if arguments.finish => finish(context, &open, arguments).await?,
-        Some(redirect) => person(context, &open, redirect, arguments).await?,
+        _ => sign_in(context, &open, arguments).await?,
     };
     tell_signed_in(context, &open, &identity)?;
     Ok(Exit::Done)
 }
 
 /// Finds out before anybody signs in whether the answer's file can be read. A pipe is left alone: opening it takes its writer.
-fn check_code_from(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn check_code_from(arguments: &Arguments) -> Result<(), Failure> {
     let Some(Input::File(path)) = arguments.code_from.as_deref().map(Input::from_argument) else {
         return Ok(());
     };
@@ -118,7 +117,18 @@ fn check_code_from(arguments: &Arguments) -> Result<(), Failure> {
     checked.map_err(|error| Failure::file("read", &path, &error))
 }
 
-/// A service account needs no sign-in: it gets a token, and asks who it is.
+/// Signs in, and returns who as: what `init` shares.
+pub(super) async fn sign_in(
+    context: &Context<'_>,
+    open: &Open,
+    arguments: &Arguments,
+) -> Result<Identity, Failure> {
+    match &open.redirect {
+        None => service_account(open).await,
+        Some(redirect) => person(context, open, redirect, arguments).await,
+    }
+}
+
 /// A store that cannot be read, such as with a wrong key, is told before a person signs in for nothing.
 async fn check_store(open: &Open) -> Result<(), Failure> {
     match open.connection.status().await {
@@ -127,6 +137,7 @@ async fn check_store(open: &Open) -> Result<(), Failure> {
     }
 }
 
+/// A service account needs no sign-in: it gets a token, and asks who it is.
 async fn service_account(open: &Open) -> Result<Identity, Failure> {
     open.connection.access_token().await?;
     Ok(open.connection.verify().await?)

@@ -8,6 +8,8 @@ mod export;
 mod fallback;
 mod files;
 mod import;
+mod init;
+mod init_by_flags;
 mod keeper;
 #[cfg(feature = "keyring")]
 mod keyring;
@@ -16,6 +18,7 @@ mod metrics;
 mod never_dark;
 mod packaging;
 mod parked;
+mod person;
 mod processes;
 mod streams;
 mod surface;
