@@ -407,6 +407,7 @@ fn connections(
     folder: &Path,
     tables: BTreeMap<Spanned<String>, ConnectionTable>,
 ) -> Result<BTreeMap<ConnectionName, ConnectionConfig>, Failure> {
+    refuse_shared_exports(source, folder, &tables)?;
     tables
         .into_iter()
         .map(|(name, table)| {
@@ -481,6 +482,29 @@ fn export(
         cure: "set export = \"/path/to/procore_token.json\", or remove the line".to_owned(),
     };
     Err(source.refuse(written.span(), mistake))
+}
+
+/// Refuses one file for two tokens: each would replace the other for ever.
+fn refuse_shared_exports(
+    source: &Source,
+    folder: &Path,
+    tables: &BTreeMap<Spanned<String>, ConnectionTable>,
+) -> Result<(), Failure> {
+    let mut seen = BTreeMap::new();
+    for (name, table) in tables {
+        let Some(written) = &table.export else {
+            continue;
+        };
+        let file = locate::resolve(folder, written.get_ref());
+        if let Some(other) = seen.insert(file, name.get_ref()) {
+            let mistake = Mistake {
+                message: format!("the connection {other} is exported to this file already"),
+                cure: "name a file of its own for each connection".to_owned(),
+            };
+            return Err(source.refuse(written.span(), mistake));
+        }
+    }
+    Ok(())
 }
 
 fn client_id(source: &Source, written: Spanned<Written>) -> Result<Spanned<Text>, Failure> {

@@ -90,7 +90,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         addition.as_ref(),
         written,
     )?;
-    warn(context, arguments);
+    warn(context, Some(&arguments.token), Some(&arguments.env));
     Ok(status::exit_of(&open.connection.status().await?))
 }
 
@@ -324,14 +324,17 @@ fn tell(
     Ok(())
 }
 
-fn warn(context: &Context<'_>, arguments: &Arguments) {
-    context.terminal.note(format_args!(
-        "A refresh token works once. End every other program that refreshes this one (cron jobs, keepalive scripts, agents that \
-         read {}): whichever refreshes first locks the others out. They can ask `procore-auth token` instead, or read a file \
-         that is kept fresh and has no refresh token (`export` in the configuration).",
-        arguments.token.display()
-    ));
-    for path in [&arguments.token, &arguments.env] {
+/// Warns of programs that still refresh the token, and of files that others can read.
+pub(super) fn warn(context: &Context<'_>, token: Option<&Path>, env: Option<&Path>) {
+    if let Some(token) = token {
+        context.terminal.note(format_args!(
+            "A refresh token works once. End every other program that refreshes this one (cron jobs, keepalive scripts, agents that \
+             read {}): whichever refreshes first locks the others out. They can ask `procore-auth token` instead, or read a file \
+             that is kept fresh and has no refresh token (`export` in the configuration).",
+            token.display()
+        ));
+    }
+    for path in [token, env].into_iter().flatten() {
         if import_config::is_shared(path) {
             context.terminal.note(format_args!(
                 "Others can read {}: run chmod 600 on it, or delete it once nothing uses it.",

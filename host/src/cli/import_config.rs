@@ -155,8 +155,24 @@ pub(super) fn set(
     Ok(config)
 }
 
-/// Returns the text with the key, under its comment where the table has lines; `None` where there is no such table.
+/// Returns the text with the key, under its comment where the table has lines; `None` where there is no such table, or line ends are
+/// mixed: the library that edits knows one kind.
 fn edited(
+    text: &str,
+    name: &ConnectionName,
+    key: &str,
+    value: toml_edit::Value,
+    comment: &str,
+) -> Option<String> {
+    let windows = text.matches("\r\n").count();
+    if windows == 0 {
+        return edited_lines(text, name, key, value, comment);
+    }
+    let edited = edited_lines(&text.replace("\r\n", "\n"), name, key, value, comment)?;
+    (windows == text.matches('\n').count()).then(|| edited.replace('\n', "\r\n"))
+}
+
+fn edited_lines(
     text: &str,
     name: &ConnectionName,
     key: &str,
@@ -168,9 +184,16 @@ fn edited(
     let table = connections.get_mut(name.as_str())?;
     let is_inline = table.is_inline_table();
     let table = table.as_table_like_mut()?;
-    let is_new = table.insert(key, toml_edit::value(value)).is_none();
+    if let Some(known) = table.get_mut(key) {
+        let known = known.as_value_mut()?;
+        let around = known.decor().clone();
+        *known = value;
+        *known.decor_mut() = around;
+        return Some(document.to_string());
+    }
+    table.insert(key, toml_edit::value(value));
     // A comment within an inline table would take what follows with it.
-    if is_new && !is_inline {
+    if !is_inline {
         let mut key = table.key_mut(key)?;
         key.leaf_decor_mut().set_prefix(format!("# {comment}\n"));
     }
@@ -343,6 +366,22 @@ mod tests {
         assert_eq!(after, before.replace("client_id = \"a\"\n", added));
         let again = edited(&after, &name, "company_id", 8.into(), "The company.").expect("edited");
         assert_eq!(again, after.replace("= 7", "= 8"));
+        let noted = after.replace("= 7", "=  7   # ours");
+        let again = edited(&noted, &name, "company_id", 8.into(), "").expect("edited");
+        assert_eq!(again, noted.replace("7", "8"));
+    }
+
+    #[test]
+    fn line_ends_stay_as_they_are() {
+        let before = "# mine\r\n[connections.acme]\r\nclient_id = \"a\"\r\n";
+        let name = "acme".parse().expect("valid");
+        let after = edited(before, &name, "company_id", 7.into(), "The company.").expect("edited");
+        assert_eq!(
+            after,
+            format!("{before}# The company.\r\ncompany_id = 7\r\n")
+        );
+        let mixed = before.replacen("\r\n", "\n", 1);
+        assert_eq!(edited(&mixed, &name, "company_id", 7.into(), ""), None);
     }
 
     #[test]

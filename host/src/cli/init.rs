@@ -133,6 +133,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         questions: asker.asked(),
     };
     end.tell(context)?;
+    import::warn(context, adoption.token.as_deref(), adoption.env.as_deref());
     Ok(status::exit_of(&open.connection.status().await?))
 }
 
@@ -188,8 +189,11 @@ async fn adoption_of_known(
 ) -> Result<Adoption, Failure> {
     let open = opener.open(name).await?;
     let has_tokens = open.connection.status().await?.token.is_some();
+    if has_tokens && arguments.token.is_some() {
+        return Err(signed_in_already(name));
+    }
     if has_tokens || open.redirect.is_none() {
-        return Ok(Adoption::default());
+        return Ok(Adoption::of_nothing(arguments));
     }
     Scripts::find(arguments).adoption(asker, arguments).await
 }
@@ -328,6 +332,16 @@ async fn export(
         .keep()
         .await;
     Ok(Some(file.clone()))
+}
+
+fn signed_in_already(name: &ConnectionName) -> Failure {
+    Explained::new(
+        Exit::Refused,
+        "already-signed-in",
+        format!("{name} has tokens already; they are not replaced by those of --token."),
+        "Leave --token out, choose another name with --connection, or replace them with `procore-auth import --replace`.",
+    )
+    .into()
 }
 
 fn nothing_to_adopt() -> Failure {

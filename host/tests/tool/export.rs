@@ -194,3 +194,20 @@ async fn an_older_token_never_replaces_a_newer_one() {
     assert_eq!(read(&tool)["access_token"], tool.token().await);
     assert_ne!(read(&tool)["access_token"], old["access_token"]);
 }
+
+#[tokio::test]
+async fn two_connections_do_not_share_a_file() {
+    let (_rig, tool) = fresh().await;
+    exporting(&tool);
+    let text = fs::read_to_string(tool.path("config.toml")).expect("configured");
+    let (_, table) = text.split_once("[connections.acme]").expect("a connection");
+    tool.write(
+        "config.toml",
+        &format!("{text}\n[connections.other]{table}"),
+    );
+    let refused = tool.run(&["status"]).await;
+    refused
+        .code_is(3)
+        .says("acme is exported to this file already")
+        .says("^^^");
+}

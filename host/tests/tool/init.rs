@@ -208,6 +208,16 @@ async fn ctrl_c_at_any_question_leaves_nothing() {
 }
 
 #[tokio::test]
+async fn a_signal_at_a_question_ends_it_and_leaves_the_terminal_usable() {
+    let (_rig, tool, _) = empty().await;
+    let mut person = Person::start(&tool, &["init"]);
+    person.answers("Environment", "").await;
+    person.signal("TERM").await;
+    assert_eq!(person.end().await, Some(130), "{}", person.screen());
+    assert!(!person.screen.screen().hide_cursor());
+}
+
+#[tokio::test]
 async fn after_a_failed_sign_in_nothing_is_asked_anew() {
     let (rig, tool, redirect_uri) = empty().await;
     let mut person = Person::start(&tool, &["init"]);

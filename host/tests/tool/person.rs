@@ -107,6 +107,14 @@ impl Person {
         link.to_owned()
     }
 
+    /// Sends a signal by its name, such as `TERM`.
+    pub(crate) async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("running").to_string();
+        let mut kill = tokio::process::Command::new("kill");
+        let status = kill.args([&format!("-{name}"), &pid]).status().await;
+        assert!(status.expect("kill runs").success());
+    }
+
     /// Reads what is left and waits for the end. Linux reports the end of a terminal as an error.
     pub(crate) async fn end(&mut self) -> Option<i32> {
         let mut bytes = [0; 4096];

@@ -32,6 +32,8 @@ pub(super) struct Scripts {
 pub(super) struct Adoption {
     /// The file with the tokens to take over.
     pub(super) token: Option<PathBuf>,
+    /// The file with the settings.
+    pub(super) env: Option<PathBuf>,
     /// What the settings say.
     pub(super) settings: EnvFile,
     /// The file that is kept fresh from now on.
@@ -43,6 +45,16 @@ enum Wish {
     KeepFresh,
     LeaveFiles,
     Nothing,
+}
+
+impl Adoption {
+    /// Takes over nothing. A file may be kept fresh all the same.
+    pub(super) fn of_nothing(arguments: &Arguments) -> Self {
+        Self {
+            export: arguments.export.as_deref().map(absolute),
+            ..Self::default()
+        }
+    }
 }
 
 impl Scripts {
@@ -83,10 +95,7 @@ impl Scripts {
             _ => self.ask(asker).await?,
         };
         if matches!(wish, Wish::Nothing) {
-            return Ok(Adoption {
-                export,
-                ..Adoption::default()
-            });
+            return Ok(Adoption::of_nothing(arguments));
         }
         if let Some(token) = &self.token {
             check_token(token)?;
@@ -102,6 +111,7 @@ impl Scripts {
                 .as_deref()
                 .map_or(Ok(EnvFile::default()), settings)?,
             token: self.token,
+            env: self.env,
         })
     }
 
@@ -158,9 +168,22 @@ pub(super) fn set_aside(token: &Path) -> Result<PathBuf, Failure> {
     let aside = PathBuf::from(name);
     // Unlike a rename, a link never takes the place of what is there.
     std::fs::hard_link(token, &aside)
+        .and_then(|()| close(&aside))
         .and_then(|()| std::fs::remove_file(token))
         .map_err(|error| Failure::file("move the token file to", &aside, &error))?;
     Ok(aside)
+}
+
+/// Leaves the file to its owner alone.
+#[cfg(unix)]
+fn close(path: &Path) -> std::io::Result<()> {
+    use std::os::unix::fs::PermissionsExt as _;
+    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
+}
+
+#[cfg(not(unix))]
+fn close(_: &Path) -> std::io::Result<()> {
+    Ok(())
 }
 
 /// Whether the file has a refresh token that could be spent.
