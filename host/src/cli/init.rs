@@ -23,7 +23,7 @@ use std::path::PathBuf;
 use clap::Args;
 use procore_auth_host::{ConnectionName, Environment, Grant, Identity, Status};
 
-use super::config::Config;
+use super::config::{Config, ConnectionConfig};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
@@ -272,7 +272,7 @@ async fn company(
     let known = opener
         .config()
         .get(&open.name)
-        .and_then(|known| known.company_id());
+        .and_then(ConnectionConfig::company_id);
     let wanted = arguments.company.or(known);
     // A service account's list is what the app may see; its company was asked for.
     let looks = identity.is_some() && (open.redirect.is_some() || known.is_none());
