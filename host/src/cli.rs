@@ -12,10 +12,12 @@ mod demo;
 mod doctor;
 mod env_file;
 mod exit;
+mod export;
 mod failure;
 mod heartbeat;
 mod import;
 mod import_config;
+mod init;
 mod key;
 mod keyring;
 mod logging;
@@ -25,6 +27,7 @@ mod metrics;
 mod open;
 mod opened;
 mod parked;
+mod replace_file;
 mod report;
 mod run;
 mod secret_reference;
@@ -94,6 +97,8 @@ pub(crate) struct Global {
 
 #[derive(Subcommand)]
 enum Verb {
+    /// Set a connection up, step by step, and sign in
+    Init(init::Arguments),
     /// Sign in, and check who one is signed in as
     Login(login::Arguments),
     /// Print a valid access token, refreshed first where that is due
@@ -112,6 +117,8 @@ enum Verb {
     Logout(logout::Arguments),
     /// Take over the files of an existing script
     Import(import::Arguments),
+    /// Write the access token alone to a file, for scripts that read one
+    Export(export::Arguments),
     /// List, replay or discard the requests that wait
     #[command(subcommand)]
     Parked(parked::Verb),
@@ -181,6 +188,7 @@ fn start(global: &Global, terminal: Terminal, verb: Verb) -> Exit {
 
 async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
     match verb {
+        Verb::Init(arguments) => init::run(context, &arguments).await,
         Verb::Login(arguments) => login::run(context, &arguments).await,
         Verb::Token => token::run(context).await,
         Verb::Call(arguments) => call::run(context, arguments).await,
@@ -190,6 +198,7 @@ async fn carry_out(context: &Context<'_>, verb: Verb) -> Result<Exit, Failure> {
         Verb::Doctor(arguments) => doctor::run(context, &arguments).await,
         Verb::Logout(arguments) => logout::run(context, &arguments).await,
         Verb::Import(arguments) => import::run(context, &arguments).await,
+        Verb::Export(arguments) => export::run(context, &arguments).await,
         Verb::Parked(verb) => parked::run(context, &verb).await,
         Verb::Key(verb) => key::run(context, &verb),
         Verb::Keyring(verb) => keyring::run(context, &verb),
@@ -251,6 +260,9 @@ mod tests {
             &["procore-auth", "status", "--watch", "0"],
             &["procore-auth", "parked", "discard"],
             &["procore-auth", "import", "--token", "t.json"],
+            &["procore-auth", "init", "--no-adopt", "--token", "t.json"],
+            &["procore-auth", "init", "--grant", "password"],
+            &["procore-auth", "init", "--environment", "staging"],
             &["procore-auth", "key", "generate"],
             &["procore-auth", "key", "generate", "--file", "k", "--print"],
             &["procore-auth", "keyring", "set", "no name"],
@@ -305,6 +317,25 @@ mod tests {
                 "sandbox",
                 "--write",
             ],
+            &["procore-auth", "init"],
+            &[
+                "procore-auth",
+                "init",
+                "--environment",
+                "sandbox",
+                "--grant",
+                "client-credentials",
+                "--client-id",
+                "x",
+                "--client-secret",
+                "-",
+                "--secret-in",
+                "keyring",
+                "--company",
+                "1",
+            ],
+            &["procore-auth", "export"],
+            &["procore-auth", "export", "--to", "token.json", "--json"],
             &["procore-auth", "key", "generate", "--file", "store.key"],
             &["procore-auth", "key", "generate", "--keyring", "store"],
             &["procore-auth", "key", "generate", "--print"],

@@ -82,6 +82,15 @@ impl Connection {
         self.or_of_fallback(own, None).await
     }
 
+    /// Returns the token as [`Connection::access_token`] does, but from the store and not from the cache: one that another process
+    /// has stored meanwhile is seen.
+    ///
+    /// Errors: as [`Connection::access_token`].
+    pub async fn stored_access_token(&self) -> Result<AccessToken, Error> {
+        self.0.cache.clear();
+        self.access_token().await
+    }
+
     /// Returns a token to use instead of `rejected`, which the server answered with 401. All who report the same token at once
     /// share one plugin call, and at most one refresh is made for one token.
     ///

@@ -33,7 +33,7 @@ const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 ///
 /// Unlocks instead of just closing: a child process that was forked in between shares the open file.
 #[derive(Debug)]
-pub(crate) struct Held(File);
+pub struct Held(File);
 
 impl Drop for Held {
     fn drop(&mut self) {
@@ -45,7 +45,7 @@ impl Drop for Held {
 /// Takes a lock that everybody holds for a moment only. Blocks the thread.
 ///
 /// Errors: `busy` where it did not come free; it may well be that it never does.
-pub(crate) fn hold_briefly(path: &Path) -> Result<Held, StoreFailure> {
+pub fn hold_briefly(path: &Path) -> Result<Held, StoreFailure> {
     hold_within(path, BRIEFLY)
 }
 

@@ -100,6 +100,7 @@ pub mod internals {
 
     pub use crate::{
         alerts::troubles::Troubles,
+        file_lock::{Held, hold_briefly},
         private_file::{create_folder, create_new, lets_others_in, sync_folder},
         status::made,
         time::rfc3339,

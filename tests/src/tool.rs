@@ -353,6 +353,11 @@ impl Running {
         let _ = input.flush().await;
     }
 
+    /// Closes the input.
+    pub fn close(&mut self) {
+        drop(self.input.take());
+    }
+
     /// Waits until one of the two outputs has a line with this text, and returns that line.
     pub async fn says(&mut self, text: &str) -> String {
         let found = timeout(DEADLINE, async {

@@ -83,6 +83,7 @@ pub(crate) struct ConnectionConfig {
     grant: Grant,
     redirect_span: Option<Range<usize>>,
     company_id: Option<u64>,
+    export: Option<PathBuf>,
     policy: Policy,
     encryption: Option<Encryption>,
     fallback: Option<FallbackConfig>,
@@ -250,7 +251,7 @@ impl Config {
             Exit::Configuration,
             "config-no-connection",
             format!("{} has no connection.", self.path().display()),
-            "Add a table [connections.NAME], or take over an existing script's files with `procore-auth import --write`.",
+            "Run `procore-auth init`, which asks for what is needed, or add a table [connections.NAME].",
         )
         .into()
     }
@@ -287,6 +288,16 @@ impl ConnectionConfig {
     /// Returns the environment.
     pub(crate) fn environment(&self) -> Environment {
         self.environment
+    }
+
+    /// Returns the company that calls are for.
+    pub(crate) fn company_id(&self) -> Option<u64> {
+        self.company_id
+    }
+
+    /// Returns the file that is kept fresh for programs which read a token file; `None` for none.
+    pub(crate) fn export(&self) -> Option<&Path> {
+        self.export.as_deref()
     }
 
     /// Returns how long to wait for the connection's lock.
@@ -396,6 +407,7 @@ fn connections(
     folder: &Path,
     tables: BTreeMap<Spanned<String>, ConnectionTable>,
 ) -> Result<BTreeMap<ConnectionName, ConnectionConfig>, Failure> {
+    refuse_shared_exports(source, folder, &tables)?;
     tables
         .into_iter()
         .map(|(name, table)| {
@@ -447,10 +459,52 @@ fn connection(
         grant,
         redirect_span,
         company_id: table.company_id,
+        export: export(source, folder, table.export)?,
         policy: policy::read(source, &table.policy)?,
         encryption: encryption::read(source, folder, table.encryption)?,
         source: Arc::clone(source),
     })
+}
+
+fn export(
+    source: &Source,
+    folder: &Path,
+    written: Option<Spanned<PathBuf>>,
+) -> Result<Option<PathBuf>, Failure> {
+    let Some(written) = written else {
+        return Ok(None);
+    };
+    if !written.get_ref().as_os_str().is_empty() {
+        return Ok(Some(locate::resolve(folder, written.get_ref())));
+    }
+    let mistake = Mistake {
+        message: "the path of the exported file is empty".to_owned(),
+        cure: "set export = \"/path/to/procore_token.json\", or remove the line".to_owned(),
+    };
+    Err(source.refuse(written.span(), mistake))
+}
+
+/// Refuses one file for two tokens: each would replace the other for ever.
+fn refuse_shared_exports(
+    source: &Source,
+    folder: &Path,
+    tables: &BTreeMap<Spanned<String>, ConnectionTable>,
+) -> Result<(), Failure> {
+    let mut seen = BTreeMap::new();
+    for (name, table) in tables {
+        let Some(written) = &table.export else {
+            continue;
+        };
+        let file = locate::resolve(folder, written.get_ref());
+        if let Some(other) = seen.insert(file, name.get_ref()) {
+            let mistake = Mistake {
+                message: format!("the connection {other} is exported to this file already"),
+                cure: "name a file of its own for each connection".to_owned(),
+            };
+            return Err(source.refuse(written.span(), mistake));
+        }
+    }
+    Ok(())
 }
 
 fn client_id(source: &Source, written: Spanned<Written>) -> Result<Spanned<Text>, Failure> {

@@ -16,7 +16,7 @@ use super::context::Context;
 use super::env_file::{self, EnvFile, Unknown};
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::import_config::{self, NewConnection};
+use super::import_config::{self, NewConnection, SecretPlace};
 use super::open::{Open, Opener};
 use super::{login, report, status, time};
 
@@ -64,7 +64,7 @@ struct Document<'a> {
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let token = read(&arguments.token)?;
     let env = EnvFile::parse(&String::from_utf8_lossy(&read(&arguments.env)?))
-        .map_err(|unknown| unknown_value(arguments, &unknown))?;
+        .map_err(|unknown| unknown_value(&arguments.env, &unknown))?;
     let opener = context.opener(context.config_for_writing()?)?;
     let name = name(context)?;
     let found = find(&opener, &name, arguments, env).await?;
@@ -90,12 +90,12 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         addition.as_ref(),
         written,
     )?;
-    warn(context, arguments);
+    warn(context, Some(&arguments.token), Some(&arguments.env));
     Ok(status::exit_of(&open.connection.status().await?))
 }
 
 /// Takes the tokens over, unless these very ones were taken over before: an import may be run again with `--write`.
-async fn adopt(open: &Open, token: Vec<u8>, replace: bool) -> Result<Status, Failure> {
+pub(super) async fn adopt(open: &Open, token: Vec<u8>, replace: bool) -> Result<Status, Failure> {
     if !replace && let Some(status) = taken_over(open, &token).await {
         return Ok(status);
     }
@@ -123,7 +123,7 @@ fn rests(status: &Status) -> bool {
 const A_WHILE: u64 = 60_000;
 
 /// The tokens' connection is the one that is named, or `default`.
-fn name(context: &Context<'_>) -> Result<ConnectionName, Failure> {
+pub(super) fn name(context: &Context<'_>) -> Result<ConnectionName, Failure> {
     if let Some(name) = context.named() {
         return Ok(name.clone());
     }
@@ -200,7 +200,7 @@ async fn agreed_environment(
     let said = arguments.environment.or(env.environment);
     if env.url_names.is_empty() {
         if let (None, Some(unknown)) = (said, &env.unknown_environment) {
-            return Err(unknown_value(arguments, unknown));
+            return Err(unknown_value(&arguments.env, unknown));
         }
         return said.ok_or_else(|| {
             missing(
@@ -249,12 +249,16 @@ fn refuse_other(
 fn addition(config: &Config, name: &ConnectionName, settings: &Settings) -> Option<NewConnection> {
     match config.get(name) {
         Some(_) => None,
-        None => Some(NewConnection::new(config, settings)),
+        None => Some(NewConnection::new(config, settings, SecretPlace::NextToIt)),
     }
 }
 
 /// Asks who the token acts as, while that needs no refresh: a refresh would spend the token that others may still hold.
-async fn verify_unspent(context: &Context<'_>, open: &Open, adopted: &Status) -> Option<Identity> {
+pub(super) async fn verify_unspent(
+    context: &Context<'_>,
+    open: &Open,
+    adopted: &Status,
+) -> Option<Identity> {
     let fresh = adopted
         .token
         .is_some_and(|token| token.refresh_at > time::now());
@@ -320,13 +324,17 @@ fn tell(
     Ok(())
 }
 
-fn warn(context: &Context<'_>, arguments: &Arguments) {
-    context.terminal.note(format_args!(
-        "A refresh token works once. End every other program that refreshes this one (cron jobs, keepalive scripts, agents that \
-         read {}): whichever refreshes first locks the others out. They can ask `procore-auth token` instead.",
-        arguments.token.display()
-    ));
-    for path in [&arguments.token, &arguments.env] {
+/// Warns of programs that still refresh the token, and of files that others can read.
+pub(super) fn warn(context: &Context<'_>, token: Option<&Path>, env: Option<&Path>) {
+    if let Some(token) = token {
+        context.terminal.note(format_args!(
+            "A refresh token works once. End every other program that refreshes this one (cron jobs, keepalive scripts, agents that \
+             read {}): whichever refreshes first locks the others out. They can ask `procore-auth token` instead, or read a file \
+             that is kept fresh and has no refresh token (`export` in the configuration).",
+            token.display()
+        ));
+    }
+    for path in [token, env].into_iter().flatten() {
         if import_config::is_shared(path) {
             context.terminal.note(format_args!(
                 "Others can read {}: run chmod 600 on it, or delete it once nothing uses it.",
@@ -336,11 +344,11 @@ fn warn(context: &Context<'_>, arguments: &Arguments) {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, Failure> {
+pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
     std::fs::read(path).map_err(|error| Failure::file("read", path, &error))
 }
 
-fn environment(name: &str) -> Result<Environment, String> {
+pub(super) fn environment(name: &str) -> Result<Environment, String> {
     env_file::environment(name).ok_or_else(|| env_file::ENVIRONMENTS.to_owned())
 }
 
@@ -354,7 +362,7 @@ fn missing(arguments: &Arguments, what: &str, remedy: &str) -> Failure {
     .into()
 }
 
-fn unknown_value(arguments: &Arguments, unknown: &Unknown) -> Failure {
+pub(super) fn unknown_value(path: &Path, unknown: &Unknown) -> Failure {
     let Unknown {
         line,
         name,
@@ -366,7 +374,7 @@ fn unknown_value(arguments: &Arguments, unknown: &Unknown) -> Failure {
         "import-invalid",
         format!(
             "{}:{line}: {name} is {value:?}, and not {expected}.",
-            arguments.env.display()
+            path.display()
         ),
         format!("Write {expected} there, or remove the line."),
     )

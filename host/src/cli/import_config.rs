@@ -3,29 +3,59 @@
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
-use procore_auth_host::{Grant, Secret, Settings, internals};
+use procore_auth_host::{ConnectionName, Grant, Secret, Settings, internals};
 
 use super::config::Config;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::status;
+use super::secret_reference::{KeyringEntry, SecretFile};
+use super::{keyring, replace_file, status};
 
 /// A connection that the configuration does not have yet.
 pub(super) struct NewConnection {
     toml: String,
     secret: Secret,
-    secret_file: PathBuf,
+    place: Place,
+}
+
+/// Where a new connection's secret is to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum SecretPlace {
+    /// In a file `NAME.secret` next to the configuration.
+    NextToIt,
+    /// In the operating system's keyring.
+    Keyring(KeyringEntry),
+    /// It is there already; the text is the reference as the configuration has it.
+    There(String),
+}
+
+/// Where the secret is written to.
+enum Place {
+    File(PathBuf),
+    Keyring(KeyringEntry),
+    Nowhere,
 }
 
 impl NewConnection {
-    /// Words the table. The secret goes to `NAME.secret` next to the configuration.
-    pub(super) fn new(config: &Config, settings: &Settings) -> Self {
-        let secret_name = format!("{}.secret", settings.name);
-        let folder = config.path().parent().unwrap_or(Path::new(""));
+    /// Words the table.
+    pub(super) fn new(config: &Config, settings: &Settings, secret: SecretPlace) -> Self {
+        let (reference, place) = match secret {
+            SecretPlace::NextToIt => {
+                let secret_name = format!("{}.secret", settings.name);
+                let folder = config.path().parent().unwrap_or(Path::new(""));
+                let reference = format!("{{ file = {} }}", quoted(&secret_name));
+                (reference, Place::File(folder.join(secret_name)))
+            }
+            SecretPlace::Keyring(entry) => {
+                let reference = format!("{{ keyring = {} }}", quoted(entry.name()));
+                (reference, Place::Keyring(entry))
+            }
+            SecretPlace::There(reference) => (reference, Place::Nowhere),
+        };
         Self {
-            toml: table(settings, &secret_name),
+            toml: table(settings, &reference),
             secret: settings.client_secret.clone(),
-            secret_file: folder.join(secret_name),
+            place,
         }
     }
 
@@ -38,20 +68,38 @@ impl NewConnection {
     pub(super) fn check(&self, config: &Config) -> Result<(), Failure> {
         let path = config.path();
         Config::parse(path, joined(config.text(), &self.toml))?;
-        if self.secret_file.exists() {
-            return Err(secret_file_exists(&self.secret_file));
-        }
+        self.check_secret_file()?;
         if let Some(folder) = path.parent() {
             internals::create_folder(folder)
                 .map_err(|error| Failure::file("create", folder, &error))?;
         }
         let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-        for file in [&self.secret_file, &target] {
+        let mut files = vec![&target];
+        if let Place::File(path) = &self.place {
+            files.push(path);
+        }
+        for file in files {
             let folder = file.parent().unwrap_or(Path::new("."));
             tempfile::NamedTempFile::new_in(folder)
                 .map_err(|error| Failure::file("write", file, &error))?;
         }
         Ok(())
+    }
+
+    /// A file with this very secret is none of another connection's: a run that ended early has left it.
+    fn check_secret_file(&self) -> Result<(), Failure> {
+        let Place::File(path) = &self.place else {
+            return Ok(());
+        };
+        if path.symlink_metadata().is_ok() && !self.is_written(path) {
+            return Err(secret_file_exists(path));
+        }
+        Ok(())
+    }
+
+    fn is_written(&self, path: &Path) -> bool {
+        let kept = SecretFile::new(path.to_owned(), "").read();
+        kept.is_ok_and(|kept| kept == self.secret.expose())
     }
 
     /// Writes both files. The configuration changes last, whole or not at all, and only if the result is valid.
@@ -67,9 +115,17 @@ impl NewConnection {
         replace(path, &text).map_err(|error| Failure::file("write", path, &error))
     }
 
-    /// An existing file is left alone: it may hold another secret.
+    /// What is there is left alone: it may be another connection's.
     fn write_secret(&self) -> Result<(), Failure> {
-        let path = &self.secret_file;
+        match &self.place {
+            Place::Keyring(entry) => keyring::write(entry, &self.secret, false),
+            Place::File(path) if self.is_written(path) => Ok(()),
+            Place::File(path) => self.write_secret_file(path),
+            Place::Nowhere => Ok(()),
+        }
+    }
+
+    fn write_secret_file(&self, path: &Path) -> Result<(), Failure> {
         let mut file = match internals::create_new(path) {
             Ok(file) => file,
             Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
@@ -83,6 +139,80 @@ impl NewConnection {
     }
 }
 
+/// Sets a key of a connection's table, and leaves every other byte of the file as it is.
+pub(super) fn set(
+    path: &Path,
+    name: &ConnectionName,
+    key: &str,
+    value: impl Into<toml_edit::Value>,
+    comment: &str,
+) -> Result<Config, Failure> {
+    let text = std::fs::read_to_string(path).map_err(|e| Failure::file("read", path, &e))?;
+    let edited = edited(&text, name, key, value.into(), comment);
+    let text = edited.ok_or_else(|| uneditable(path, name, key))?;
+    let config = Config::parse(path, text.clone())?;
+    replace(path, &text).map_err(|error| Failure::file("write", path, &error))?;
+    Ok(config)
+}
+
+/// Returns the text with the key, under its comment where the table has lines; `None` where there is no such table, or line ends are
+/// mixed: the library that edits knows one kind.
+fn edited(
+    text: &str,
+    name: &ConnectionName,
+    key: &str,
+    value: toml_edit::Value,
+    comment: &str,
+) -> Option<String> {
+    let windows = text.matches("\r\n").count();
+    if windows == 0 {
+        return edited_lines(text, name, key, value, comment);
+    }
+    let edited = edited_lines(&text.replace("\r\n", "\n"), name, key, value, comment)?;
+    (windows == text.matches('\n').count()).then(|| edited.replace('\n', "\r\n"))
+}
+
+fn edited_lines(
+    text: &str,
+    name: &ConnectionName,
+    key: &str,
+    value: toml_edit::Value,
+    comment: &str,
+) -> Option<String> {
+    let mut document: toml_edit::DocumentMut = text.parse().ok()?;
+    let connections = document.get_mut("connections")?.as_table_like_mut()?;
+    let table = connections.get_mut(name.as_str())?;
+    let is_inline = table.is_inline_table();
+    let table = table.as_table_like_mut()?;
+    if let Some(known) = table.get_mut(key) {
+        let known = known.as_value_mut()?;
+        let around = known.decor().clone();
+        *known = value;
+        *known.decor_mut() = around;
+        return Some(document.to_string());
+    }
+    table.insert(key, toml_edit::value(value));
+    // A comment within an inline table would take what follows with it.
+    if !is_inline {
+        let mut key = table.key_mut(key)?;
+        key.leaf_decor_mut().set_prefix(format!("# {comment}\n"));
+    }
+    Some(document.to_string())
+}
+
+fn uneditable(path: &Path, name: &ConnectionName, key: &str) -> Failure {
+    Explained::new(
+        Exit::Refused,
+        "config-not-edited",
+        format!(
+            "{} has no table of {name} that `{key}` could be added to.",
+            path.display()
+        ),
+        format!("Add `{key}` to [connections.{name}] by hand."),
+    )
+    .into()
+}
+
 fn secret_file_exists(path: &Path) -> Failure {
     Explained::new(
         Exit::Refused,
@@ -93,29 +223,40 @@ fn secret_file_exists(path: &Path) -> Failure {
     .into()
 }
 
-fn table(settings: &Settings, secret_name: &str) -> String {
+/// Words the table, each key under a comment.
+fn table(settings: &Settings, secret: &str) -> String {
+    let environment = status::environment(settings.environment);
     let mut lines = vec![
         format!("[connections.{}]", settings.name),
-        format!(
-            "environment = {}",
-            quoted(status::environment(settings.environment))
-        ),
+        "# production, sandbox, monthly-sandbox or federal. Every URL follows from it.".to_owned(),
+        format!("environment = {}", quoted(environment)),
+        "# From the app's page in Procore's developer portal, of the pair that belongs to the environment. No secret.".to_owned(),
         format!("client_id = {}", quoted(&settings.client_id)),
-        format!("client_secret = {{ file = {} }}", quoted(secret_name)),
+        "# Where the client secret is; never the secret itself.".to_owned(),
+        format!("client_secret = {secret}"),
     ];
     match &settings.grant {
-        Grant::AuthorizationCode { redirect_uri } => {
-            lines.push("grant = \"authorization-code\"".to_owned());
-            lines.push(format!("redirect_uri = {}", quoted(redirect_uri)));
-        }
-        Grant::ClientCredentials => lines.push("grant = \"client-credentials\"".to_owned()),
+        Grant::AuthorizationCode { redirect_uri } => lines.extend([
+            "# A person signs in once, in a browser.".to_owned(),
+            "grant = \"authorization-code\"".to_owned(),
+            "# Character for character as registered in the developer portal.".to_owned(),
+            format!("redirect_uri = {}", quoted(redirect_uri)),
+        ]),
+        Grant::ClientCredentials => lines.extend([
+            "# The app's service account: nobody signs in.".to_owned(),
+            "grant = \"client-credentials\"".to_owned(),
+        ]),
     }
     if let Some(company) = settings.company_id {
+        lines.push(format!("# {COMPANY}"));
         lines.push(format!("company_id = {company}"));
     }
     lines.push(String::new());
     lines.join("\n")
 }
+
+/// What `company_id` is, for the file.
+pub(super) const COMPANY: &str = "The company that calls are for.";
 
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
@@ -131,16 +272,8 @@ fn joined(text: &str, table: &str) -> String {
 /// Replaces the file in one step. A link is followed, so that it stays one.
 fn replace(path: &Path, text: &str) -> io::Result<()> {
     let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let folder = path.parent().unwrap_or(Path::new("."));
-    // Born with mode 600.
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(text.as_bytes())?;
-    if let Ok(metadata) = path.metadata() {
-        file.as_file().set_permissions(metadata.permissions())?;
-    }
-    file.as_file().sync_all()?;
-    file.persist(&path)?;
-    Ok(())
+    let permissions = path.metadata().ok().map(|metadata| metadata.permissions());
+    replace_file::replace(&path, text, permissions)
 }
 
 /// Whether others than the owner can read the file.
@@ -155,7 +288,7 @@ mod tests {
 
     use procore_auth_host::{Environment, Grant, Policy, Secret, Settings};
 
-    use super::{Config, NewConnection, is_shared};
+    use super::{Config, NewConnection, SecretPlace, edited, is_shared};
 
     fn settings() -> Settings {
         Settings {
@@ -173,7 +306,7 @@ mod tests {
 
     fn add_to(path: &Path, text: &str) -> Config {
         let config = Config::parse(path, text.to_owned()).expect("valid");
-        NewConnection::new(&config, &settings())
+        NewConnection::new(&config, &settings(), SecretPlace::NextToIt)
             .write(&config)
             .expect("written");
         Config::load(path).expect("valid")
@@ -216,11 +349,64 @@ mod tests {
         let path = folder.path().join("config.toml");
         let config = Config::parse(&path, String::new()).expect("valid");
         assert!(
-            NewConnection::new(&config, &settings())
+            NewConnection::new(&config, &settings(), SecretPlace::NextToIt)
                 .write(&config)
                 .is_err()
         );
         assert_eq!(std::fs::read_to_string(&secret).expect("there"), "other");
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn a_key_is_added_and_every_other_byte_stays() {
+        let before = "# mine\nstate = '/s'   # here\n\n[connections.acme] # it\nclient_id = \"a\"\n\n[connections.acme.policy]\npkce=false\n";
+        let name = "acme".parse().expect("valid");
+        let after = edited(before, &name, "company_id", 7.into(), "The company.").expect("edited");
+        let added = "client_id = \"a\"\n# The company.\ncompany_id = 7\n";
+        assert_eq!(after, before.replace("client_id = \"a\"\n", added));
+        let again = edited(&after, &name, "company_id", 8.into(), "The company.").expect("edited");
+        assert_eq!(again, after.replace("= 7", "= 8"));
+        let noted = after.replace("= 7", "=  7   # ours");
+        let again = edited(&noted, &name, "company_id", 8.into(), "").expect("edited");
+        assert_eq!(again, noted.replace("7", "8"));
+    }
+
+    #[test]
+    fn line_ends_stay_as_they_are() {
+        let before = "# mine\r\n[connections.acme]\r\nclient_id = \"a\"\r\n";
+        let name = "acme".parse().expect("valid");
+        let after = edited(before, &name, "company_id", 7.into(), "The company.").expect("edited");
+        assert_eq!(
+            after,
+            format!("{before}# The company.\r\ncompany_id = 7\r\n")
+        );
+        let mixed = before.replacen("\r\n", "\n", 1);
+        assert_eq!(edited(&mixed, &name, "company_id", 7.into(), ""), None);
+    }
+
+    #[test]
+    fn a_key_is_added_to_an_inline_table_too() {
+        let before = "[connections]\nacme = { client_id = \"a\" } # it\n";
+        let name = "acme".parse().expect("valid");
+        let after = edited(before, &name, "company_id", 7.into(), "The company.").expect("edited");
+        let parsed: toml::Table = after.parse().expect("valid");
+        assert_eq!(
+            parsed["connections"]["acme"]["company_id"].as_integer(),
+            Some(7),
+            "{after}"
+        );
+        let other = "other".parse().expect("valid");
+        assert_eq!(edited(before, &other, "company_id", 7.into(), ""), None);
+    }
+
+    #[test]
+    fn a_secret_that_an_earlier_run_has_left_is_taken_as_written() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("config.toml");
+        let config = Config::parse(&path, String::new()).expect("valid");
+        let new = NewConnection::new(&config, &settings(), SecretPlace::NextToIt);
+        new.write_secret().expect("written");
+        new.check(&config).expect("the same secret");
+        new.write(&config).expect("written");
     }
 }

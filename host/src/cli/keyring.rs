@@ -45,7 +45,12 @@ pub(super) fn entry(name: &str) -> Result<KeyringEntry, String> {
 
 /// Writes an entry. What is there is replaced only where that is asked for.
 pub(super) fn write(entry: &KeyringEntry, secret: &Secret, replace: bool) -> Result<(), Failure> {
-    if !replace && entry.exists().map_err(unusable)? {
+    let is_kept = !replace && entry.exists().map_err(unusable)?;
+    // As of one that was put there a moment ago, by a run that ended early.
+    if is_kept && entry.read().is_ok_and(|kept| kept == *secret) {
+        return Ok(());
+    }
+    if is_kept {
         return Err(Explained::new(
             Exit::Refused,
             "keyring-entry-exists",

@@ -37,27 +37,30 @@ use super::typed::{Input, Lines};
 /// A code lives no longer; a link that is older is better made anew.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
+/// For how long the outcome's page stays, unless it is said.
+pub(super) const PAGE_FOR: Duration = Duration::from_secs(2);
+
 /// How to sign in.
-#[derive(Args)]
+#[derive(Args, Default)]
 pub(super) struct Arguments {
     /// Open the browser even where none seems to be at hand
     #[arg(long)]
-    browser: bool,
+    pub(super) browser: bool,
     /// Print the link only; wait for the browser's answer even without a terminal
     #[arg(long, conflicts_with = "browser")]
-    no_browser: bool,
+    pub(super) no_browser: bool,
     /// Paste the answer instead of waiting for it on this machine's port
     #[arg(long)]
-    paste: bool,
+    pub(super) paste: bool,
     /// Read the pasted answer from a file or a pipe; - for standard input
     #[arg(long, value_name = "FILE")]
-    code_from: Option<PathBuf>,
+    pub(super) code_from: Option<PathBuf>,
     /// Print the link and end; `--finish` takes the answer later
     #[arg(long, conflicts_with_all = ["finish", "paste", "code_from"])]
-    begin: bool,
+    pub(super) begin: bool,
     /// Finish the sign-in that `--begin` began: reads the answer from standard input or --code-from
     #[arg(long, conflicts_with_all = ["browser", "no_browser"])]
-    finish: bool,
+    pub(super) finish: bool,
     /// Print the link as a QR code too, for a phone [default: where no browser is at hand]
     #[arg(long, conflicts_with_all = ["no_qr", "finish"])]
     qr: bool,
@@ -66,12 +69,12 @@ pub(super) struct Arguments {
     no_qr: bool,
     /// Keep the outcome's page there for the browser to reload for so long; Ctrl-C ends it
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = time::parse_span)]
-    page_for: Duration,
+    pub(super) page_for: Duration,
 }
 
 /// Who signed in, and for whom.
-struct SignedIn {
-    identity: Identity,
+pub(super) struct SignedIn {
+    pub(super) identity: Identity,
     company: Option<Company>,
 }
 
@@ -82,17 +85,16 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     check_store(&open).await?;
     let signed_in = match &open.redirect {
         None if arguments.begin => return Err(refusal::nothing_to_begin(&open)),
-        None => service_account(&open).await?,
         Some(_) if arguments.begin => return begin(context, &open, arguments).await,
         Some(_) if arguments.finish => finish(context, &open, arguments).await?,
-        Some(redirect) => person(context, &open, redirect, arguments).await?,
+        _ => sign_in(context, &open, arguments).await?,
     };
     told::signed_in(context, &open, &signed_in)?;
     Ok(Exit::Done)
 }
 
 /// Finds out before anybody signs in whether the answer's file can be read. A pipe is left alone: opening it takes its writer.
-fn check_code_from(arguments: &Arguments) -> Result<(), Failure> {
+pub(super) fn check_code_from(arguments: &Arguments) -> Result<(), Failure> {
     let Some(Input::File(path)) = arguments.code_from.as_deref().map(Input::from_argument) else {
         return Ok(());
     };
@@ -103,6 +105,18 @@ fn check_code_from(arguments: &Arguments) -> Result<(), Failure> {
         Ok(())
     });
     checked.map_err(|error| Failure::file("read", &path, &error))
+}
+
+/// Signs in, and returns who as: what `init` shares.
+pub(super) async fn sign_in(
+    context: &Context<'_>,
+    open: &Open,
+    arguments: &Arguments,
+) -> Result<SignedIn, Failure> {
+    match &open.redirect {
+        None => service_account(open).await,
+        Some(redirect) => person(context, open, redirect, arguments).await,
+    }
 }
 
 /// A store that cannot be read, such as with a wrong key, is told before a person signs in for nothing.

@@ -33,12 +33,16 @@ enum Ended {
 /// Revokes the tokens at Procore and deletes them, or only deletes them.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let open = context.open_one().await?;
+    let exports = context.opened.exports();
     let signed_in = is_signed_in(&open).await;
     // Without a token too: a sign-in may be under way.
     if arguments.local {
         open.connection.forget().await?;
     } else {
         open.connection.revoke().await?;
+    }
+    for export in exports {
+        export.remove().await;
     }
     let ended = match (signed_in, arguments.local) {
         (false, _) => Ended::NobodyThere,

@@ -14,6 +14,7 @@ use procore_auth_host::{
 
 use super::config::{Config, ConnectionConfig, Encryption, Network};
 use super::exit::Exit;
+use super::export::Export;
 use super::failure::{Explained, Failure};
 use super::metrics::Board;
 use super::opened::Opened;
@@ -143,12 +144,27 @@ impl Opener {
                 .map_err(|error| internal("fallback", &error))?;
         }
         let connection = self.built(builder)?;
+        if let Some(export) = self.export(&name, &connection) {
+            self.opened.add_export(export);
+        }
         Ok(Open {
             name,
             environment,
             redirect,
             connection,
         })
+    }
+
+    /// Returns the file that the connection's token is kept in; `None` where the configuration names none.
+    pub(crate) fn export(&self, name: &ConnectionName, connection: &Connection) -> Option<Export> {
+        let file = self.config.get(name)?.export()?;
+        Some(self.export_of(connection, file.to_owned()))
+    }
+
+    /// Keeps the connection's token in a file.
+    pub(crate) fn export_of(&self, connection: &Connection, file: PathBuf) -> Export {
+        let journal = Arc::clone(&self.journal);
+        Export::new(connection.clone(), file, &self.config.state, journal)
     }
 
     /// Opens the service account that may stand in, with a store of its own; `None` where none may.

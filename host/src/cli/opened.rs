@@ -10,6 +10,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use super::exit::Exit;
+use super::export::Export;
 use super::failure::{Explained, Failure};
 
 /// How long the end of the process waits for tokens to be saved.
@@ -25,6 +26,7 @@ pub(crate) struct Opened(Arc<Mutex<List>>);
 #[derive(Default)]
 struct List {
     connections: Vec<Connection>,
+    exports: Vec<Export>,
     courier: Option<Courier>,
     /// How many of the recorded alerts were tried to be delivered.
     handed_over: u64,
@@ -39,6 +41,18 @@ impl Opened {
         let known = &mut self.list().connections;
         known.retain(|known| known.settings().name != *name || !known.is_saved());
         known.push(connection.clone());
+    }
+
+    /// Adds a file that a token is kept in, in place of the one of the same connection.
+    pub(crate) fn add_export(&self, export: Export) {
+        let exports = &mut self.list().exports;
+        exports.retain(|known| known.name() != export.name());
+        exports.push(export);
+    }
+
+    /// Returns the files that tokens are kept in.
+    pub(crate) fn exports(&self) -> Vec<Export> {
+        self.list().exports.clone()
     }
 
     /// Adds who delivers alerts.
@@ -73,11 +87,12 @@ impl Opened {
         courier.drain(DELIVERY).await;
     }
 
-    /// Waits until all tokens that were received are saved, tries to deliver the alerts that this process has recorded, and lets the
-    /// browser get its page.
+    /// Waits until all tokens that were received are saved, keeps the exported ones in their files, tries to deliver the alerts that this
+    /// process has recorded, and lets the browser get its page.
     pub(crate) async fn end(&self) -> Result<(), Failure> {
         self.hand_over().await;
         let saved = self.save_and_deliver().await;
+        self.export().await;
         self.hand_over().await;
         let lingering = self.list().lingering.take();
         if let Some(server) = lingering {
@@ -85,6 +100,12 @@ impl Opened {
             let _ = server.await;
         }
         saved
+    }
+
+    async fn export(&self) {
+        for export in self.exports() {
+            export.keep().await;
+        }
     }
 
     async fn hand_over(&self) {

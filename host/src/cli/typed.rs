@@ -3,6 +3,7 @@
 use std::fs::File;
 use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use procore_auth_host::Secret;
 use tokio::sync::mpsc;
@@ -45,11 +46,29 @@ impl Input {
 }
 
 /// The lines of an input, as they arrive; empty ones are passed over.
-pub(crate) struct Lines(mpsc::Receiver<Secret>);
+pub(crate) struct Lines {
+    /// `None` only while it is dropped.
+    lines: Option<mpsc::Receiver<Secret>>,
+    is_standard: bool,
+}
+
+/// The lines of standard input while nobody reads them. The thread that waits for the next one cannot be stopped, and a second one
+/// would take lines from the first.
+static STANDARD: Mutex<Option<mpsc::Receiver<Secret>>> = Mutex::new(None);
 
 impl Lines {
-    /// Reads in a thread of its own: a read from a terminal cannot be cancelled, and must not keep the process alive.
+    /// Reads in a thread of its own: a read from a terminal cannot be cancelled, and must not keep the process alive. Whoever reads
+    /// standard input next goes on where the last one stopped.
     pub(crate) fn read(input: Input) -> Self {
+        let is_standard = input == Input::Standard;
+        let kept = is_standard.then(|| standard().take()).flatten();
+        Self {
+            lines: Some(kept.unwrap_or_else(|| Self::begin(input))),
+            is_standard,
+        }
+    }
+
+    fn begin(input: Input) -> mpsc::Receiver<Secret> {
         let (sender, receiver) = mpsc::channel(1);
         std::thread::spawn(move || match input {
             Input::Standard => send(io::stdin().lock(), &sender),
@@ -58,7 +77,7 @@ impl Lines {
                 Err(error) => tracing::warn!(path = %path.display(), %error, "cannot be read"),
             },
         });
-        Self(receiver)
+        receiver
     }
 
     /// A source without a line, which never ends.
@@ -71,8 +90,23 @@ impl Lines {
 
     /// Returns the next line; `None` at the end. May be cancelled.
     pub(crate) async fn next(&mut self) -> Option<Secret> {
-        self.0.recv().await
+        match &mut self.lines {
+            Some(lines) => lines.recv().await,
+            None => None,
+        }
     }
+}
+
+impl Drop for Lines {
+    fn drop(&mut self) {
+        if self.is_standard {
+            *standard() = self.lines.take();
+        }
+    }
+}
+
+fn standard() -> MutexGuard<'static, Option<mpsc::Receiver<Secret>>> {
+    STANDARD.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 fn send(input: impl BufRead, sender: &mpsc::Sender<Secret>) {

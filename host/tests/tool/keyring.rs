@@ -240,3 +240,39 @@ async fn s60_a_keyring_that_never_answers_is_given_up() {
         .says("does not answer");
     assert!(begun.elapsed() < SOON, "{:?}", begun.elapsed());
 }
+
+#[tokio::test]
+async fn init_puts_the_secret_into_the_keyring() {
+    let Some((_keyring, _rig, tool)) = with_keyring().await else {
+        return;
+    };
+    crate::init::without_connection(&tool);
+    let client_id = Options::demo_client_id(CredentialPair::Sandbox);
+    let secret = Options::demo_client_secret(CredentialPair::Sandbox);
+    let init = [
+        "init",
+        "--environment",
+        "sandbox",
+        "--grant",
+        "client-credentials",
+    ];
+    let place = ["--client-secret", "-", "--secret-in", "keyring"];
+    let rest = ["--client-id", client_id, "--company", "4001"];
+    let init = [&init[..], &place, &rest].concat();
+    tool.run_with_input(&init, secret)
+        .await
+        .code_is(0)
+        .says("Service Account");
+    let text = fs::read_to_string(tool.path("config.toml")).expect("there");
+    assert!(
+        text.contains("client_secret = { keyring = \"default\" }"),
+        "{text}"
+    );
+    assert!(!tool.path("default.secret").exists());
+    tool.run(&["tick", "--next-visit", "2h"]).await.code_is(0);
+
+    // With that entry taken by another secret, another connection of the name is refused, and the entry stays.
+    crate::init::without_connection(&tool);
+    let refused = tool.run_with_input(&init, "another").await;
+    refused.code_is(1).says("keyring-entry-exists");
+}

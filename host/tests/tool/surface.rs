@@ -32,7 +32,7 @@ async fn a_newcomer_is_told_how_to_begin() {
             .says("[connections.");
         missing
             .says(".config/procore-auth/config.toml")
-            .says("import --write");
+            .says("procore-auth init");
     }
     let missing = tool.run(&["status", "--json"]).await.code_is(3).json();
     assert_eq!(missing["error"]["code"], "config-missing");

@@ -81,8 +81,9 @@ fn none_found(candidates: &[PathBuf]) -> Failure {
         Exit::Configuration,
         "config-missing",
         "There is no configuration file.",
-        "Write the one above to the first of these files, name another with --config or PROCORE_AUTH_CONFIG, or take over an \
-         existing script's files with `procore-auth import --write`. Then run `procore-auth login`.",
+        "Run `procore-auth init`: it asks for what is needed, takes over an existing script's files where there are any, and signs in. \
+         Or write the one above to the first of these files, or name another with --config or PROCORE_AUTH_CONFIG; then run \
+         `procore-auth login`.",
     );
     explained.excerpt = Some(EXAMPLE.to_owned());
     for path in candidates {

@@ -75,6 +75,7 @@ pub(super) struct ConnectionTable {
     pub(super) grant: Spanned<GrantName>,
     pub(super) redirect_uri: Option<Spanned<String>>,
     pub(super) company_id: Option<u64>,
+    pub(super) export: Option<Spanned<PathBuf>>,
     #[serde(default)]
     pub(super) policy: PolicyTable,
     pub(super) encryption: Option<EncryptionTable>,

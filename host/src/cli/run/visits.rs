@@ -229,6 +229,9 @@ impl Visitor for Visits {
                     trouble::end(&opener, name);
                 }
                 self.log(name, &visit);
+                if let Some(export) = opener.export(name, &connection) {
+                    export.keep().await;
+                }
                 let may_be_mended = visit.status.health == Health::Misconfigured;
                 let after = Kept {
                     connection: Some(connection),

@@ -1,0 +1,110 @@
+//! What `init` ends with: who, which company, and how the connection is kept alive.
+
+use std::path::Path;
+
+use procore_auth_host::Identity;
+use serde::Serialize;
+
+use super::super::context::Context;
+use super::super::failure::Failure;
+use super::super::login;
+use super::super::open::{Open, Opener};
+use super::super::status;
+use super::companies::Company;
+
+/// What came of it.
+pub(super) struct End<'a> {
+    pub(super) opener: &'a Opener,
+    pub(super) open: &'a Open,
+    /// `None` where taken-over tokens could not be tried.
+    pub(super) identity: Option<&'a Identity>,
+    pub(super) company: Option<&'a Company>,
+    pub(super) companies: &'a [Company],
+    pub(super) adopted: bool,
+    pub(super) export: Option<&'a Path>,
+    pub(super) questions: u32,
+}
+
+/// As JSON. The fields are stable.
+#[derive(Serialize)]
+struct Document<'a> {
+    event: &'static str,
+    connection: &'a str,
+    environment: &'static str,
+    config: &'a Path,
+    verified: bool,
+    identity: Option<&'a Identity>,
+    company: Option<&'a Company>,
+    companies: &'a [Company],
+    adopted: bool,
+    export: Option<&'a Path>,
+    questions: u32,
+    keep_alive: [String; 2],
+}
+
+impl End<'_> {
+    /// Tells it.
+    pub(super) fn tell(&self, context: &Context<'_>) -> Result<(), Failure> {
+        let environment = status::environment(self.open.environment);
+        let keep_alive = self.keep_alive();
+        if context.terminal.is_json() {
+            return context.terminal.json(&Document {
+                event: "ready",
+                connection: self.open.name.as_str(),
+                environment,
+                config: self.opener.config().path(),
+                verified: self.identity.is_some(),
+                identity: self.identity,
+                company: self.company,
+                companies: self.companies,
+                adopted: self.adopted,
+                export: self.export,
+                questions: self.questions,
+                keep_alive,
+            });
+        }
+        let name = &self.open.name;
+        let who = self.identity.map_or_else(
+            || "has the script's tokens".to_owned(),
+            |who| format!("signed in to {environment} as {}", login::who(who)),
+        );
+        context
+            .terminal
+            .line(format_args!("\n{name}: {who}{}.", self.company_in_words()))?;
+        if let Some(export) = self.export {
+            context.terminal.line(format_args!(
+                "{} is kept fresh for scripts, without a refresh token.",
+                export.display()
+            ))?;
+        }
+        let [run, tick] = &keep_alive;
+        context.terminal.line(format_args!(
+            "\nKeep it alive, one of:\n  {run}\n      in the foreground; `packaging/` has units for systemd, launchd and Windows\n  {tick}\n      \
+             a line of the crontab\n\nTry it: procore-auth call /rest/v1.0/me --connection {name}"
+        ))
+    }
+
+    fn company_in_words(&self) -> String {
+        match self.company {
+            Some(Company { id, name }) if name.is_empty() => format!(", for company {id}"),
+            Some(Company { id, name }) => format!(", for {name} (company {id})"),
+            None => String::new(),
+        }
+    }
+
+    /// Commands that work from any folder. The keeper keeps all connections of the file.
+    fn keep_alive(&self) -> [String; 2] {
+        let program = std::env::current_exe();
+        let program = program.map_or_else(
+            |_| "procore-auth".to_owned(),
+            |path| path.display().to_string(),
+        );
+        let config = self.opener.config().path();
+        let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
+        let config = config.display();
+        [
+            format!("procore-auth run --config {config}"),
+            format!("0 * * * * {program} tick --next-visit 60m --config {config}"),
+        ]
+    }
+}
