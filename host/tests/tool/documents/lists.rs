@@ -94,7 +94,7 @@ pub(super) const NOT_RUN: &[(&str, &str)] = &[
 ];
 
 /// Verbs that a document may announce. Once there is such a verb, it comes off this list, and its commands are run.
-pub(super) const COMING: &[&str] = &["doctor", "export", "init"];
+pub(super) const COMING: &[&str] = &[];
 
 /// Languages of blocks that hold nothing to run, and why not.
 pub(super) const NOT_CHECKED: &[(&str, &str)] = &[
