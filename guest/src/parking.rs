@@ -1,8 +1,8 @@
 //! Parked requests: kept in the order in which they came, bounded in number, bytes and age, each under a key of its own.
 //!
 //! The key holds the place in the order and the size with the body, so that the limits are checked without reading a request:
-//! `parked-0000000042-0000001234`; and, for a request with an order key, its lane, so that whoever comes next sees that someone
-//! is before it: `parked-0000000043-0000000200-9f86d081884c7d65`.
+//! `parked-1800000000000-0000001234`; and, for a request with an order key, its lane, so that whoever comes next sees that someone
+//! is before it: `parked-1800000000001-0000000200-9f86d081884c7d65`.
 //!
 //! A body is an entry of its own, as it is: `body-1800000000000-9f86d081`, with the time of parking. It is written before its
 //! request and deleted after it. A body without a request is what a crash left, once it is older than any writer takes
@@ -277,14 +277,17 @@ pub fn is_leftover(key: &str, now: u64) -> bool {
     written.is_some_and(|written| now.saturating_sub(written) > WRITTEN_BY_THEN)
 }
 
-/// Returns the ticket for one more request of `size` bytes, or why there is no room.
+/// Returns the ticket for one more request of `size` bytes, or why there is no room. Its place follows all others and is not before
+/// `now`, so that no id comes again when the queue was empty.
 pub fn admit(
     parked: &[Ticket],
     size: u64,
     lane: Option<Lane>,
+    now: u64,
     policy: &Policy,
 ) -> Result<Ticket, Diagnosis> {
-    let bytes: u64 = parked.iter().map(|ticket| ticket.size).sum();
+    let sizes = parked.iter().map(|ticket| ticket.size);
+    let bytes = sizes.fold(0, u64::saturating_add);
     let full = parked.len() >= policy.parked_count as usize
         || bytes.saturating_add(size) > policy.parked_bytes;
     if full {
@@ -300,8 +303,9 @@ pub fn admit(
             "Cure what keeps them waiting (`procore-auth status`), replay or discard some (`procore-auth parked list`), or raise the limits.",
         ));
     }
+    let last = parked.iter().map(|ticket| ticket.place).max();
     Ok(Ticket {
-        place: parked.iter().map(|ticket| ticket.place).max().unwrap_or(0) + 1,
+        place: last.map_or(now, |last| now.max(last.saturating_add(1))),
         size,
         lane,
     })
@@ -367,19 +371,19 @@ mod tests {
         let policy = settings().policy;
         let ten: Vec<_> = (1..=10).map(|place| ticket(place, 1)).collect();
         assert_eq!(
-            admit(&ten, 1, None, &policy).expect_err("count").code,
+            admit(&ten, 1, None, 0, &policy).expect_err("count").code,
             "parked-full"
         );
-        assert_eq!(admit(&ten[..9], 991, None, &policy), Ok(ticket(10, 991)));
+        assert_eq!(admit(&ten[..9], 991, None, 0, &policy), Ok(ticket(10, 991)));
         assert_eq!(
-            admit(&ten[..9], 992, None, &policy)
+            admit(&ten[..9], 992, None, 0, &policy)
                 .expect_err("bytes")
                 .code,
             "parked-full"
         );
         let lane = Some(Lane::of("RFI 7"));
         assert_eq!(
-            admit(&[], 1, lane, &policy),
+            admit(&[], 1, lane, 1, &policy),
             Ok(Ticket {
                 lane,
                 ..ticket(1, 1)

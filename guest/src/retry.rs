@@ -33,7 +33,7 @@ use crate::{
     parking::State,
 };
 
-/// How many attempts passing failures get, without those that the server asked to wait for.
+/// After how many attempts a passing failure is not answered with another one. Those that the server asked to wait for count too.
 const MOST_ATTEMPTS: u32 = 4;
 
 /// One attempt.

@@ -102,8 +102,9 @@ impl Fallback {
                 response.acts_as_fallback = true;
                 Some(Ok(Outcome::Answered(response)))
             }
-            Err(error) if error.is_unknown_outcome() => Some(Err(error)),
-            Ok(_) | Err(_) => None,
+            Ok(parked) => Some(Ok(parked)),
+            Err(error) if is_unexecuted(&error) => None,
+            Err(error) => Some(Err(error)),
         }
     }
 
@@ -166,4 +167,11 @@ impl Fallback {
         let status = Box::pin(self.connection.status()).await;
         status.is_ok_and(|status| status.health <= Health::AtRisk)
     }
+}
+/// Whether the error says that the request was not executed. What the plugin was stopped at, or could not store, may have been.
+fn is_unexecuted(error: &Error) -> bool {
+    error.is_sign_in_required()
+        || error.is_configuration()
+        || error.is_unavailable()
+        || error.is_busy()
 }

@@ -9,6 +9,7 @@ use crate::{
     capabilities::Capabilities,
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     http::find_header,
+    parking::State,
     retry,
 };
 
@@ -38,16 +39,28 @@ pub fn send(host: &dyn Capabilities, mut request: CallRequest) -> Result<Outcome
     match attempt_until_done(host, &settings, &mut request) {
         Ok(answered) => Ok(Outcome::Answered(answered)),
         Err(unanswered) => match retry::parks(unanswered.error.kind) {
-            Some(state) if request.park => Ok(Outcome::Parked {
-                parked: park(
+            Some(state) if request.park => {
+                match park(
                     host,
                     &settings,
                     &request,
                     state,
                     &unanswered.error.diagnosis,
-                )?,
-                pause_until: unanswered.last.and_then(|last| last.pause_until),
-            }),
+                ) {
+                    Ok(parked) => Ok(Outcome::Parked {
+                        parked,
+                        pause_until: unanswered.last.and_then(|last| last.pause_until),
+                    }),
+                    // What the caller must know first is that it may have been executed.
+                    Err(unkept) if state == State::UnknownOutcome => {
+                        let mut unknown = unanswered.error;
+                        let fact = format!("not parked: {}", unkept.diagnosis.code);
+                        unknown.diagnosis = unknown.diagnosis.with_evidence(vec![fact]);
+                        Err(unknown)
+                    }
+                    Err(unkept) => Err(unkept),
+                }
+            }
             _ => unanswered
                 .last
                 .map(|last| Outcome::Answered(*last))

@@ -1,12 +1,14 @@
 //! What people were told beside the connection's own trouble: one alert a day for each kind, not one for each request or conflict.
 //!
-//! What was told is kept in the store, so that processes know of each other's alerts: a line of code and time each. That of the
-//! queue is kept until the queue is empty. An alert is told before that is noted: a crash in between costs one alert more, and never
+//! What was told is kept in the store, so that processes know of each other's alerts: a line of code and time each. What was told of the
+//! queue is kept until it is over. An alert is told before that is noted: a crash in between costs one alert more, and never
 //! the only one.
 
+use super::queue::Parked;
 use crate::{
     capabilities::Capabilities,
     event::{Event, Severity},
+    parking::State,
 };
 
 const KEY: &str = "notices";
@@ -17,39 +19,55 @@ const AGAIN: u64 = 24 * 3_600_000;
 /// What the codes of requests that a person must decide about begin with.
 const UNDECIDED: &str = "request-";
 
+/// The code for requests that wait for what no other alert tells of.
+pub(super) const REQUESTS_WAIT: &str = "requests-wait";
+
 /// The code of a conflict between two that wrote the session at once. It has nothing to do with the queue.
 pub(super) const WRITE_WITHOUT_LOCK: &str = "write-without-lock";
 
 /// Tells the event as an alert; where one of its code was told of late, as a warning.
-pub(super) fn tell_once(host: &dyn Capabilities, mut event: Event) {
+pub(super) fn tell_once(host: &dyn Capabilities, event: Event) {
+    if let Some(told) = tell_where_due(host, event) {
+        host.record(&Event {
+            severity: Severity::Warning,
+            ..told
+        });
+    }
+}
+
+/// Tells the event as an alert, and gives it back untold where one of its code was told of late.
+pub(super) fn tell_where_due(host: &dyn Capabilities, event: Event) -> Option<Event> {
     let now = host.now();
     // Where it cannot be read what was told, it is told.
     let (mut notices, revision) = read(host);
     let mut own = notices.iter().filter(|notice| code(notice) == event.code);
-    let is_told = own.any(|notice| now.abs_diff(told_at(notice)) < AGAIN);
-    event.severity = if is_told {
-        Severity::Warning
-    } else {
-        Severity::Alert
-    };
-    host.record(&event);
-    if !is_told {
-        notices.retain(|notice| code(notice) != event.code);
-        notices.push(event.code + " " + &now.to_string());
-        // Not to have noted it, or to have lost a race, costs one alert more.
-        let _ = host.put(KEY, notices.join("\n").as_bytes(), revision);
+    if own.any(|notice| now.abs_diff(told_at(notice)) < AGAIN) {
+        return Some(event);
     }
+    host.record(&event);
+    notices.retain(|notice| code(notice) != event.code);
+    notices.push(event.code + " " + &now.to_string());
+    // Not to have noted it, or to have lost a race, costs one alert more.
+    let _ = host.put(KEY, notices.join("\n").as_bytes(), revision);
+    None
 }
 
-/// Forgets what was told of the queue where it is empty: all but what a person must still decide about, or that too.
-pub(super) fn forget(host: &dyn Capabilities, undecided_too: bool) {
+/// Forgets what was told of the queue and is over: of requests that wait, where none does; of those that a person must decide about,
+/// where there is none; of all the rest, where nothing is parked.
+pub(super) fn forget(host: &dyn Capabilities, parked: &[Parked]) {
     let (mut notices, Some(revision)) = read(host) else {
         return;
     };
+    let is_waiting =
+        |parked: &Parked| matches!(parked.state(), State::Queued | State::Sending { .. });
+    let some_wait = parked.iter().any(is_waiting);
+    let some_are_undecided = parked.iter().any(|parked| !is_waiting(parked));
     let before = notices.len();
-    notices.retain(|notice| {
-        let is_undecided = notice.starts_with(UNDECIDED);
-        code(notice) == WRITE_WITHOUT_LOCK || (is_undecided && !undecided_too)
+    notices.retain(|notice| match code(notice) {
+        WRITE_WITHOUT_LOCK => true,
+        REQUESTS_WAIT => some_wait,
+        code if code.starts_with(UNDECIDED) => some_are_undecided,
+        _ => !parked.is_empty(),
     });
     // Not to have forgotten costs the alert of another trouble within a day.
     if notices.is_empty() {

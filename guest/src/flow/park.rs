@@ -2,7 +2,7 @@
 
 use super::{
     attempt::CallRequest,
-    notice::tell_once,
+    notice::{REQUESTS_WAIT, tell_once},
     queue::{Parked, tickets},
     stored::{read_session, storage},
 };
@@ -52,7 +52,7 @@ pub(super) fn park(
             ),
             _ => Event::new(
                 Severity::Alert,
-                "requests-wait",
+                REQUESTS_WAIT,
                 "Requests are parked: they are sent when that is possible again.",
             ),
         };
@@ -164,7 +164,14 @@ fn admitted(
     size: u64,
 ) -> Result<Ticket> {
     let parked: Vec<Ticket> = tickets(host)?.into_iter().map(|(_, t)| t).collect();
-    admit(&parked, size, lane_of(request), &settings.policy).map_err(|full| {
+    admit(
+        &parked,
+        size,
+        lane_of(request),
+        host.now(),
+        &settings.policy,
+    )
+    .map_err(|full| {
         let event = Event::new(Severity::Alert, &full.code, &full.summary);
         tell_once(host, event.explained(&full.cause, &full.remedy));
         Error::new(ErrorKind::Unavailable, full)

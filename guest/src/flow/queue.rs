@@ -2,9 +2,12 @@
 //!
 //! One that cannot be read is no reason to fail for what concerns the others: it is listed with what is known of it, and left alone.
 
-use super::stored::{read, storage};
+use super::{
+    notice::forget,
+    stored::{read, storage},
+};
 use crate::{
-    capabilities::Capabilities,
+    capabilities::{Capabilities, Write},
     diagnosis::{Diagnosis, Error, ErrorKind, Result},
     event::{Event, Severity},
     json,
@@ -76,14 +79,30 @@ pub fn discard(host: &dyn Capabilities, id: &str) -> Result<()> {
     let entry = entry.ok_or_else(no_such_request)?;
     let request = json::read::<ParkedRequest>(&entry.value);
     let body = request.and_then(|request| request.stored_body);
-    remove(host, id, body.as_ref(), entry.revision)?;
+    if !remove(host, id, body.as_ref(), entry.revision)? {
+        return Err(changed_meanwhile());
+    }
     let event = Event::new(
         Severity::Info,
         "request-discarded",
         "A parked request was discarded.",
     );
     host.record(&event.with("id", id));
+    // What is told of the others is not forgotten where they cannot be listed.
+    if let Ok(parked) = list(host) {
+        forget(host, &parked);
+    }
     Ok(())
+}
+
+fn changed_meanwhile() -> Error {
+    let diagnosis = Diagnosis::new(
+        "request-changed",
+        "The parked request was changed at this very moment: it is being sent, most likely. Nothing was discarded.",
+        "",
+        "See what became of it with `procore-auth parked list`, and try again.",
+    );
+    Error::new(ErrorKind::Busy, diagnosis)
 }
 
 /// Finds a parked request by its id, with its revision.
@@ -145,20 +164,24 @@ fn no_such_request() -> Error {
     Error::new(ErrorKind::InvalidInput, diagnosis)
 }
 
-/// Deletes a request, then its body.
+/// Deletes a request, then its body. Returns `false`, and deletes neither, where the request is at another revision.
 pub(super) fn remove(
     host: &dyn Capabilities,
     id: &str,
     body: Option<&StoredBody>,
     revision: u64,
-) -> Result<()> {
-    host.delete(id, revision)
+) -> Result<bool> {
+    let deleted = host
+        .delete(id, revision)
         .map_err(|failure| storage(&failure))?;
+    if let Write::Conflict(Some(_)) = deleted {
+        return Ok(false);
+    }
     if let Some(StoredBody { key, revision, .. }) = body {
         // What stays behind is found by a later replay.
         let _ = host.delete(key, *revision);
     }
-    Ok(())
+    Ok(true)
 }
 
 /// Deletes the bodies that no request names any more; none while a request cannot be read, which may name any. `parked` was listed

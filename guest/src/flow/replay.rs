@@ -17,7 +17,7 @@
 
 use super::{
     attempt::{Answered, CallRequest, Unanswered, attempt_until_done},
-    notice::{forget, tell_once},
+    notice::{forget, tell_once, tell_where_due},
     queue::{Parked, find, list, passes, read_request, remove, remove_leftover_bodies, tickets},
     stored::storage,
 };
@@ -33,7 +33,8 @@ use crate::{
     settings::Settings,
 };
 
-/// How long a replay waits for the rate limit in all, in milliseconds. The rest is for the next one.
+/// How long a replay goes on before it begins no further request, in milliseconds: the host lets the whole call run for twice that, and
+/// what is being sent then must not be cut short. The rest is for the next replay.
 const LONGEST_REPLAY: u64 = 300_000;
 
 /// One replay that was answered.
@@ -112,9 +113,8 @@ pub fn replay(
     if id.is_none() {
         remove_leftover_bodies(host, &parked)?;
     }
-    if remaining == 0 {
-        forget(host, parked.is_empty());
-    }
+    remind(host, &parked);
+    forget(host, &parked);
     Ok(report)
 }
 
@@ -159,8 +159,13 @@ fn replay_all(
     }
 }
 
-/// Waits as the last reply asks; returns whether there is time for that.
+/// Waits as the last reply asks; returns whether there is time for that, and for another request.
 fn keep_pace(host: &dyn Capabilities, end: u64, report: &mut ReplayReport) -> bool {
+    if host.elapsed() >= end {
+        report.stopped = Some(to_be_continued());
+        report.go_on_at = report.go_on_at.or(Some(host.now()));
+        return false;
+    }
     let Some(until) = report.go_on_at else {
         return true;
     };
@@ -172,6 +177,24 @@ fn keep_pace(host: &dyn Capabilities, end: u64, report: &mut ReplayReport) -> bo
     host.sleep(wait);
     report.go_on_at = None;
     true
+}
+
+fn to_be_continued() -> Diagnosis {
+    Diagnosis::new(
+        "replay-unfinished",
+        "There is more to replay than fits into one visit.",
+        "",
+        "Nothing to do: the next one goes on.",
+    )
+}
+
+fn replayed_elsewhere() -> Diagnosis {
+    Diagnosis::new(
+        "replayed-elsewhere",
+        "Another process is sending a parked request, or ended while it did.",
+        "",
+        "Nothing to do: it is looked at again when that one must be done.",
+    )
 }
 
 /// Counts the failure as a try, which may be the last.
@@ -211,7 +234,11 @@ fn replay_one(
     let state = claim.request.aged(&settings.policy, now);
     match state {
         // To go on would break the order.
-        State::Sending { .. } => return Ok(Next::Stop),
+        State::Sending { until } => {
+            report.stopped = Some(replayed_elsewhere());
+            report.go_on_at = report.go_on_at.max(Some(until));
+            return Ok(Next::Stop);
+        }
         State::UnknownOutcome | State::DeadLetter if !named => {
             if state != claim.request.state {
                 if state == State::DeadLetter {
@@ -233,6 +260,7 @@ fn replay_one(
         .saturating_add(settings.policy.call_timeout)
         .saturating_add(settings.policy.token_timeout + settings.policy.lock_wait);
     if !set_state(host, &mut claim, State::Sending { until })? {
+        report.stopped = Some(replayed_elsewhere());
         return Ok(Next::Stop);
     }
     finish_replay(host, settings, call, claim, state, report)
@@ -332,6 +360,7 @@ fn note_answer(
         return Ok(Next::Hold);
     }
     let body = claim.request.stored_body.as_ref();
+    // Where somebody changed it meanwhile, it is theirs to decide about: the event says that it was carried out.
     remove(host, &id, body, claim.revision)?;
     let event = Event::new(
         Severity::Info,
@@ -364,6 +393,18 @@ fn set_state(host: &dyn Capabilities, claim: &mut Claim, state: State) -> Result
             Ok(true)
         }
         Write::Conflict(_) => Ok(false),
+    }
+}
+
+/// Tells once a day that there are requests that people must decide about, as long as there are.
+fn remind(host: &dyn Capabilities, parked: &[Parked]) {
+    for state in [State::UnknownOutcome, State::DeadLetter] {
+        let of_state = |parked: &&Parked| parked.content.is_ok() && parked.state() == state;
+        if let Some(first) = parked.iter().find(of_state)
+            && let Some(event) = undecided(state)
+        {
+            tell_where_due(host, event.with("id", &first.id));
+        }
     }
 }
 

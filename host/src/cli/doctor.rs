@@ -31,6 +31,8 @@ mod store;
 mod tokens;
 mod upkeep;
 
+use std::time::Duration;
+
 use clap::Args;
 use serde::Serialize;
 
@@ -42,6 +44,9 @@ use super::terminal::Terminal;
 use check::{Check, Verdict};
 use configuration::Patient;
 use finding::{Finding, ranked};
+
+/// How long all checks together may take.
+const LONGEST: Duration = Duration::from_secs(60);
 
 /// What the person knows.
 #[derive(Args)]
@@ -88,6 +93,9 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         tokio::select! {
             examined = examination.examine(patient, page) => examined?,
             () = context.shutdown.requested() => return Ok(Exit::Interrupted),
+            () = tokio::time::sleep(LONGEST) => {
+                examination.add(Check::skipped("the rest", "the checks took longer than a minute"))?;
+            }
         }
     }
     let name = patient
@@ -105,12 +113,12 @@ impl Examination<'_> {
             self.add(page::check(patient, page).await)?;
         }
         let is_stored = self.add(store::check(patient).await)?;
-        let is_reachable = self.reach(patient).await?;
-        self.add(match is_reachable {
+        let (login_answers, api_answers) = self.reach(patient).await?;
+        self.add(match login_answers {
             true => credentials::check(patient).await,
             false => Check::skipped("credentials", "the login host cannot be asked"),
         })?;
-        match (is_stored, is_reachable) {
+        match (is_stored, login_answers && api_answers) {
             (true, true) => self.tokens(patient).await?,
             (false, _) => self.skip_tokens("the store cannot be used")?,
             (true, false) => self.skip_tokens("Procore cannot be asked")?,
@@ -120,8 +128,8 @@ impl Examination<'_> {
         Ok(())
     }
 
-    /// Asks both hosts, and compares the clocks. Returns whether both can be asked.
-    async fn reach(&mut self, patient: &Patient) -> Result<bool, Failure> {
+    /// Asks both hosts, and compares the clocks. Returns which of them can be asked.
+    async fn reach(&mut self, patient: &Patient) -> Result<(bool, bool), Failure> {
         let environment = patient.settings.environment;
         let urls = patient.opener.advice().endpoints(environment).await?;
         let (login, api) = (host(&urls.token_info_url), host(&urls.api_base));
@@ -134,7 +142,7 @@ impl Examination<'_> {
         let api_answers = self.add(network::judge("API host", &api))?;
         let answers: Vec<_> = [&login, &api].into_iter().flatten().collect();
         self.add(network::clock(&answers))?;
-        Ok(login_answers && api_answers)
+        Ok((login_answers, api_answers))
     }
 
     async fn tokens(&mut self, patient: &Patient) -> Result<(), Failure> {

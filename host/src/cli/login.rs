@@ -63,10 +63,10 @@ pub(super) struct Arguments {
     pub(super) finish: bool,
     /// Print the link as a QR code too, for a phone [default: where no browser is at hand]
     #[arg(long, conflicts_with_all = ["no_qr", "finish"])]
-    qr: bool,
+    pub(super) qr: bool,
     /// Print no QR code
     #[arg(long)]
-    no_qr: bool,
+    pub(super) no_qr: bool,
     /// Keep the outcome's page there for the browser to reload for so long; Ctrl-C ends it
     #[arg(long, value_name = "SPAN", default_value = "2s", value_parser = time::parse_span)]
     pub(super) page_for: Duration,

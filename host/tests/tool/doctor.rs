@@ -159,6 +159,38 @@ async fn a_broken_check_hides_no_other() {
     assert_eq!(codes, ["insecure-permissions", "invalid_client"], "{found}");
 }
 
+/// Whatever the API does, the login host is asked about the credentials.
+#[tokio::test]
+async fn an_api_that_is_down_hides_no_wrong_credentials() {
+    let (rig, tool, _) = signed_in().await;
+    api_answers(&rig, &Reply::gateway_error(503));
+    let found = doctor(&tool).await;
+    assert_eq!(verdict(&found, "credentials"), "fine", "{found}");
+    assert_eq!(verdict(&found, "tokens"), "not-checked", "{found}");
+}
+
+/// What doctor opens is exported nowhere, and what it notes is sent to nobody.
+#[tokio::test]
+async fn no_file_is_exported_and_no_alert_is_delivered() {
+    let (_rig, tool, _) = signed_in().await;
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([tool.path("state"), tool.path("elsewhere")])
+        .status();
+    assert!(copied.expect("cp").success());
+    tool.reconfigure("state = \"state\"", "state = \"elsewhere\"");
+    let told = tool.path("told");
+    let sink = format!("[alerts.ops]\ncommand = [\"touch\", {told:?}]\n\n[network]");
+    tool.reconfigure("[network]", &sink);
+    tool.reconfigure("grant = ", "export = \"exported.json\"\ngrant = ");
+    doctor(&tool).await;
+    assert!(!told.exists(), "an alert was delivered");
+    assert!(!tool.path("exported.json").exists(), "a token was exported");
+    // The alert about the copied store waits for the next verb.
+    tool.run(&["tick"]).await;
+    assert!(told.exists(), "the alert is lost");
+}
+
 #[tokio::test]
 async fn a_terminal_of_ascii_gets_ascii() {
     let (_rig, tool) = fresh().await;

@@ -11,6 +11,7 @@ use crate::cli::env_file::EnvFile;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Explained, Failure};
 use crate::cli::open::Opener;
+use crate::cli::opened::Opened;
 use crate::cli::{report, status};
 
 /// Where scripts keep their variables, below the working directory.
@@ -46,7 +47,8 @@ pub(super) fn check(context: &Context<'_>) -> (Check, Option<Patient>) {
 }
 
 fn read(context: &Context<'_>) -> Result<Patient, Failure> {
-    let opener = context.opener(context.config()?)?;
+    // What it opens is nobody's else: the end of the process exports no token of it, and delivers no alert.
+    let opener = Opener::new(context.config()?, Opened::default())?;
     let (name, connection) = opener.config().select(context.named())?;
     let settings = connection.settings(name)?;
     Ok(Patient { opener, settings })

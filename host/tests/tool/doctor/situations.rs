@@ -4,7 +4,7 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fake_procore::{
-    CredentialPair, Environment::Sandbox, Fault, Options, Reply, Target, TimeSource, VirtualClock,
+    CredentialPair, Environment::Sandbox, Fault, Options, Reply, Target, VirtualClock,
 };
 use procore_auth_host::{FileStore, Key, Store as _};
 use procore_auth_tests::tool::{Finished, free_port, set_mode};
