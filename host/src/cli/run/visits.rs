@@ -150,12 +150,14 @@ impl Visits {
     }
 
     fn keep_only(&self, names: &[ConnectionName], keeper: &Keeper) {
+        let opener = self.opener();
         let mut kept = self.kept();
         kept.retain(|name, _| {
             let stays = names.contains(name);
             if !stays {
                 tracing::info!(connection = %name, "no longer kept");
                 keeper.remove(name);
+                opener.board().forget(name);
             }
             stays
         });
@@ -200,6 +202,9 @@ impl Visits {
                 is_stale: after.is_stale || came_meanwhile,
                 ..after
             };
+        } else {
+            // It was opened with the configuration of before, and so expected, while that was read again.
+            self.opener().board().forget(name);
         }
     }
 
