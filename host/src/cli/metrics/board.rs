@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use crate::cli::failure::Explained;
 use crate::cli::time;
 
-/// How late a visit may come, in milliseconds: the keeper looks at the clock once a minute.
+/// How late a visit may come, in milliseconds: others may be before it, and where the kernel does not tell of a suspension the keeper
+/// looks at the clock once a minute.
 const GRACE: u64 = 120_000;
 
 /// The longest pause of the keeper after a visit that failed, in milliseconds.
