@@ -36,6 +36,9 @@ pub trait Visitor: Send + Sync + 'static {
     /// connection. It must end by itself; [`crate::Connection::upkeep`] does.
     async fn visit(&self, name: &ConnectionName) -> u64;
 
+    /// Is called where a visit panicked. The connection is visited again in a minute.
+    fn panicked(&self, _name: &ConnectionName) {}
+
     /// Is called in the keeper's own loop, at least as often as [`Keeper::new`] was told: a loop that hangs calls it no more.
     /// It must not block.
     fn pulse(&self) {}
@@ -139,11 +142,12 @@ impl Keeper {
 /// Makes one visit. A visitor that panics harms no other connection.
 async fn visit(keeper: Keeper, visitor: Arc<dyn Visitor>, name: ConnectionName) {
     let visited = {
-        let name = name.clone();
+        let (visitor, name) = (Arc::clone(&visitor), name.clone());
         tokio::spawn(async move { visitor.visit(&name).await })
     };
     let moment = visited.await.unwrap_or_else(|error| {
         tracing::error!(connection = %name, "a visit did not end as it should: {error}");
+        visitor.panicked(&name);
         keeper.0.clock.now().saturating_add(millis(AFTER_PANIC))
     });
     keeper.queue().put_back(&name, moment);
@@ -156,10 +160,12 @@ async fn until(clock: &dyn Clock, moment: Option<u64>) {
     }
 }
 
-/// When the visitor is called next to show that the loop is alive.
+/// When the visitor is called next to show that the loop is alive: by the clock that comes there first. One stands still in a
+/// suspension, and the other may be set back.
 struct Pulse {
     period: Option<Duration>,
     next: Duration,
+    next_on_wall: u64,
 }
 
 impl Pulse {
@@ -167,23 +173,28 @@ impl Pulse {
         Self {
             period,
             next: clock.elapsed(),
+            next_on_wall: clock.now(),
         }
     }
 
     fn beat(&mut self, clock: &dyn Clock, visitor: &dyn Visitor) {
-        let now = clock.elapsed();
+        let (now, on_wall) = (clock.elapsed(), clock.now());
         if let Some(period) = self.period
-            && now >= self.next
+            && (now >= self.next || on_wall >= self.next_on_wall)
         {
             visitor.pulse();
             self.next = now.saturating_add(period);
+            self.next_on_wall = on_wall.saturating_add(millis(period));
         }
     }
 
     async fn wait(&self, clock: &dyn Clock) {
-        match self.period {
-            Some(_) => clock.sleep(self.next.saturating_sub(clock.elapsed())).await,
-            None => std::future::pending().await,
+        if self.period.is_none() {
+            return std::future::pending().await;
+        }
+        tokio::select! {
+            () = clock.sleep(self.next.saturating_sub(clock.elapsed())) => {}
+            () = clock.sleep_until(self.next_on_wall) => {}
         }
     }
 }

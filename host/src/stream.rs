@@ -110,7 +110,7 @@ impl Call<'_> {
                 return Err(out_of_time());
             }
             let mut attempted = self.attempt(&token).await?;
-            let reply = to_reply(&mut attempted).await;
+            let reply = to_reply(&mut attempted, self.time_left()).await;
             let decision = match self.assess(number, reply, renewed).await {
                 Ok(decision) => decision,
                 Err(error) => return undecided(attempted, number, &error),
@@ -281,8 +281,8 @@ fn headers(
     Ok(headers)
 }
 
-/// Tells the plugin what came back, with the beginning of a refusal's body.
-async fn to_reply(attempted: &mut Attempted) -> Reply {
+/// Tells the plugin what came back, with as much of the beginning of a refusal's body as comes in time.
+async fn to_reply(attempted: &mut Attempted, within: Duration) -> Reply {
     match attempted {
         Ok(reply) => Reply::Answered {
             status: reply.status().as_u16(),
@@ -290,7 +290,7 @@ async fn to_reply(attempted: &mut Attempted) -> Reply {
             body: if reply.status().as_u16() < 400 {
                 Vec::new()
             } else {
-                reply.body_mut().beginning().await
+                reply.body_mut().beginning(within).await
             },
         },
         Err(failure) => Reply::Unanswered {

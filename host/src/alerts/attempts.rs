@@ -28,6 +28,8 @@ pub(crate) struct Attempts {
     pub(crate) last_error: Option<String>,
     /// When the next try is due.
     pub(crate) next_try_at: u64,
+    /// When the next try of an alert is due that was never tried: a sink that refused others may take it.
+    pub(crate) next_new_try_at: u64,
     /// Failed tries per alert.
     pub(crate) tries: BTreeMap<String, u32>,
     /// The alerts that have stepped aside, and until when.
@@ -52,13 +54,19 @@ impl Attempts {
         self.failures = self.failures.saturating_add(1);
         self.since.get_or_insert(now);
         self.last_error = Some(error.to_owned());
+        self.failed_too(id);
+    }
+
+    /// Notes that a second alert was tried with one that the sink did not take, in vain too.
+    pub(crate) fn failed_too(&mut self, id: &str) {
         let tries = self.tries.entry(id.to_owned()).or_default();
         *tries = tries.saturating_add(1);
     }
 
-    /// Sets when the next try is due.
-    pub(crate) fn pause(&mut self, pause: Duration, now: u64) {
+    /// Sets when the next try is due, and when that of an alert which was never tried is.
+    pub(crate) fn pause(&mut self, pause: Duration, of_new: Duration, now: u64) {
         self.next_try_at = now.saturating_add(millis(pause));
+        self.next_new_try_at = now.saturating_add(millis(of_new));
     }
 
     /// Returns how many tries of this alert have failed.
@@ -73,13 +81,22 @@ impl Attempts {
     }
 
     /// Returns how long an alert stays aside; `None` where it takes its turn.
-    pub(crate) fn aside_for(&self, id: &str, now: u64) -> Option<Duration> {
+    fn aside_for(&self, id: &str, now: u64) -> Option<Duration> {
         self.aside.get(id).and_then(|until| left(*until, now))
     }
 
-    /// Returns how long to leave the sink alone; `None` where the next try is due.
-    pub(crate) fn left(&self, now: u64) -> Option<Duration> {
-        left(self.next_try_at, now)
+    /// Returns when what was tried before is tried again; `None` where that is due.
+    pub(crate) fn paused_until(&self, now: u64) -> Option<u64> {
+        left(self.next_try_at, now).map(|_| self.next_try_at)
+    }
+
+    /// Returns how long an alert has to wait; `None` where it is due.
+    pub(crate) fn left(&self, id: &str, now: u64) -> Option<Duration> {
+        let pause = match self.tries(id) {
+            0 => self.next_new_try_at,
+            _ => self.next_try_at,
+        };
+        left(pause, now).max(self.aside_for(id, now))
     }
 
     /// Forgets an alert that does not wait any more.
@@ -139,9 +156,9 @@ mod tests {
     fn a_clock_that_was_set_back_stops_nothing() {
         let day = 86_400_000;
         let mut attempts = Attempts::default();
-        attempts.pause(LONGEST_PAUSE, 10 * day);
-        assert_eq!(attempts.left(10 * day), Some(LONGEST_PAUSE));
-        assert_eq!(attempts.left(9 * day), None);
+        attempts.pause(LONGEST_PAUSE, LONGEST_PAUSE, 10 * day);
+        assert_eq!(attempts.left("a", 10 * day), Some(LONGEST_PAUSE));
+        assert_eq!(attempts.left("a", 9 * day), None);
         attempts.put_aside("a", 10 * day);
         assert!(attempts.aside_for("a", 10 * day).is_some());
         assert_eq!(attempts.aside_for("a", 0), None);

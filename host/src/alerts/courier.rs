@@ -121,6 +121,7 @@ impl Courier {
         if let Ok(Some(_guard)) = guard {
             let mut attempts = self.outbox.attempts(sink);
             attempts.next_try_at = 0;
+            attempts.next_new_try_at = 0;
             attempts.aside.clear();
             self.outbox.keep_attempts(sink, &attempts);
         }
@@ -166,6 +167,7 @@ impl Courier {
     async fn try_round(&self, sink: &dyn Sink, pace: Pace) -> Result<Round, StoreFailure> {
         let began = self.outbox.clock().elapsed();
         let name = sink.name();
+        self.outbox.delete_delivered(name);
         // Nothing is written where nothing waits.
         if self.outbox.pending(name)?.is_empty() {
             return Ok(Round::Empty);
@@ -224,14 +226,11 @@ impl Delivery<'_> {
                 return Ok(Round::Empty);
             }
             let now = self.now();
-            if let Some(left) = self.attempts.left(now) {
-                return Ok(Round::Later(left));
-            }
-            let aside = |pending: &&Pending| self.attempts.aside_for(&pending.alert.id, now);
-            let mut due = all.iter().filter(|pending| aside(pending).is_none());
+            let left = |pending: &&Pending| self.attempts.left(&pending.alert.id, now);
+            let mut due = all.iter().filter(|pending| left(pending).is_none());
             let (first, second) = (due.next(), due.next());
             let Some(first) = first else {
-                let soonest = all.iter().filter_map(|pending| aside(&pending)).min();
+                let soonest = all.iter().filter_map(|pending| left(&pending)).min();
                 return Ok(Round::Later(soonest.unwrap_or(LOOK)));
             };
             if self.time_left() < SHORTEST_TRY {
@@ -254,11 +253,15 @@ impl Delivery<'_> {
             Reason::Down { answered, .. } => answered && tries >= SUSPICIOUS,
         };
         match second.filter(|_| suspicious) {
+            None => self.pause(&failed),
             Some(second) if self.deliver(&second.alert).await.is_ok() => {
                 self.delivered(second);
                 self.step_aside(first, &failed);
             }
-            _ => self.pause(&failed),
+            Some(second) => {
+                self.attempts.failed_too(&second.alert.id);
+                self.pause(&failed);
+            }
         }
         self.drop_if_old(first);
         self.keep();
@@ -309,17 +312,21 @@ impl Delivery<'_> {
         self.tell(fate, pending, &failed.message);
     }
 
+    /// A refusal may be that of one alert alone: one that was never tried waits as if the sink were down.
     fn pause(&mut self, failed: &Undelivered) {
+        let retry_after = match failed.reason {
+            Reason::Refused => None,
+            Reason::Down { retry_after, .. } => retry_after,
+        };
+        let first = self.sink.first_pause();
+        let failures = self.attempts.failures;
+        let of_new = backoff(first, failures, retry_after, self.outbox.chance());
         let pause = match failed.reason {
             Reason::Refused => LONGEST_PAUSE,
-            Reason::Down { retry_after, .. } => {
-                let first = self.sink.first_pause();
-                let chance = self.outbox.chance();
-                backoff(first, self.attempts.failures, retry_after, chance)
-            }
+            Reason::Down { .. } => of_new,
         };
         let now = self.now();
-        self.attempts.pause(pause, now);
+        self.attempts.pause(pause, of_new, now);
     }
 
     fn step_aside(&mut self, pending: &Pending, failed: &Undelivered) {

@@ -54,7 +54,7 @@ const MOST: usize = 1000;
 pub struct Outbox {
     folder: PathBuf,
     routes: Vec<Route>,
-    environments: BTreeMap<String, Environment>,
+    environments: Mutex<BTreeMap<String, Environment>>,
     journal: Arc<dyn Journal>,
     clock: Arc<dyn Clock>,
     random: Arc<dyn Random>,
@@ -78,9 +78,8 @@ impl OutboxBuilder {
 
     /// Tells the environment of a connection, which its alerts then name.
     #[must_use]
-    pub fn environment(mut self, connection: &ConnectionName, environment: Environment) -> Self {
-        let name = connection.as_str().to_owned();
-        self.0.environments.insert(name, environment);
+    pub fn environment(self, connection: &ConnectionName, environment: Environment) -> Self {
+        self.0.set_environment(connection, environment);
         self
     }
 
@@ -122,7 +121,7 @@ impl OutboxBuilder {
 impl Journal for Outbox {
     /// Stores what is for a person, durably, for each sink that has a route from this connection. A few milliseconds.
     fn record(&self, connection: &str, event: &Event) {
-        let environment = self.environments.get(connection).copied();
+        let environment = self.environments().get(connection).copied();
         let mut routes = self
             .routes
             .iter()
@@ -147,7 +146,7 @@ impl Outbox {
         OutboxBuilder(Self {
             folder: folder.into(),
             routes: Vec::new(),
-            environments: BTreeMap::new(),
+            environments: Mutex::default(),
             journal: Arc::new(TracingJournal),
             clock: Arc::new(SystemClock::new()),
             random: Arc::new(SystemRandom),
@@ -156,6 +155,17 @@ impl Outbox {
             memory: Mutex::default(),
             recorded: watch::Sender::new(0),
         })
+    }
+
+    /// Tells the environment of a connection, as [`OutboxBuilder::environment`] does: the next alerts name it.
+    pub fn set_environment(&self, connection: &ConnectionName, environment: Environment) {
+        let name = connection.as_str().to_owned();
+        self.environments().insert(name, environment);
+    }
+
+    fn environments(&self) -> MutexGuard<'_, BTreeMap<String, Environment>> {
+        let environments = self.environments.lock();
+        environments.unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Returns how many events this process has recorded here, and changes with them.
@@ -216,12 +226,17 @@ impl Outbox {
             return;
         };
         for name in &names[..names.len().saturating_sub(self.most)] {
-            let dropped = folder.read(name);
-            // Gone already: it was delivered in this very moment.
-            if folder.remove(name).is_ok()
-                && let Ok(Some(pending)) = dropped
-            {
-                self.tell_of_overflow(sink, &pending.alert);
+            match folder.read(name) {
+                // `None`, or gone when it is to be removed: it was delivered in this very moment.
+                Ok(None) => {}
+                Ok(Some(pending)) => {
+                    if folder.remove(name).is_ok() {
+                        self.tell_of_overflow(sink, &pending.alert);
+                    }
+                }
+                Err(Unreadable::Damaged) => self.set_aside(sink, &folder, name),
+                // Whoever delivers tells of it.
+                Err(Unreadable::Failed(_)) => {}
             }
         }
     }
@@ -290,6 +305,17 @@ impl Outbox {
                 let cause = error.to_string();
                 self.tell(&fate::NOT_DELETED, sink, &pending.alert, &cause);
                 self.memory().note_delivered(sink, pending);
+            }
+        }
+    }
+
+    /// Deletes what was delivered and could not be deleted then, where that works by now.
+    pub(crate) fn delete_delivered(&self, sink: &SinkName) {
+        let delivered = self.memory().delivered(sink);
+        for pending in delivered {
+            match self.folder(sink).remove(&pending.file_name()) {
+                Err(error) if error.kind() != ErrorKind::NotFound => return,
+                _ => self.memory().forget_delivered(sink, &pending),
             }
         }
     }

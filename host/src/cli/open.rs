@@ -69,9 +69,13 @@ impl Opener {
 
     /// Goes on with another configuration, and the same plugin and sinks.
     pub(crate) fn with_config(&self, config: Config) -> Result<Self, Failure> {
+        let http = https(&config.network)?;
+        for (name, environment) in config.environments() {
+            self.courier.outbox().set_environment(name, environment);
+        }
         Ok(Self {
             plugin: self.plugin.clone(),
-            http: Arc::new(https(&config.network)?),
+            http: Arc::new(http),
             journal: Arc::clone(&self.journal),
             courier: self.courier.clone(),
             troubles: Arc::clone(&self.troubles),

@@ -82,11 +82,13 @@ async fn notice(keeper: &Keeper, visits: &Visits, mut watch: Watch) {
                 for change in changes {
                     match change {
                         Change::Session(name) => look(keeper, visits, &name).await,
+                        Change::Parked(name) => look_for_parked(keeper, visits, &name).await,
                         Change::Configuration => visits.reload_if_edited(keeper),
                         Change::Unknown => {
                             visits.reload_if_edited(keeper);
                             for name in visits.names() {
                                 look(keeper, visits, &name).await;
+                                look_for_parked(keeper, visits, &name).await;
                             }
                         }
                     }
@@ -103,6 +105,12 @@ async fn notice(keeper: &Keeper, visits: &Visits, mut watch: Watch) {
 
 async fn look(keeper: &Keeper, visits: &Visits, name: &ConnectionName) {
     if visits.is_news(name).await {
+        keeper.visit_now(name);
+    }
+}
+
+async fn look_for_parked(keeper: &Keeper, visits: &Visits, name: &ConnectionName) {
+    if visits.has_newly_parked(name).await {
         keeper.visit_now(name);
     }
 }

@@ -4,6 +4,7 @@
 
 use procore_auth_host::{ConnectionName, Event, Severity};
 
+use super::exit::Exit;
 use super::failure::Explained;
 use super::open::Opener;
 use super::time;
@@ -26,6 +27,16 @@ pub(super) fn end(opener: &Opener, name: &ConnectionName) {
     if let Some(was) = opener.troubles().end(name) {
         record(opener, name, &recovery(was, time::now()));
     }
+}
+
+/// Explains a visit that panicked.
+pub(super) fn panicked() -> Explained {
+    Explained::new(
+        Exit::Internal,
+        "visit-panicked",
+        "The visit to this connection failed by a defect of procore-auth.",
+        "Report this as a defect, with the log of this moment. The connection is visited again meanwhile.",
+    )
 }
 
 fn record(opener: &Opener, name: &ConnectionName, event: &Event) {

@@ -66,6 +66,7 @@ struct Diary {
     under_way: AtomicUsize,
     most_under_way: AtomicUsize,
     pulses: AtomicUsize,
+    panics: Mutex<Vec<ConnectionName>>,
 }
 
 impl Diary {
@@ -78,6 +79,7 @@ impl Diary {
             under_way: AtomicUsize::new(0),
             most_under_way: AtomicUsize::new(0),
             pulses: AtomicUsize::new(0),
+            panics: Mutex::default(),
         })
     }
 
@@ -103,6 +105,10 @@ impl Visitor for Diary {
         self.under_way.fetch_sub(1, Ordering::SeqCst);
         assert!(name.as_str() != "panics", "as wished");
         now + self.every
+    }
+
+    fn panicked(&self, name: &ConnectionName) {
+        self.panics.lock().expect("not poisoned").push(name.clone());
     }
 
     fn pulse(&self) {
@@ -246,7 +252,10 @@ async fn a_visit_that_panics_is_made_again_and_stops_nobody() {
     let keeper = keeper_of(&clock, &["acme", "panics"]);
     keeper.run(diary.clone(), after(73 * MINUTE)).await;
     assert_eq!(diary.minutes("acme"), [0, 72]);
-    assert!(diary.minutes("panics").len() > 60);
+    let panicked = diary.minutes("panics").len();
+    assert!(panicked > 60);
+    let told = diary.panics.lock().expect("not poisoned");
+    assert_eq!(*told, vec![name("panics"); panicked]);
 }
 
 #[tokio::test(start_paused = true)]
@@ -271,4 +280,34 @@ async fn the_loop_shows_that_it_is_alive_while_nothing_is_due_and_while_it_ends(
     keeper.run(diary.clone(), after(1)).await;
     assert_eq!(clock.elapsed().as_secs(), 120);
     assert!(diary.pulses.load(Ordering::SeqCst) >= 13);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s44_the_loop_shows_that_it_is_alive_as_soon_as_a_suspension_has_ended() {
+    let clock = Wall::new();
+    let diary = Diary::new(&clock, HOUR, Duration::ZERO);
+    let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
+    let keeper = Keeper::new(shared, Some(Duration::from_secs(300)));
+    let stop = async {
+        after(MINUTE).await;
+        clock.set_by(i64::try_from(8 * HOUR).expect("small"));
+        after(MINUTE).await;
+    };
+    keeper.run(diary.clone(), stop).await;
+    assert_eq!(diary.pulses.load(Ordering::SeqCst), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn s44_a_clock_that_was_set_back_delays_no_sign_of_life() {
+    let clock = Wall::new();
+    let diary = Diary::new(&clock, HOUR, Duration::ZERO);
+    let shared: Arc<dyn Clock> = Arc::clone(&clock) as _;
+    let keeper = Keeper::new(shared, Some(Duration::from_secs(300)));
+    let stop = async {
+        after(MINUTE).await;
+        clock.set_by(-i64::try_from(8 * HOUR).expect("small"));
+        after(4 * MINUTE + 1).await;
+    };
+    keeper.run(diary.clone(), stop).await;
+    assert_eq!(diary.pulses.load(Ordering::SeqCst), 2);
 }

@@ -86,8 +86,19 @@ impl ResponseBody {
 
     /// Reads the beginning of a refusal's body ahead, and returns a copy. What goes wrong meanwhile is told by
     /// [`ResponseBody::chunk`].
-    pub(super) async fn beginning(&mut self) -> Vec<u8> {
+    ///
+    /// Where it comes slowly, what has come `within` that time is enough.
+    pub(super) async fn beginning(&mut self, within: Duration) -> Vec<u8> {
         let mut read = Vec::new();
+        let reading = self.read_beginning(&mut read);
+        if tokio::time::timeout(within, reading).await.is_err() {
+            tracing::debug!("the beginning of a refusal came too slowly to be read whole");
+        }
+        read
+    }
+
+    /// May be cancelled: no piece is lost.
+    async fn read_beginning(&mut self, read: &mut Vec<u8>) {
         while read.len() < BEGINNING && self.failed.is_none() {
             match self.receive().await {
                 Ok(Some(piece)) => {
@@ -98,7 +109,6 @@ impl ResponseBody {
                 Err(failure) => self.failed = Some(failure),
             }
         }
-        read
     }
 
     async fn receive(&mut self) -> Result<Option<Bytes>, HttpFailure> {
@@ -172,5 +182,33 @@ mod tests {
         let began = tokio::time::Instant::now();
         let error = body.chunk().await.expect_err("silent");
         assert_eq!((error.code(), began.elapsed()), ("timeout", idle));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_refusal_that_trickles_is_judged_by_what_came_in_time() {
+        let (reader, mut writer) = tokio::io::duplex(1);
+        let trickle = RequestBody::once(None, reader);
+        let trickle = trickle.open().await.expect("open");
+        let writing = tokio::spawn(async move {
+            use tokio::io::AsyncWriteExt as _;
+            for letter in b"0123456789" {
+                writer.write_all(&[*letter]).await.expect("written");
+                tokio::time::sleep(Duration::from_secs(5)).await;
+            }
+        });
+        let failure = |_| silent(Duration::ZERO);
+        let idle = Duration::from_secs(7);
+        let mut body =
+            ResponseBody::new(trickle.map_err(failure).boxed(), idle, Progress::default());
+        let began = tokio::time::Instant::now();
+        let within = Duration::from_secs(12);
+        assert_eq!(body.beginning(within).await, b"012");
+        assert_eq!(began.elapsed(), within);
+        let mut whole = Vec::new();
+        while let Some(piece) = body.chunk().await.expect("it comes") {
+            whole.extend_from_slice(&piece);
+        }
+        assert_eq!(whole, b"0123456789", "nothing is lost");
+        writing.await.expect("written");
     }
 }

@@ -5,8 +5,11 @@ use std::{
     time::{Duration, Instant},
 };
 
-use fake_procore::Environment::Sandbox;
-use procore_auth_tests::{Rig, Tool, tool::Running};
+use fake_procore::{Environment::Sandbox, Fault, Reply, Target};
+use procore_auth_tests::{
+    Rig, Tool,
+    tool::{Running, free_port},
+};
 use serde_json::{Value, json};
 use tokio::net::UnixDatagram;
 
@@ -42,6 +45,64 @@ async fn s56_a_running_keeper_drains_the_queue_after_a_login_in_another_process(
     assert!(keeper.is_running());
     stop(keeper).await;
     assert_eq!(rig.procore.projects().len(), 3);
+}
+
+/// A server that fails so many tries in a row.
+fn api_is_down(rig: &Rig, calls: usize) {
+    let down = Fault::uncommitted(Reply::json(503, &json!({})));
+    rig.procore.inject_times(calls, &Target::Api, &down);
+}
+
+fn projects(rig: &Rig) -> Vec<String> {
+    let all = rig.procore.projects().into_iter();
+    all.map(|project| project.name).collect()
+}
+
+#[tokio::test]
+async fn what_an_agent_parks_does_not_wait_for_the_next_refresh() {
+    let (rig, tool, _) = signed_in().await;
+    let mut keeper = tool.start(&["run"]);
+    keeper.says("refreshed=false").await;
+    // An agent that does not reach the server.
+    let config = fs::read_to_string(tool.path("config.toml")).expect("configured");
+    let here = config.split_once("127.0.0.1:").expect("an address").1;
+    let here = here.split(|letter: char| !letter.is_ascii_digit()).next();
+    let here = format!("127.0.0.1:{}", here.expect("a port"));
+    let nowhere = format!("127.0.0.1:{}", free_port());
+    let agent = tool.write("agent.toml", &config.replace(&here, &nowhere));
+    let body = r#"{"project":{"name":"one"}}"#;
+    let call = ["call", "/rest/v1.0/projects", "-d", body, "--park"];
+    tool.run(&[&["--config", &agent], &call[..]].concat())
+        .await
+        .code_is(10);
+    let parked = Instant::now();
+    keeper.says("replayed=1").await;
+    assert!(parked.elapsed() < AT_ONCE, "{:?}", parked.elapsed());
+    assert_eq!(projects(&rig), ["one"]);
+    stop(keeper).await;
+}
+
+#[tokio::test]
+async fn an_outage_that_lasts_wakes_the_keeper_once() {
+    let (rig, tool, _) = signed_in().await;
+    let mut keeper = tool.start(&["run"]);
+    keeper.says("refreshed=false").await;
+    api_is_down(&rig, 1000);
+    park(&tool, "one").await;
+    keeper.says("visited").await;
+    park(&tool, "two").await;
+    // What is noticed is dealt with in turn: when the second mistake is told, all that was parked before the first has been seen.
+    let config = fs::read_to_string(tool.path("config.toml")).expect("configured");
+    for mistake in ["nonsense", "more nonsense"] {
+        fs::write(tool.path("config.toml"), format!("{config}\n{mistake}")).expect("written");
+        keeper.says("nothing changes").await;
+    }
+    keeper.signal("TERM").await;
+    let ended = keeper.end().await;
+    ended.code_is(0);
+    let visits = ended.err.matches("come_back_at=").count();
+    assert_eq!(visits, 2, "the first, and one for all that waits\n{ended}");
+    assert!(projects(&rig).is_empty());
 }
 
 #[tokio::test]

@@ -122,6 +122,33 @@ async fn s40_a_keeper_without_a_sign_in_is_alive_and_not_ready() {
 }
 
 #[tokio::test]
+async fn a_connection_that_is_taken_out_of_the_file_is_no_longer_told_of() {
+    let (_rig, tool, _) = signed_in().await;
+    let port = tell(&tool);
+    let config = std::fs::read_to_string(tool.path("config.toml")).expect("configured");
+    let (head, table) = config.split_once("[connections.acme]").expect("a table");
+    let two = format!("{head}[connections.acme]{table}\n[connections.second]{table}");
+    std::fs::write(tool.path("config.toml"), two).expect("written");
+    let health = format!("http://127.0.0.1:{port}/healthz");
+    let names = async || {
+        let (_, body) = visit(&health).await;
+        let body: serde_json::Value = serde_json::from_str(&body).expect("JSON");
+        let connections = body["connections"].as_array().expect("a list").clone();
+        let name = |connection: &serde_json::Value| connection["connection"].clone();
+        connections.iter().map(name).collect::<Vec<_>>()
+    };
+    let mut keeper = tool.start(&["run"]);
+    keeper.says("metrics are served").await;
+    assert_eq!(names().await, ["acme", "second"]);
+    std::fs::write(tool.path("config.toml"), config).expect("written");
+    keeper.says("no longer kept").await;
+    keeper.says("refreshed=false").await;
+    assert_eq!(names().await, ["acme"]);
+    keeper.signal("TERM").await;
+    keeper.end().await.code_is(0);
+}
+
+#[tokio::test]
 async fn clients_that_say_nothing_do_not_keep_others_out() {
     let (_rig, tool, _) = signed_in().await;
     let port = tell(&tool);

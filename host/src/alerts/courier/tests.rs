@@ -166,6 +166,39 @@ async fn a_sink_that_refuses_everything_is_asked_slowly_and_told_once() {
 }
 
 #[tokio::test]
+async fn a_refused_alert_does_not_hold_up_one_that_comes_later() {
+    let setting = Setting::new();
+    let sink = Scripted::new([]);
+    sink.refuse(Some("poison"));
+    let outbox = setting.to_ops();
+    outbox.record("acme", &alert("poison"));
+    courier(&outbox, &sink).drain(PATIENCE).await;
+    setting.step(Duration::from_secs(1));
+    outbox.record("acme", &alert("critical"));
+    setting.step(sink.first_pause());
+    courier(&outbox, &sink).drain(PATIENCE).await;
+    assert_eq!(sink.taken(), ["critical"]);
+    assert_eq!(
+        sink.tries(),
+        3,
+        "the sink works: the refused one is tried too"
+    );
+}
+
+#[tokio::test]
+async fn new_alerts_to_a_sink_that_refuses_everything_are_tried_ever_more_rarely() {
+    let setting = Setting::new();
+    let sink = Scripted::new((0..1000).map(|_| Err(Undelivered::refused("answered 404"))));
+    let outbox = setting.to_ops();
+    for _ in 0..600 {
+        outbox.record("acme", &alert("a"));
+        courier(&outbox, &sink).drain(PATIENCE).await;
+        setting.step(Duration::from_secs(1));
+    }
+    assert!(sink.tries() <= 20, "{}", sink.tries());
+}
+
+#[tokio::test]
 async fn an_alert_that_the_sink_never_takes_steps_aside_and_keeps_nobody_waiting() {
     let setting = Setting::new();
     let sink = Scripted::new([]);

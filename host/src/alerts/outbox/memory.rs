@@ -1,6 +1,6 @@
 //! What the disk did not take. It ends with the process.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use crate::alerts::{SinkName, attempts::Attempts, pending::Pending};
 
@@ -11,7 +11,7 @@ pub(super) struct Memory {
     /// The tries that could not be noted.
     pub(super) attempts: BTreeMap<SinkName, Attempts>,
     /// The ids of what was delivered and cannot be deleted: not to be delivered again.
-    delivered: BTreeSet<(SinkName, String)>,
+    delivered: BTreeMap<(SinkName, String), Pending>,
 }
 
 impl Memory {
@@ -43,11 +43,22 @@ impl Memory {
 
     pub(super) fn note_delivered(&mut self, sink: &SinkName, pending: &Pending) {
         let delivered = (sink.clone(), pending.alert.id.clone());
-        self.delivered.insert(delivered);
+        self.delivered.insert(delivered, pending.clone());
+    }
+
+    /// Returns what was delivered to a sink and could not be deleted.
+    pub(super) fn delivered(&self, sink: &SinkName) -> Vec<Pending> {
+        let of_sink = self.delivered.iter().filter(|((name, _), _)| name == sink);
+        of_sink.map(|(_, pending)| pending.clone()).collect()
+    }
+
+    pub(super) fn forget_delivered(&mut self, sink: &SinkName, pending: &Pending) {
+        let delivered = (sink.clone(), pending.alert.id.clone());
+        self.delivered.remove(&delivered);
     }
 
     pub(super) fn is_delivered(&self, sink: &SinkName, pending: &Pending) -> bool {
         let delivered = (sink.clone(), pending.alert.id.clone());
-        self.delivered.contains(&delivered)
+        self.delivered.contains_key(&delivered)
     }
 }

@@ -81,7 +81,7 @@ impl Outbox {
             oldest: oldest.map(|oldest| oldest.alert.at),
             failures: attempts.failures,
             failing_since: attempts.since,
-            next_try_at: attempts.left(now).map(|_| attempts.next_try_at),
+            next_try_at: attempts.paused_until(now),
             last_error: attempts.last_error,
             overdue: waits_long || tried || (attempts.failures > 0 && !pending.is_empty()),
             sink,

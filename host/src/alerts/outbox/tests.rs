@@ -9,7 +9,7 @@ use std::{
 };
 
 use super::{Outbox, OutboxBuilder, Route, SinkName};
-use crate::{Clock, Event, Journal, Severity, alerts::alert::tests::event};
+use crate::{Clock, Environment, Event, Journal, Severity, alerts::alert::tests::event};
 
 /// A clock that stands where it is put.
 pub(crate) struct Hands(pub(crate) AtomicU64);
@@ -274,6 +274,55 @@ fn a_damaged_file_is_set_aside_and_told_once() {
         files(&folder)
             .iter()
             .any(|name| name.starts_with("damaged-"))
+    );
+}
+
+#[test]
+fn a_damaged_file_is_set_aside_and_told_where_too_many_wait_too() {
+    let setting = Setting::new();
+    let outbox = setting.outbox(|builder| builder.route(Route::to(sink("ops"))).most(2));
+    for code in ["a", "b"] {
+        outbox.record("acme", &alert(code));
+    }
+    let folder = setting.path("outbox/ops");
+    let first = folder.join(&files(&folder)[0]);
+    fs::write(&first, "{\"id\":").expect("torn");
+    outbox.record("acme", &alert("c"));
+    assert_eq!(setting.told.codes(), ["alert-damaged"]);
+    assert_eq!(codes(&outbox, "ops"), ["b", "c"]);
+}
+
+#[test]
+fn what_was_delivered_is_deleted_once_that_works_and_never_delivered_again() {
+    let setting = Setting::new();
+    let outbox = setting.to_ops();
+    outbox.record("acme", &alert("a"));
+    let delivered = outbox.pending(&sink("ops")).expect("readable").remove(0);
+    // The disk did not let it be deleted then.
+    outbox.memory().note_delivered(&sink("ops"), &delivered);
+    assert!(codes(&outbox, "ops").is_empty());
+    assert_eq!(codes(&setting.to_ops(), "ops"), ["a"]);
+    outbox.delete_delivered(&sink("ops"));
+    assert!(codes(&setting.to_ops(), "ops").is_empty());
+    assert!(outbox.memory().delivered(&sink("ops")).is_empty());
+}
+
+#[test]
+fn an_alert_names_the_environment_that_was_told_last() {
+    let setting = Setting::new();
+    let acme = "acme".parse().expect("a name");
+    let outbox = setting.outbox(|builder| {
+        let builder = builder.route(Route::to(sink("ops")));
+        builder.environment(&acme, Environment::Sandbox)
+    });
+    outbox.record("acme", &alert("a"));
+    outbox.set_environment(&acme, Environment::Production);
+    outbox.record("acme", &alert("b"));
+    let pending = outbox.pending(&sink("ops")).expect("readable");
+    let named: Vec<_> = pending.iter().map(|p| p.alert.environment).collect();
+    assert_eq!(
+        named,
+        [Some(Environment::Sandbox), Some(Environment::Production)]
     );
 }
 

@@ -15,7 +15,8 @@ use tokio::sync::watch;
 use crate::cli::failure::Explained;
 use crate::cli::time;
 
-/// How late a visit may come, in milliseconds: the keeper looks at the clock once a minute.
+/// How late a visit may come, in milliseconds: others may be before it, and where the kernel does not tell of a suspension the keeper
+/// looks at the clock once a minute.
 const GRACE: u64 = 120_000;
 
 /// The longest pause of the keeper after a visit that failed, in milliseconds.
@@ -67,14 +68,22 @@ impl Board {
         }
     }
 
-    /// Expects a connection to be visited soon. One that is known stays as it is.
+    /// Expects a connection to be visited soon. What was found of one that is known stays.
     pub(crate) fn expect(&self, name: &ConnectionName, environment: Environment) {
-        self.entries().entry(name.clone()).or_insert(Entry {
+        let mut entries = self.entries();
+        let entry = entries.entry(name.clone()).or_insert(Entry {
             environment,
             found: None,
             failing: None,
             due: time::now(),
         });
+        entry.environment = environment;
+    }
+
+    /// Forgets a connection that is kept no more: nobody waits for its next visit.
+    pub(crate) fn forget(&self, name: &ConnectionName) {
+        self.entries().remove(name);
+        self.changed.send_replace(());
     }
 
     /// Notes that a visit begins. It may take long where many requests are replayed.
@@ -253,6 +262,26 @@ pub(super) mod tests {
         let new = line(&board, time::now());
         assert_eq!((new.health, new.overdue), (None, false));
         assert!(line(&board, time::now() + GRACE + 1000).overdue);
+    }
+
+    #[test]
+    fn a_connection_that_is_kept_no_more_is_missed_by_nobody() {
+        let (board, now) = healthy();
+        let name = "acme".parse().expect("valid");
+        board.forget(&name);
+        // A visit that was under way ends later.
+        board.begin(&name);
+        board.failed(&name, &failure());
+        assert!(board.lines(now + 2 * LIFE).is_empty());
+    }
+
+    #[test]
+    fn a_connection_that_is_expected_again_has_its_environment_of_now() {
+        let (board, now) = healthy();
+        board.expect(&"acme".parse().expect("valid"), Environment::Production);
+        let line = line(&board, now);
+        assert_eq!(line.environment, Environment::Production);
+        assert_eq!(line.health, Some(Health::Healthy), "what was found stays");
     }
 
     #[test]

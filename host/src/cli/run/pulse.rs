@@ -24,7 +24,14 @@ pub(super) struct Pulse {
     of: Option<ConnectionName>,
     has_watchdog: bool,
     period: Duration,
-    last: Mutex<Option<Instant>>,
+    last: Mutex<Option<Given>>,
+}
+
+/// When a sign was given, by both clocks: one stands still in a suspension, and the other may be set.
+#[derive(Clone, Copy)]
+struct Given {
+    awake: Instant,
+    wall: u64,
 }
 
 impl Pulse {
@@ -72,12 +79,25 @@ impl Pulse {
 
     fn is_due(&self) -> bool {
         let mut last = self.last.lock().unwrap_or_else(PoisonError::into_inner);
-        // Half a period early is better than half a period late.
-        let is_due = last.is_none_or(|last| last.elapsed() + self.period / 2 >= BEAT);
+        let now = Given {
+            awake: Instant::now(),
+            wall: time::now(),
+        };
+        let is_due = last.is_none_or(|last| last.is_over(now, self.period));
         if is_due {
-            *last = Some(Instant::now());
+            *last = Some(now);
         }
         is_due
+    }
+}
+
+impl Given {
+    /// Whether the next sign is due, by either clock. A clock that was set back tells of a sign from ahead, which does not count.
+    fn is_over(self, now: Self, period: Duration) -> bool {
+        let awake = now.awake.saturating_duration_since(self.awake);
+        let wall = Duration::from_millis(now.wall.abs_diff(self.wall));
+        // Half a period early is better than half a period late.
+        awake.max(wall) + period / 2 >= BEAT
     }
 }
 
@@ -85,5 +105,33 @@ impl Pulse {
 fn note(written: Result<(), StoreFailure>) {
     if let Err(failure) = written {
         tracing::warn!(code = failure.code, "no sign of life: {}", failure.message);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::{Duration, Instant};
+
+    use super::{BEAT, Given};
+
+    const NOW: u64 = 1_795_392_000_123;
+    const HOUR_MS: u64 = 3_600_000;
+    const PERIOD: Duration = Duration::from_secs(10);
+
+    #[test]
+    fn s44_a_sign_is_due_by_the_clock_that_comes_there_first() {
+        let first = Given {
+            awake: Instant::now(),
+            wall: NOW,
+        };
+        let after = |awake: Duration, wall: u64| {
+            let awake = first.awake + awake;
+            first.is_over(Given { awake, wall }, PERIOD)
+        };
+        assert!(!after(PERIOD, NOW + 10_000));
+        assert!(after(BEAT, NOW + 300_000));
+        assert!(after(PERIOD, NOW + 8 * HOUR_MS), "it was suspended");
+        assert!(after(PERIOD, NOW - HOUR_MS), "the clock was set back");
+        assert!(after(BEAT, NOW), "and stands where it stood");
     }
 }

@@ -22,6 +22,10 @@ const FIRST_PAUSE: Duration = Duration::from_secs(5);
 /// The longest of these pauses.
 const LONGEST_PAUSE: Duration = Duration::from_secs(300);
 
+/// How soon a connection is visited again where requests still wait at the end of a visit: as soon as the plugin comes back to
+/// those that it could not send.
+const REPLAY_AGAIN: Duration = Duration::from_secs(300);
+
 /// The connections that are kept, and how.
 pub(super) struct Visits {
     opener: Mutex<Opener>,
@@ -38,6 +42,8 @@ struct Kept {
     /// Whether to open it anew: its settings, or the secret that they refer to, may have been mended.
     is_stale: bool,
     seen: Option<Seen>,
+    /// How many requests waited at the end of the last visit; `None` while a visit is under way, and where none has ended well.
+    left_waiting: Option<u32>,
     pause: Duration,
 }
 
@@ -109,6 +115,24 @@ impl Visits {
         now.is_ok_and(|status| Seen::of(&status) != seen)
     }
 
+    /// Whether requests were parked of which the last visit knows nothing.
+    ///
+    /// Where some waited at its end the next one comes by itself, and a visit that is under way looks at its own end. So neither
+    /// the keeper's own writes nor an outage that lasts have it come again and again.
+    pub(super) async fn has_newly_parked(&self, name: &ConnectionName) -> bool {
+        let known = self.kept().get(name).cloned();
+        let Some(Kept {
+            connection: Some(connection),
+            left_waiting: Some(0),
+            ..
+        }) = known
+        else {
+            return false;
+        };
+        let now = connection.status().await;
+        now.is_ok_and(|status| status.parked > 0)
+    }
+
     /// Goes on with the configuration file as it is now, where it was edited. See [`Visits::reload`].
     pub(super) fn reload_if_edited(&self, keeper: &Keeper) {
         let opener = self.opener();
@@ -150,12 +174,14 @@ impl Visits {
     }
 
     fn keep_only(&self, names: &[ConnectionName], keeper: &Keeper) {
+        let opener = self.opener();
         let mut kept = self.kept();
         kept.retain(|name, _| {
             let stays = names.contains(name);
             if !stays {
                 tracing::info!(connection = %name, "no longer kept");
                 keeper.remove(name);
+                opener.board().forget(name);
             }
             stays
         });
@@ -181,6 +207,12 @@ impl Visits {
         }
     }
 
+    fn begin(&self, name: &ConnectionName) {
+        if let Some(kept) = self.kept().get_mut(name) {
+            kept.left_waiting = None;
+        }
+    }
+
     fn log(&self, name: &ConnectionName, visit: &Visit) {
         tracing::info!(
             connection = %name,
@@ -200,6 +232,9 @@ impl Visits {
                 is_stale: after.is_stale || came_meanwhile,
                 ..after
             };
+        } else {
+            // It was opened with the configuration of before, and so expected, while that was read again.
+            self.opener().board().forget(name);
         }
     }
 
@@ -216,13 +251,15 @@ impl Visitor for Visits {
             // Removed a moment ago; so the keeper does not come back either.
             return u64::MAX;
         };
+        self.begin(name);
         let Some((connection, is_current)) = self.open(name, &kept).await else {
             return after(REOPEN);
         };
         let opener = self.opener();
         opener.board().begin(name);
         match connection.upkeep(None).await {
-            Ok(visit) => {
+            Ok(mut visit) => {
+                visit.come_back_at = come_back_at(&visit, time::now());
                 opener.board().note(name, &visit);
                 // A visit with settings that could not be read anew ends no trouble.
                 if is_current {
@@ -237,6 +274,7 @@ impl Visitor for Visits {
                     connection: Some(connection),
                     is_stale: !is_current || may_be_mended,
                     seen: Some(Seen::of(&visit.status)),
+                    left_waiting: Some(visit.status.parked),
                     pause: FIRST_PAUSE,
                 };
                 self.note(name, kept.is_stale, after);
@@ -249,12 +287,17 @@ impl Visitor for Visits {
                     connection: Some(connection),
                     is_stale: !is_current,
                     seen: kept.seen,
+                    left_waiting: None,
                     pause: (kept.pause * 2).min(LONGEST_PAUSE),
                 };
                 self.note(name, kept.is_stale, after);
                 retry_at(kept.pause, &explained)
             }
         }
+    }
+
+    fn panicked(&self, name: &ConnectionName) {
+        trouble::begin(&self.opener(), name, &trouble::panicked());
     }
 
     fn pulse(&self) {
@@ -268,6 +311,7 @@ impl Kept {
             connection,
             is_stale: false,
             seen: None,
+            left_waiting: None,
             pause: FIRST_PAUSE,
         }
     }
@@ -282,9 +326,20 @@ impl Seen {
     }
 }
 
+/// Returns when to come back: what still waits was parked while the visit ended, or could not be sent.
+fn come_back_at(visit: &Visit, now: u64) -> u64 {
+    match visit.status.parked {
+        0 => visit.come_back_at,
+        _ => visit.come_back_at.min(later(now, REPLAY_AGAIN)),
+    }
+}
+
 fn after(pause: Duration) -> u64 {
-    let pause = u64::try_from(pause.as_millis()).unwrap_or(u64::MAX);
-    time::now().saturating_add(pause)
+    later(time::now(), pause)
+}
+
+fn later(moment: u64, span: Duration) -> u64 {
+    moment.saturating_add(u64::try_from(span.as_millis()).unwrap_or(u64::MAX))
 }
 
 fn retry_at(pause: Duration, explained: &Explained) -> u64 {
@@ -296,8 +351,25 @@ fn retry_at(pause: Duration, explained: &Explained) -> u64 {
 mod tests {
     use std::time::Duration;
 
+    use procore_auth_host::Health;
+    use procore_auth_host::internals::made;
+
     use super::super::super::exit::Exit;
-    use super::{Explained, retry_at, time};
+    use super::{Explained, REPLAY_AGAIN, come_back_at, later, retry_at, time};
+
+    #[test]
+    fn what_still_waits_at_the_end_of_a_visit_does_not_wait_for_the_next_refresh() {
+        const NOW: u64 = 1_795_392_000_123;
+        let mut status = made::status(Health::Healthy);
+        let refresh_at = NOW + 72 * 60_000;
+        let visit = made::visit(refresh_at, status.clone());
+        assert_eq!(come_back_at(&visit, NOW), refresh_at);
+        status.parked = 1;
+        let visit = made::visit(refresh_at, status.clone());
+        assert_eq!(come_back_at(&visit, NOW), later(NOW, REPLAY_AGAIN));
+        let visit = made::visit(NOW + 1000, status);
+        assert_eq!(come_back_at(&visit, NOW), NOW + 1000);
+    }
 
     #[test]
     fn a_retry_is_never_sooner_than_the_pause() {

@@ -15,8 +15,11 @@ use tokio::sync::Notify;
 
 use super::super::config::Config;
 
-/// The entry that holds a connection's tokens. Parked requests and other entries are no reason for a visit.
+/// The entry that holds a connection's tokens.
 const SESSION: &str = "session";
+
+/// What the entries of parked requests begin with. Other entries, such as their bodies, are no reason for a visit.
+const PARKED: &str = "parked-";
 
 /// How often the files are looked at where the system does not tell.
 const LOOK: Duration = Duration::from_secs(60);
@@ -33,6 +36,8 @@ pub(super) enum Change {
     Unknown,
     /// The session of a connection.
     Session(ConnectionName),
+    /// The parked requests of a connection.
+    Parked(ConnectionName),
 }
 
 /// Notices changes for as long as it lives.
@@ -69,7 +74,10 @@ impl Watch {
 
     /// Waits for changes. May be cancelled.
     pub(super) async fn next(&mut self) -> BTreeSet<Change> {
-        self.seen.some.notified().await;
+        // Whoever was cancelled while gathering has used up the notification, and left the changes.
+        while self.seen.changes().is_empty() {
+            self.seen.some.notified().await;
+        }
         tokio::time::sleep(GATHER).await;
         std::mem::take(&mut *self.seen.changes())
     }
@@ -118,11 +126,19 @@ impl Places {
 
     /// Says what a changed file is; `None` where it is nothing of interest.
     fn change(&self, path: &Path) -> Option<Change> {
-        let folder = path.parent()?;
-        if path.file_name()? == SESSION && folder.parent()? == self.state {
-            let name = folder.file_name()?.to_str()?;
-            return name.parse().ok().map(Change::Session);
+        let (folder, entry) = (path.parent()?, path.file_name()?.to_str()?);
+        let change: fn(ConnectionName) -> Change = match entry {
+            SESSION => Change::Session,
+            _ if entry.starts_with(PARKED) => Change::Parked,
+            _ => return self.configuration_in(folder),
+        };
+        if folder.parent()? != self.state {
+            return self.configuration_in(folder);
         }
+        folder.file_name()?.to_str()?.parse().ok().map(change)
+    }
+
+    fn configuration_in(&self, folder: &Path) -> Option<Change> {
         (folder == self.configuration).then_some(Change::Configuration)
     }
 }
@@ -160,11 +176,30 @@ fn handler(
 #[cfg(test)]
 mod tests {
     use std::path::Path;
+    use std::sync::Arc;
 
-    use super::{Change, Places};
+    use tokio::time::timeout;
+
+    use super::{Change, GATHER, Places, Seen, Watch};
+
+    #[tokio::test(start_paused = true)]
+    async fn what_was_noticed_outlives_whoever_waited_for_it() {
+        let seen = Arc::new(Seen::default());
+        let mut watch = Watch {
+            seen: Arc::clone(&seen),
+            _watcher: None,
+        };
+        seen.add(Change::Configuration);
+        let cancelled = timeout(GATHER / 2, watch.next()).await;
+        cancelled.expect_err("it is gathering");
+        let changes = timeout(GATHER * 2, watch.next()).await;
+        assert_eq!(changes.expect("noticed"), [Change::Configuration].into());
+        let nothing = timeout(GATHER * 10, watch.next()).await;
+        nothing.expect_err("told once");
+    }
 
     #[test]
-    fn sessions_and_the_configuration_are_of_interest_and_nothing_else() {
+    fn sessions_parked_requests_and_the_configuration_are_of_interest_and_nothing_else() {
         let places = Places {
             state: "/var/lib/procore-auth".into(),
             configuration: "/etc/procore-auth".into(),
@@ -172,6 +207,11 @@ mod tests {
         let change = |path: &str| places.change(Path::new(path));
         let acme = Change::Session("acme".parse().expect("a name"));
         assert_eq!(change("/var/lib/procore-auth/acme/session"), Some(acme));
+        let parked = Change::Parked("acme".parse().expect("a name"));
+        assert_eq!(
+            change("/var/lib/procore-auth/acme/parked-0000000042-0000001234"),
+            Some(parked)
+        );
         assert_eq!(
             change("/etc/procore-auth/config.toml"),
             Some(Change::Configuration)
@@ -179,7 +219,8 @@ mod tests {
         for other in [
             "/var/lib/procore-auth/acme/session.previous",
             "/var/lib/procore-auth/acme/.session.7.abcdef",
-            "/var/lib/procore-auth/acme/parked-1",
+            "/var/lib/procore-auth/acme/.parked-1.7.abcdef",
+            "/var/lib/procore-auth/acme/body-1800000000000-9f86d081",
             "/var/lib/procore-auth/.keeper/run.json",
             "/var/lib/procore-auth/.alerts/session",
             "/var/lib/procore-auth/journal.jsonl",
