@@ -103,7 +103,7 @@ fn overdue(status: &Status, now: u64) -> Option<Finding> {
 pub(super) async fn company(patient: &Patient, connection: &Connection, status: &Status) -> Check {
     const NAME: &str = "company";
     let soon = time::now().saturating_add(A_WHILE);
-    if !status.token.is_some_and(|token| token.refresh_at > soon) {
+    if status.token.is_none_or(|token| token.refresh_at <= soon) {
         return Check::skipped(
             NAME,
             "the access token is due for a refresh, which a check does not make",
