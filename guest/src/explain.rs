@@ -205,9 +205,13 @@ fn explain_login(seen: &Observation<'_>, error: &OAuthError) -> Diagnosis {
             "The client id and secret belong to another environment, the id is mistyped, or the secret was reset. Tokens are not dead: \
              they are kept.",
             &format!(
-                "Use {}, as the developer portal shows them now; or change `environment` to the one they belong to. No new sign-in is needed \
-                 after that.",
-                environment.credentials()
+                "Use {}, as the developer portal shows them now; or change `environment` to the one they belong to. {}",
+                environment.credentials(),
+                match seen.endpoint {
+                    Endpoint::Authorize | Endpoint::Exchange =>
+                        "Then run `procore-auth login` again.",
+                    _ => "No new sign-in is needed after that.",
+                }
             ),
         ),
         "invalid_grant" => explain_invalid_grant(seen.endpoint, login_host),

@@ -5,6 +5,7 @@ mod browser;
 mod call;
 mod callback;
 mod callback_page;
+mod companies;
 mod completions;
 mod config;
 mod context;

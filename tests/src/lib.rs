@@ -14,6 +14,7 @@ pub mod fast_clock;
 #[cfg(target_os = "linux")]
 pub mod locks_refused;
 pub mod mortal;
+pub mod padding;
 pub mod paused_clock;
 pub mod recording_store;
 pub mod rig;
@@ -26,6 +27,7 @@ pub mod stored;
 pub mod tool;
 
 pub use component::plugin;
+pub use padding::Padding;
 pub use paused_clock::PausedClock;
 pub use recording_store::RecordingStore;
 pub use rig::Rig;

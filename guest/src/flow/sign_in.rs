@@ -100,14 +100,23 @@ fn exchange(
     let before = Standing::make_way(&mut locked.session);
     let error = match token::request(host, locked, settings, presented) {
         Ok(true) => return Ok(()),
-        Ok(false) => failed_exchange(&locked.session),
+        Ok(false) => begin_again(failed_exchange(&locked.session)),
         Err(error) if is_refusal(&error) => error,
-        Err(error) => return Err(error),
+        Err(error) => return Err(begin_again(error)),
     };
     // What the exchange met says nothing about an earlier sign-in: it goes on as it was.
     before.restore(&mut locked.session);
     locked.save()?;
     Err(error)
+}
+
+/// Says what to do about a trouble that passes by itself: a refresh is tried again, a code is not.
+fn begin_again(mut error: Error) -> Error {
+    if error.kind == ErrorKind::Unavailable {
+        "Look at the network between and at Procore's status page, then run `procore-auth login` again: a code is good for one try."
+            .clone_into(&mut error.diagnosis.remedy);
+    }
+    error
 }
 
 /// How the tokens of an earlier sign-in stand.
