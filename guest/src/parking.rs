@@ -192,7 +192,7 @@ impl ParkedRequest {
     /// long is not replayed.
     pub fn aged(&self, policy: &Policy, now: u64) -> State {
         match self.state {
-            State::Sending { until } if now >= until => {
+            State::Sending { until } if !policy.may_be_sending(until, now) => {
                 if self
                     .idempotent
                     .unwrap_or_else(|| crate::retry::is_idempotent(&self.method))
@@ -404,6 +404,15 @@ mod tests {
             State::UnknownOutcome
         );
         assert_eq!(request("PUT", sending).aged(&policy, 1500), State::Queued);
+        // Its clock was ahead, and was set right: nobody is at it for longer than a replay takes.
+        let ahead = State::Sending {
+            until: 1000 + 2 * policy.longest_replay(),
+        };
+        assert_eq!(request("POST", ahead).aged(&policy, 1000), ahead);
+        assert_eq!(
+            request("POST", ahead).aged(&policy, 999),
+            State::UnknownOutcome
+        );
         assert_eq!(
             request("POST", State::Queued).aged(&policy, 2000),
             State::Queued
