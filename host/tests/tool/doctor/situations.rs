@@ -83,7 +83,7 @@ situations! {
     open_store: "the store's folder lets others in" => "insecure-permissions",
     copied_store: "the store was copied from another machine" => "store-copied",
     lock_held: "a process is stopped while it holds the store's lock" => "lock-wait",
-    key_missing: "the store is encrypted, and no key is configured" => "encrypted",
+    key_missing: "the store is encrypted, and no key is configured" => "key-unavailable",
     two_writers: "two programs wrote the store without its lock" => "write-without-lock",
     keeper_gone: "the cron job does not run any more" => "keeper-missing",
     undecided: "a request was perhaps carried out, and nobody has decided about it" => "requests-undecided",
