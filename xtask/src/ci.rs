@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::compiler::{self, Choice};
-use crate::{debian, guest, step, test};
+use crate::{debian, deny, guest, step, test};
 
 /// A real OAuth server, for the tests against others' software.
 const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
@@ -18,6 +18,7 @@ const CHROMIUM: [&str; 2] = ["chromium", "chromium-driver"];
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let mut format = step::cargo(root);
     step::run("format", format.args(["fmt", "--all", "--check"]))?;
+    deny::run(root)?;
     // Tests that lack the packages say so and skip; their absence is no failure.
     for packages in [&DOORKEEPER[..], &KEYRING, &CHROMIUM] {
         if let Err(reason) = debian::install(packages) {

@@ -11,6 +11,7 @@ mod compiler;
 mod crash;
 mod debian;
 mod demo;
+mod deny;
 mod guest;
 mod idle;
 mod inputs;
@@ -76,7 +77,7 @@ enum Verb {
     },
     /// Builds the plugin, then makes the pictures in docs/screenshots anew, with a real browser and a real Doorkeeper.
     Screenshots,
-    /// Runs what continuous integration runs: formatting, lints, documentation and all tests.
+    /// Runs what continuous integration runs: formatting, rules for dependencies, lints, documentation and all tests.
     Ci,
 }
 
