@@ -15,6 +15,7 @@ mod deny;
 mod guest;
 mod idle;
 mod inputs;
+mod sbom;
 mod screenshots;
 mod simulate;
 mod step;
@@ -75,6 +76,15 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds the plugin, then lists what is in it and in the tool, as a CycloneDX document.
+    Sbom {
+        /// The target that the tool is built for [default: this machine's].
+        #[arg(long, value_name = "TRIPLE")]
+        target: Option<String>,
+        /// Where the document goes.
+        #[arg(long, value_name = "FILE", default_value = sbom::FILE)]
+        output: PathBuf,
+    },
     /// Builds the plugin, then makes the pictures in docs/screenshots anew, with a real browser and a real Doorkeeper.
     Screenshots,
     /// Runs what continuous integration runs: formatting, rules for dependencies, lints, documentation and all tests.
@@ -100,6 +110,7 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Crash { arguments } => crash::run(root, &arguments)?,
         Verb::Idle { arguments } => idle::run(root, &arguments)?,
         Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
+        Verb::Sbom { target, output } => sbom::run(root, target, &output)?,
         Verb::Screenshots => screenshots::run(root)?,
         Verb::Ci => ci::run(root)?,
     }
