@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::compiler::{self, Choice};
-use crate::{debian, deny, guest, step, test};
+use crate::{debian, deny, guest, reproduce, step, test};
 
 /// A real OAuth server, for the tests against others' software.
 const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
@@ -28,6 +28,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     guest::build(root, Choice::Auto)?;
     lint(root)?;
     document(root)?;
+    reproduce::run(root, Choice::Auto)?;
     test::run(root, &[])
 }
 

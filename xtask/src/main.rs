@@ -15,6 +15,7 @@ mod deny;
 mod guest;
 mod idle;
 mod inputs;
+mod reproduce;
 mod sbom;
 mod screenshots;
 mod simulate;
@@ -76,6 +77,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds the plugin twice, in two folders, and compares: the same sources must give the same bytes.
+    Reproduce {
+        /// Which compiler builds the plugin.
+        #[arg(long, value_enum, default_value_t)]
+        compiler: Choice,
+    },
     /// Builds the plugin, then lists what is in it and in the tool, as a CycloneDX document.
     Sbom {
         /// The target that the tool is built for [default: this machine's].
@@ -87,7 +94,7 @@ enum Verb {
     },
     /// Builds the plugin, then makes the pictures in docs/screenshots anew, with a real browser and a real Doorkeeper.
     Screenshots,
-    /// Runs what continuous integration runs: formatting, rules for dependencies, lints, documentation and all tests.
+    /// Runs what continuous integration runs: formatting, rules for dependencies, lints, documentation, the plugin's reproduction and all tests.
     Ci,
 }
 
@@ -110,6 +117,7 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Crash { arguments } => crash::run(root, &arguments)?,
         Verb::Idle { arguments } => idle::run(root, &arguments)?,
         Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
+        Verb::Reproduce { compiler } => reproduce::run(root, compiler)?,
         Verb::Sbom { target, output } => sbom::run(root, target, &output)?,
         Verb::Screenshots => screenshots::run(root)?,
         Verb::Ci => ci::run(root)?,
