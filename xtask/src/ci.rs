@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::compiler::{self, Choice};
-use crate::{debian, deny, guest, reproduce, step, test};
+use crate::{debian, deny, fuzz, guest, reproduce, step, test};
 
 /// A real OAuth server, for the tests against others' software.
 const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
@@ -13,6 +13,9 @@ const KEYRING: [&str; 2] = ["dbus-daemon", "gnome-keyring"];
 
 /// A real browser, and what drives it.
 const CHROMIUM: [&str; 2] = ["chromium", "chromium-driver"];
+
+/// How long each target is fuzzed: enough for the seeds, and for what a change broke in plain sight.
+const FUZZ_SECONDS: u64 = 5;
 
 /// Runs what continuous integration runs, the quickest verdict first.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
@@ -29,7 +32,8 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     lint(root)?;
     document(root)?;
     reproduce::run(root, Choice::Auto)?;
-    test::run(root, &[])
+    test::run(root, &[])?;
+    fuzz::run_briefly(root, FUZZ_SECONDS)
 }
 
 fn lint(root: &Path) -> anyhow::Result<()> {

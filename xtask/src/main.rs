@@ -12,6 +12,7 @@ mod crash;
 mod debian;
 mod demo;
 mod deny;
+mod fuzz;
 mod guest;
 mod idle;
 mod inputs;
@@ -94,7 +95,15 @@ enum Verb {
     },
     /// Builds the plugin, then makes the pictures in docs/screenshots anew, with a real browser and a real Doorkeeper.
     Screenshots,
-    /// Runs what continuous integration runs: formatting, rules for dependencies, lints, documentation, the plugin's reproduction and all tests.
+    /// Builds the targets in fuzz/, then throws bytes at them: at one, or at each in turn.
+    Fuzz {
+        /// The target: a file in fuzz/fuzz_targets.
+        target: Option<String>,
+        /// How long each is run.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Runs what continuous integration runs: formatting, rules for dependencies, lints, documentation, the plugin's reproduction, all tests and a little fuzzing.
     Ci,
 }
 
@@ -120,6 +129,7 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Reproduce { compiler } => reproduce::run(root, compiler)?,
         Verb::Sbom { target, output } => sbom::run(root, target, &output)?,
         Verb::Screenshots => screenshots::run(root)?,
+        Verb::Fuzz { target, seconds } => fuzz::run(root, target.as_deref(), seconds)?,
         Verb::Ci => ci::run(root)?,
     }
     Ok(ExitCode::SUCCESS)
