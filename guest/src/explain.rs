@@ -124,7 +124,9 @@ fn shortened(text: &str) -> String {
         if !short.is_empty() {
             short.push(' ');
         }
-        short.push_str(word);
+        // What is told goes to terminals, which take such characters for commands.
+        let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        short.extend(word.chars().map(shown));
     }
     short
 }
@@ -627,5 +629,13 @@ mod tests {
                 proptest::prop_assert!(!diagnosis.code.is_empty() && !diagnosis.remedy.is_empty());
             }
         }
+    }
+
+    /// What is told goes to terminals: a server's words must not be commands there.
+    #[test]
+    fn a_servers_words_hold_nothing_that_a_terminal_obeys() {
+        let body = br#"{"error":"invalid_scope","error_description":"\u001b]0;a\u0007 b\u009b2J"}"#;
+        let told = OAuthError::from_body(body).expect("an error").description;
+        assert_eq!(told, "\u{fffd}]0;a\u{fffd} b\u{fffd}2J");
     }
 }

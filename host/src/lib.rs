@@ -47,6 +47,7 @@ mod bindings;
 mod call;
 mod capabilities;
 mod clock;
+mod component_digest;
 mod conflict_notice;
 mod connect_to;
 mod connection;
@@ -114,6 +115,7 @@ pub use advice::{
 };
 pub use api::{ApiRequest, ApiResponse, Attempt, Decision, Outcome, Reply};
 pub use clock::{Clock, SystemClock};
+pub use component_digest::{ComponentDigest, InvalidComponentDigest};
 pub use connect_to::{ConnectTo, InvalidConnectTo, Target};
 pub use connection::{Connection, ConnectionBuilder, IncompleteConnection};
 pub use diagnosis::Diagnosis;

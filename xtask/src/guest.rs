@@ -30,9 +30,7 @@ pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
     }
     let compiler = Compiler::find(choice)?;
     eprintln!("Building the plugin with {compiler}");
-    let module = build_module(root, &compiler)?;
-    let component = encode(&module)?;
-    inspect(&component, &private_folders(root))?;
+    let component = component(root, Path::new(TARGET_FOLDER), &compiler)?;
     replace(&root.join(COMPONENT), &component)?;
     inputs.record(root)?;
     report(root, "built")
@@ -52,16 +50,29 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn build_module(root: &Path, compiler: &Compiler) -> anyhow::Result<Vec<u8>> {
+/// Builds the component of the sources below `root`, in `target`, and returns its bytes.
+pub(crate) fn component(
+    root: &Path,
+    target: &Path,
+    compiler: &Compiler,
+) -> anyhow::Result<Vec<u8>> {
+    let module = build_module(root, target, compiler)?;
+    let component = encode(&module)?;
+    inspect(&component, &private_folders(root))?;
+    Ok(component)
+}
+
+fn build_module(root: &Path, target: &Path, compiler: &Compiler) -> anyhow::Result<Vec<u8>> {
     let mut command = compiler.cargo_rustc();
     command.current_dir(root);
     command.args(["--package", PACKAGE, "--lib", "--locked"]);
     // Alone: cargo leaves out link-time optimisation where a library for Rust is built along.
     command.args(["--crate-type", "cdylib"]);
-    command.args(["--profile", "plugin", "--target-dir", TARGET_FOLDER]);
+    command.args(["--profile", "plugin", "--target-dir"]);
+    command.arg(target);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, compiler));
     step::run("plugin", &mut command)?;
-    let folder = root.join(TARGET_FOLDER).join(TARGET).join("plugin");
+    let folder = root.join(target).join(TARGET).join("plugin");
     let module = folder.join(format!("{}.wasm", PACKAGE.replace('-', "_")));
     fs::read(&module).with_context(|| format!("cannot read {}", module.display()))
 }
