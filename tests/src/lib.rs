@@ -15,6 +15,8 @@ pub mod fast_clock;
 pub mod locks_refused;
 pub mod mortal;
 pub mod paused_clock;
+#[cfg(unix)]
+pub mod python;
 pub mod recording_store;
 pub mod rig;
 pub mod simulation;

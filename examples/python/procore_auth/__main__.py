@@ -29,14 +29,15 @@ _EXIT_CODES = {
 }
 _AT_RISK = 11
 _API_REFUSED = 22
+_INTERRUPTED = 130
+_TERMINATED = 143
 
 
 def main(arguments: list[str] | None = None) -> int:
     """Runs the command, and returns its exit code."""
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
-    # As Ctrl-C does: a refresh that runs is finished before the process ends.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    signal.signal(signal.SIGTERM, _terminate)
     verb: Callable[[Connection, argparse.Namespace], int] = chosen.verb
     try:
         plugin = Plugin.from_file(chosen.plugin) if chosen.plugin else None
@@ -47,6 +48,18 @@ def main(arguments: list[str] | None = None) -> int:
     except LoadError as error:
         print(f"error: {error}", file=sys.stderr)
         return _EXIT_CODES["configuration"]
+    except (KeyboardInterrupt, _Terminated) as stop:
+        # The interpreter ends after the plugin's calls, which are on threads of their own.
+        print("stopping: a refresh that runs is finished first", file=sys.stderr, flush=True)
+        return _TERMINATED if isinstance(stop, _Terminated) else _INTERRUPTED
+
+
+class _Terminated(BaseException):
+    """SIGTERM came."""
+
+
+def _terminate(*_: object) -> None:
+    raise _Terminated
 
 
 def _token(connection: Connection, _: argparse.Namespace) -> int:

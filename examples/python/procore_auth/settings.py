@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, get_args
 
 from .secret import Secret
 
@@ -75,6 +75,9 @@ class Settings:
     def __post_init__(self) -> None:
         if _NAME.fullmatch(self.name) is None:
             raise ValueError("a connection name is 1 to 64 characters of a-z, 0-9, - and _, and begins with a letter or a digit")
+
+        if self.environment not in get_args(Environment):
+            raise ValueError(f"environment is one of {', '.join(get_args(Environment))}, not {self.environment}")
 
     def secret_fingerprint(self) -> str:
         """Changes with the secret's bytes, and tells nothing else: 64 bits are too few to confirm a guessed secret of usual strength."""
