@@ -6,7 +6,7 @@ journal, and nothing else::
     from procore_auth import Connection
 
     procore = Connection.from_config()
-    projects = procore.request("GET", "/rest/v1.0/projects?company_id=4264807").json()
+    projects = procore.request("GET", "/rest/v1.0/projects?company_id=4001").json()
 """
 
 from .answers import (
