@@ -26,7 +26,7 @@ from .binding import record
 from .call import Call
 from .clock import Clock, SystemClock
 from .egress import Egress
-from .errors import InvalidInput
+from .errors import AuthError, InvalidInput
 from .holding_store import HoldingStore
 from .http_client import HttpClient
 from .https_client import HttpsClient
@@ -96,17 +96,17 @@ class Connection:
 
     def access_token(self) -> Token:
         """Returns an access token that is good now, refreshed where that was due. Ask before each call; it costs nothing."""
-        generation = self._cache.generation()
-        token = self._cache.current()
-        if token is None:
-            token = lift(Token, self._call("auth", "access-token"))
-            self._cache.fill(token, generation)
-        return token
+        return self._cache.current() or self._token("access-token")
 
     def renew_rejected(self, rejected: Secret) -> Token:
         """Returns a token to use instead of one that the server answered with 401, for callers with an HTTP client of their own."""
         self._cache.clear(where=lambda token: token.bearer == rejected)
-        return lift(Token, self._call("auth", "renew-rejected", rejected.expose()))
+        try:
+            return self._token("renew-rejected", rejected.expose())
+        except AuthError:
+            # Calls that still run may have read the rejected token.
+            self._cache.clear()
+            raise
 
     def request(
         self,
@@ -159,11 +159,11 @@ class Connection:
     def finish_login(self, callback: Secret | str) -> Status:
         """Finishes the sign-in with the address that the browser ended on, or with the code where Procore showed one."""
         text = callback.expose() if isinstance(callback, Secret) else callback
-        return lift(Status, self._call("auth", "finish-login", text))
+        return lift(Status, self._replace("finish-login", text))
 
     def adopt(self, reply: bytes, *, replace: bool = False) -> Status:
         """Takes over tokens from a script: the bytes of a token endpoint's reply as it saved them."""
-        return lift(Status, self._call("auth", "adopt", reply, replace))
+        return lift(Status, self._replace("adopt", reply, replace))
 
     def upkeep(self, next_visit: float | None = None) -> Visit:
         """Makes one visit of the keeper: refreshes what is due within ``next_visit`` seconds, and replays what is parked."""
@@ -175,11 +175,11 @@ class Connection:
 
     def revoke(self) -> None:
         """Signs out: revokes the tokens at the server, then deletes them."""
-        self._call("auth", "revoke")
+        self._replace("revoke")
 
     def forget(self) -> None:
         """Deletes the tokens without telling the server."""
-        self._call("auth", "forget")
+        self._replace("forget")
 
     def parked(self) -> list[ParkedRequest]:
         """Lists the parked requests, in their order."""
@@ -245,6 +245,22 @@ class Connection:
         finally:
             if call.tokens_in_doubt:
                 self._cache.clear()
+
+    def _token(self, function: str, *arguments: Any) -> Token:
+        """Gets a token from the plugin, and keeps it unless the cache was changed meanwhile."""
+        generation = self._cache.generation()
+        call = Call(self._plugin, self._lent, "auth", function, deadline=self._lent.limits.deadline)
+        token = lift(Token, call.run(*arguments))
+        self._cache.fill(token, generation)
+        return token
+
+    def _replace(self, function: str, *arguments: Any) -> Any:
+        """Makes a call that changes whose tokens they are: nothing from before it is served during it or after it."""
+        self._cache.clear()
+        try:
+            return self._call("auth", function, *arguments)
+        finally:
+            self._cache.clear()
 
     def _not_before(self) -> int | None:
         """The plugin remembers nothing between calls: until when the rate limit lets nothing through is the host's to keep."""

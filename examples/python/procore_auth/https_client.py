@@ -141,7 +141,7 @@ def _code(error: Exception, wire: Wire, *, is_proxied: bool) -> str:
     if isinstance(error, httpcore.ProxyError):
         return "proxy"
     if wire.is_connected:
-        is_invalid = isinstance(error, httpcore.ProtocolError) and "disconnected" not in str(error)
+        is_invalid = isinstance(error, httpcore.ProtocolError) and not wire.is_ended
         return "invalid-reply" if is_invalid else "connection-closed"
     causes = list(_chain(error))
     if any(isinstance(cause, ssl.SSLError) for cause in causes):

@@ -34,6 +34,8 @@ class Wire(NetworkBackend):
         """Whether the connection stood, TLS included."""
         self.is_sent = False
         """Whether a byte of the request was handed to the system."""
+        self.is_ended = False
+        """Whether the other side closed the connection."""
 
     def connect_tcp(
         self,
@@ -70,7 +72,9 @@ class _Stream(NetworkStream):
         self._carries_request = carries_request
 
     def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
-        return self._inner.read(max_bytes, self._left())
+        received = self._inner.read(max_bytes, self._left())
+        self._wire.is_ended |= not received
+        return received
 
     def write(self, buffer: bytes, timeout: float | None = None) -> None:
         # In pieces, so that each is within what is left.

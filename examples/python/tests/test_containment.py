@@ -1,5 +1,6 @@
 """A component that misbehaves costs its caller one typed error, and harms nothing else."""
 
+import threading
 import unittest
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -8,6 +9,7 @@ from typing import Any
 import wasmtime
 
 from procore_auth import AuthError, LoadError, Plugin, Secret, Settings, SystemClock
+from procore_auth.binding import turn
 from procore_auth.call import Call
 from procore_auth.egress import Egress
 from procore_auth.holding_store import HoldingStore
@@ -62,8 +64,12 @@ class World:
         return nullcontext()
 
 
+def component(body: str, change: Callable[[str], str] = str) -> bytes:
+    return bytes(wasmtime.wat2wasm(change(MODULE.format(body=body))))
+
+
 def plugin(body: str) -> Plugin:
-    return Plugin(wasmtime.wat2wasm(MODULE.format(body=body)))
+    return Plugin(component(body))
 
 
 def lent(world: World, clock: Any = None) -> Lent:
@@ -92,8 +98,9 @@ class Containment(unittest.TestCase):
 
     def test_a_memory_bomb_gets_no_more_than_its_limit(self) -> None:
         # 4 MiB are 64 pages.
-        body = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1)))) (if (i32.ne (memory.size) (i32.const 64)) (then (loop (br 0)))) unreachable"
-        self.stopped(body, "plugin-trapped")
+        grow = "(loop (br_if 0 (i32.ne (memory.grow (i32.const 1)) (i32.const -1))))"
+        more = "(if (i32.ne (memory.size) (i32.const 64)) (then (loop (br 0))))"
+        self.stopped(f"{grow} {more} unreachable", "plugin-trapped")
 
     def test_a_flood_of_host_calls(self) -> None:
         self.stopped("(loop (drop (call $now)) (br 0))", "too-many-host-calls")
@@ -115,7 +122,7 @@ class Containment(unittest.TestCase):
 class Loading(unittest.TestCase):
     def refused(self, change: Callable[[str], str], why: str) -> None:
         with self.assertRaisesRegex(LoadError, why):
-            Plugin(wasmtime.wat2wasm(change(MODULE.format(body=""))))
+            Plugin(component("", change))
 
     def test_what_is_not_the_contract_is_refused(self) -> None:
         self.refused(lambda text: text.replace("procore:auth/clock@0.1.0", "wasi:clocks/wall-clock@0.2.0"), "does not lend")
@@ -126,11 +133,49 @@ class Loading(unittest.TestCase):
             Plugin(b"\0asm")
 
     def test_a_later_patch_version_is_welcome(self) -> None:
-        Plugin(wasmtime.wat2wasm(MODULE.format(body="").replace("@0.1.0", "@0.1.7")))
+        Plugin(component("", lambda text: text.replace("@0.1.0", "@0.1.7")))
 
     def test_a_pinned_digest(self) -> None:
-        wasm = bytes(wasmtime.wat2wasm(MODULE.format(body="")))
+        wasm = component("")
         loaded = Plugin(wasm)
         Plugin(wasm, sha256=loaded.sha256.upper())
         with self.assertRaisesRegex(LoadError, "pinned"):
             Plugin(wasm, sha256="0" * 64)
+
+
+class Turns(unittest.TestCase):
+    """One thread at a time is in the binding, and nobody waits for a capability of another's."""
+
+    def test_a_call_waits_for_its_turn(self) -> None:
+        called = threading.Event()
+
+        class Noting(SystemClock):
+            def now(self) -> int:
+                called.set()
+                return super().now()
+
+        call = Call(plugin("(drop (call $now))"), lent(World(), Noting()), "auth", "status", deadline=60)
+        with turn:
+            thread = threading.Thread(target=call.run)
+            thread.start()
+            self.assertFalse(called.wait(0.2))
+        thread.join(30)
+        self.assertTrue(called.is_set())
+
+    def test_a_capability_that_waits_keeps_no_other_call(self) -> None:
+        entered, released = threading.Event(), threading.Event()
+
+        class Waiting(SystemClock):
+            def now(self) -> int:
+                entered.set()
+                released.wait(30)
+                return super().now()
+
+        loaded = plugin("(drop (call $now))")
+        thread = threading.Thread(target=Call(loaded, lent(World(), Waiting()), "auth", "status", deadline=60).run)
+        thread.start()
+        self.assertTrue(entered.wait(30))
+        Call(loaded, lent(World()), "auth", "status", deadline=60).run()
+        self.assertTrue(thread.is_alive())
+        released.set()
+        thread.join(30)

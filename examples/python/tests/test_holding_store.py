@@ -68,7 +68,8 @@ class Waking(SystemClock):
 
 class Holding(unittest.TestCase):
     def setUp(self) -> None:
-        self.disk, self.clock, self.events = Disk(), Waking(), []
+        self.disk, self.clock = Disk(), Waking()
+        self.events: list[str] = []
         self.store = HoldingStore(self.disk, self.clock, Recorder("acme", self.clock, [self]))
 
     def record(self, _: str, event: Event) -> None:

@@ -1,4 +1,3 @@
-import os
 import stat
 import tempfile
 import unittest
@@ -37,7 +36,7 @@ class Lines(unittest.TestCase):
     def test_what_cannot_be_written_is_told(self) -> None:
         journal = JsonLinesJournal(self.path)
         self.path.unlink()
-        os.mkdir(self.path)
+        self.path.mkdir()
         with self.assertLogs("procore_auth", "ERROR"):
             journal.record("acme", EVENT)
 
