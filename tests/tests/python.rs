@@ -329,6 +329,48 @@ async fn python_tells_what_became_of_a_request() {
 }
 
 #[tokio::test]
+async fn all_that_a_connection_offers_works() {
+    let rig = rig().await;
+    let Some(tool) = on_fake(&rig) else { return };
+    rig.sign_in(&in_rust(&rig, &tool)).await;
+    let busy = Reply::unavailable(Some(3000));
+    rig.procore.inject(Target::Api, Fault::uncommitted(busy));
+    let finished = start_program(&tool, "everything.py", &[]).end().await;
+    let said: Vec<&str> = finished.code_is(0).out.lines().collect();
+    let expected = [
+        "kept queued POST annex http-503",
+        "parked [(True, 30)]",
+        "status 1",
+        "held up rate-limited",
+        "replayed [(True, 201)] 0 None",
+        "parked []",
+        "verified demo@example.com",
+        "diagnosed []",
+        "visit False healthy True",
+        "visit True 1",
+        "refused sign-in-required not-signed-in None",
+        "login True",
+    ];
+    assert_eq!(said, expected, "{finished}");
+    assert_eq!(rig.procore.executions("POST /rest/v1.0/projects"), 1);
+}
+
+#[tokio::test]
+async fn either_host_may_make_the_folder() {
+    let rig = rig().await;
+    let Some(tool) = on_fake(&rig) else { return };
+    run(&tool, &["status"]).await.code_is(11);
+    let mark = || fs::read_to_string(tool.path("state/acme/.install")).expect("a mark");
+    let made = mark();
+    assert!(made.contains("\"born\":"), "{made}");
+    rig.sign_in(&in_rust(&rig, &tool)).await;
+    assert_eq!(mark(), made, "Rust takes it for the original");
+    run(&tool, &["status"]).await.code_is(0);
+    assert_eq!(mark(), made);
+    assert_tidy(&tool);
+}
+
+#[tokio::test]
 async fn the_read_me_does_what_it_says() {
     let rig = rig().await;
     let Some(tool) = on_fake(&rig) else { return };

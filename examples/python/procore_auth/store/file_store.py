@@ -65,7 +65,7 @@ class FileStore:
             raise StoreFailure("invalid-key", f"{name!r} is no name of a connection")
         private_file.create_folder(Path(root))
         # Two spellings of one root make one store with one lock.
-        self._folder = Path(root).resolve(strict=True) / name
+        self._folder = _resolved(Path(root)) / name
         private_file.create_folder(self._folder)
         private_file.check_folder(self._folder)
         check_support(self._guard_path)
@@ -300,6 +300,13 @@ def _plain(key: str, found: _Found | None) -> Entry | None:
             "`procore-auth store decrypt`. Nothing was overwritten",
         )
     return found.entry() if found is not None else None
+
+
+def _resolved(root: Path) -> Path:
+    try:
+        return root.resolve(strict=True)
+    except (OSError, RuntimeError) as error:
+        raise StoreFailure("io", f"{root}: {error}") from error
 
 
 def _is_key(name: str) -> bool:

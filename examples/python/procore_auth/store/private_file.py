@@ -35,9 +35,9 @@ def failure(error: OSError, path: Path) -> StoreFailure:
 
 def create_folder(path: Path) -> None:
     """Creates a folder and its missing parents, all 0700. One that exists is left as it is."""
-    if path.is_dir():
-        return
     try:
+        if path.is_dir():
+            return
         for folder in [*reversed(path.parents), path]:
             if not folder.is_dir():
                 folder.mkdir(mode=0o700, exist_ok=True)
