@@ -303,22 +303,27 @@ async fn python_tells_what_became_of_a_request() {
     let redirect = Reply::redirect(302, &elsewhere);
     let large = Reply::new(200, "text/plain", "x".repeat(5000));
     let never = Gate::closed();
-    for (fault, said) in [
-        (Fault::uncommitted(redirect), "ok 302"),
+    for (fault, timeout, said) in [
+        (Fault::uncommitted(redirect), "50000", "ok 302"),
         (
             Fault::uncommitted(fake_procore::Answer::Close),
+            "50000",
             "err connection-closed True",
         ),
-        (Fault::hold_before(&never), "err timeout True"),
-        (Fault::uncommitted(large), "err reply-too-large True"),
+        (Fault::hold_before(&never), "5000", "err timeout True"),
+        (
+            Fault::uncommitted(large),
+            "50000",
+            "err reply-too-large True",
+        ),
     ] {
         rig.procore.inject(Target::Api, fault);
-        let sent = ["GET", "/rest/v1.0/me", "2000", "4096"];
+        let sent = ["GET", "/rest/v1.0/me", timeout, "4096"];
         let finished = start_program(&tool, "network.py", &sent).end().await;
         assert_eq!(finished.code_is(0).out.trim(), said);
     }
     rig.procore.refuse_connections(1);
-    let sent = ["POST", "/rest/v1.0/me", "5000", "4096"];
+    let sent = ["POST", "/rest/v1.0/me", "50000", "4096"];
     let finished = start_program(&tool, "network.py", &sent).end().await;
     assert_eq!(finished.code_is(0).out.trim(), "err tls False");
     assert_eq!(

@@ -71,6 +71,11 @@ class Kept(unittest.TestCase):
         self.connection.forget()
         self.assertEqual(self.bearer("two"), "two")
 
+    def test_nothing_from_before_is_handed_out_while_the_sign_in_ends(self) -> None:
+        self.bearer("one")
+        with mock.patch.object(self.calls, "run", lambda *_: self.assertIsNone(self.connection._cache.current())):
+            self.connection.forget()
+
     def test_a_renewed_token_takes_the_rejected_ones_place(self) -> None:
         self.bearer("one")
         self.calls.answer = token("two")

@@ -1,3 +1,4 @@
+import fcntl
 import os
 import subprocess
 import sys
@@ -5,6 +6,7 @@ import tempfile
 import threading
 import unittest
 from pathlib import Path
+from unittest import mock
 
 from procore_auth.store import Conflict, Entry, FileStore, Stored, StoreFailure
 from procore_auth.store.file_lock import FileLock
@@ -182,6 +184,24 @@ class Locks(Folder):
         assert again is not None
         with again:
             pass
+
+    def test_a_lock_on_a_file_that_was_removed_is_none(self) -> None:
+        path = self.folder.resolve() / ".lock"
+        real = fcntl.flock
+        replacements: list[int] = []
+
+        def replaced(descriptor: int, operation: int) -> None:
+            real(descriptor, operation)
+            if operation != fcntl.LOCK_UN and not replacements:
+                replacements.append(descriptor)
+                path.unlink()
+                path.touch(0o600)
+
+        with mock.patch("fcntl.flock", replaced):
+            held = FileLock(path).take(0)
+        assert held is not None
+        with held:
+            self.assertIsNone(FileLock(path).take(0), "the file that is there now is locked")
 
     def test_a_killed_holder_frees_it_at_once(self) -> None:
         process = subprocess.Popen([sys.executable, "-c", HOLDER, str(self.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
