@@ -16,6 +16,8 @@ pub mod locks_refused;
 pub mod mortal;
 pub mod padding;
 pub mod paused_clock;
+#[cfg(unix)]
+pub mod python;
 pub mod recording_store;
 pub mod rig;
 pub mod simulation;

@@ -11,6 +11,9 @@ const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", 
 /// A real keyring on a session bus.
 const KEYRING: [&str; 2] = ["dbus-daemon", "gnome-keyring"];
 
+/// The language of an example host; `python3-venv` is where its environment comes from.
+const PYTHON: [&str; 2] = ["python3", "python3-venv"];
+
 /// A real browser, and what drives it.
 const CHROMIUM: [&str; 2] = ["chromium", "chromium-driver"];
 
@@ -23,7 +26,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     step::run("format", format.args(["fmt", "--all", "--check"]))?;
     deny::run(root)?;
     // Tests that lack the packages say so and skip; their absence is no failure.
-    for packages in [&DOORKEEPER[..], &KEYRING, &CHROMIUM] {
+    for packages in [&DOORKEEPER[..], &KEYRING, &CHROMIUM, &PYTHON] {
         if let Err(reason) = debian::install(packages) {
             eprintln!("Without {}: {reason:#}", packages.join(", "));
         }

@@ -18,6 +18,7 @@ mod idle;
 mod inputs;
 mod reproduce;
 mod sbom;
+mod python;
 mod screenshots;
 mod simulate;
 mod step;
