@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 /**
- * A small tool over the library: `node cli.js --settings settings.json token|status|verify|login|upkeep|call METHOD PATH|session`.
+ * A small tool over the library: `node cli.js --settings settings.json token|status|verify|login|upkeep|call METHOD PATH|session VERB…`.
  *
- * `session` reads one such command a line from standard input, and answers each with a line of JSON. The client secret comes from the
+ * `session` reads one such command a line from standard input, of the named verbs only, and answers each with a line of JSON
+ * that has its number. The client secret comes from the
  * environment variable `PROCORE_CLIENT_SECRET`. Exit codes: 0 done, 1 a defect, 2 wrong use, 3 configuration, 4 sign in, 5 unavailable,
  * 6 busy, 7 storage, 8 unknown outcome, 9 refused.
  */
@@ -13,7 +14,7 @@ import { parseArgs } from 'node:util';
 
 import { Connection, FileStore, HttpsClient, JsonLinesJournal, Plugin, ProcoreAuthError, parseConnectTo } from './src/index.js';
 
-const USAGE = 'usage: cli.js --settings FILE token | status | verify | login | upkeep | call METHOD PATH [--body FILE] [--park] | session';
+const USAGE = 'usage: cli.js --settings FILE token | status | verify | login | upkeep | call METHOD PATH [--body FILE] [--park] | session VERB…';
 
 const EXIT = {
   internal: 1,
@@ -51,7 +52,7 @@ async function open(file) {
 
 const VERBS = {
   token: async (connection) => {
-    const token = await connection.accessToken();
+    const token = await connection.storedAccessToken();
     return { bearer: token.bearer.expose(), refreshAt: token.refreshAt, expiresAt: token.expiresAt };
   },
   status: (connection) => connection.status(),
@@ -72,10 +73,13 @@ const VERBS = {
     const { status, attempts, diagnosis } = outcome;
     return { status, attempts, diagnosis, body: outcome.text() };
   },
-  session: async (connection) => {
-    for await (const line of createInterface({ input: process.stdin })) {
-      const [verb, ...words] = line.trim().split(/\s+/);
-      print(await answered(() => perform(connection, verb, words, {})));
+  session: async (connection, verbs) => {
+    let line = 0;
+    for await (const text of createInterface({ input: process.stdin })) {
+      const [verb, ...words] = text.trim().split(/\s+/);
+      if (!verbs.includes(verb)) throw new Usage(USAGE);
+      line += 1;
+      print({ line, ...(await answered(() => perform(connection, verb, words, {}))) });
     }
   },
 };

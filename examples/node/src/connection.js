@@ -97,6 +97,16 @@ export class Connection {
   }
 
   /**
+   * Returns the token as `accessToken` does, but from the store and not from memory: one that another process has stored meanwhile is
+   * seen.
+   * @returns {Promise<AccessToken>}
+   */
+  async storedAccessToken() {
+    this.#cache.clear();
+    return this.accessToken();
+  }
+
+  /**
    * Returns a token to use instead of `rejected`, which the server answered with 401.
    * @param {Secret} rejected
    * @returns {Promise<AccessToken>}
