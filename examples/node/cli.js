@@ -99,8 +99,8 @@ async function answered(work) {
   }
 }
 
-function described({ kind, code, summary, cause, remedy, retryAt }) {
-  return { kind, code, summary, cause, remedy, retryAt };
+function described({ kind, code, summary, cause, remedy, evidence, retryAt }) {
+  return { kind, code, summary, cause, remedy, evidence, retryAt };
 }
 
 function print(value) {

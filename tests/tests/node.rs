@@ -219,7 +219,9 @@ fn bearer(token: &Value) -> String {
 }
 
 fn has_open(pid: u32, wanted: &Path) -> bool {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd")).into_iter().flatten();
+    let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))
+        .into_iter()
+        .flatten();
     let mut paths = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
     paths.any(|path| path == wanted)
 }
@@ -242,7 +244,7 @@ fn the_parts_do_what_they_promise() {
         return;
     }
     let output = Command::new("node")
-        .args(["--test", "--test-reporter=spec", "test/"])
+        .args(["--test", "--test-reporter=spec"])
         .current_dir(folder())
         .output()
         .expect("runs");
@@ -260,7 +262,12 @@ async fn a_token_of_the_rust_host_is_read_and_used_without_a_refresh() {
     assert_eq!(setting.token_of_node().await, setting.token_of_rust().await);
     let call = setting.node(&["call", "GET", ME]).await;
     assert_eq!(call.code_is(0).json()["status"], 200);
-    assert!(call.json()["body"].as_str().expect("text").contains("login"));
+    assert!(
+        call.json()["body"]
+            .as_str()
+            .expect("text")
+            .contains("login")
+    );
     let status = setting.node(&["status"]).await.json();
     assert_eq!(status["apiOrigin"], "https://sandbox.procore.com");
     assert_eq!(setting.rig.procore.token_posts(), 0);
@@ -289,13 +296,22 @@ async fn what_node_refreshes_the_rust_host_uses_and_the_other_way_round() {
     let second = setting.token_of_rust().await;
     procore.expire_access_token(fake(SANDBOX), &second);
     let call = setting.node(&["call", "GET", ME]).await.json();
-    assert_eq!((&call["status"], &call["attempts"]), (&json!(200), &json!(2)));
+    assert_eq!(
+        (&call["status"], &call["attempts"]),
+        (&json!(200), &json!(2))
+    );
     assert_eq!(procore.token_posts(), 3);
-    let entry = setting.store().get(&Key::new("session").expect("a key")).await;
+    let entry = setting
+        .store()
+        .get(&Key::new("session").expect("a key"))
+        .await;
     let entry = entry.expect("readable").expect("there");
     assert_eq!(entry.provenance, Provenance::Newest);
     let journal = fs::read_to_string(setting.tool.path("state/journal.jsonl")).expect("written");
-    assert!(journal.contains("\"code\":\"token-refreshed\""), "{journal}");
+    assert!(
+        journal.contains("\"code\":\"token-refreshed\""),
+        "{journal}"
+    );
     for secret in procore.secrets_issued() {
         assert!(!journal.contains(&secret), "a secret in the journal");
     }
@@ -397,7 +413,11 @@ async fn a_call_cannot_leave_the_api_host() {
         return;
     }
     let setting = Setting::signed_in().await;
-    for target in ["https://evil.example/", "//evil.example/", "/\\evil.example"] {
+    for target in [
+        "https://evil.example/",
+        "//evil.example/",
+        "/\\evil.example",
+    ] {
         let call = setting.node(&["call", "GET", target]).await;
         call.code_is(2).says("invalid-request");
     }
@@ -470,7 +490,10 @@ async fn both_hosts_read_what_the_other_writes() {
     assert_eq!(keys, json!(["session-conflict-1"]));
     let entry = store.get(&key).await.expect("readable").expect("there");
     assert_eq!(entry.value, b"onetwo");
-    assert_eq!((json!(entry.revision), entry.provenance), (second, Provenance::Newest));
+    assert_eq!(
+        (json!(entry.revision), entry.provenance),
+        (second, Provenance::Newest)
+    );
     assert!(entry.revision > first);
     assert_eq!(stored::keys(&store, "session").await.len(), 1);
 }

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::compiler::{self, Choice};
-use crate::{debian, guest, step, test};
+use crate::{debian, guest, node, step, test};
 
 /// A real OAuth server, for the tests against others' software.
 const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
@@ -23,6 +23,9 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
         if let Err(reason) = debian::install(packages) {
             eprintln!("Without {}: {reason:#}", packages.join(", "));
         }
+    }
+    if let Err(reason) = node::install_runtime() {
+        eprintln!("Without Node: {reason:#}");
     }
     guest::build(root, Choice::Auto)?;
     lint(root)?;

@@ -14,6 +14,7 @@ mod demo;
 mod guest;
 mod idle;
 mod inputs;
+mod node;
 mod screenshots;
 mod simulate;
 mod step;

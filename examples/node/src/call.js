@@ -7,6 +7,10 @@ import { hostCallsForSaving } from './limits.js';
 import { Stopped, misuse, tooManyHostCalls } from './plugin/stopped.js';
 import { StoreFailure } from './store/failure.js';
 import { checkedKey, isKey } from './store/key.js';
+import { within } from './within.js';
+
+/** How much longer than its timeout an HTTP client may take before it is given up, in milliseconds. */
+const OVERTIME = 5000;
 
 /** Where tokens come from, on every login host. */
 const TOKEN_ENDPOINT = '/oauth/token';
@@ -130,7 +134,11 @@ export class Call {
     const prepared = await this.#prepared(request);
     if (timeout === 0) throw refusal('timeout', 'no time was left for the request');
     const { replySize } = this.#lent.limits;
-    const reply = await this.#lent.http.send(prepared, { timeout, replySize });
+    const gaveUp = () => new HttpFailure('timeout', 'the HTTP client did not return', true);
+    const reply = await within(timeout + OVERTIME, this.#lent.http.send(prepared, { timeout, replySize }), gaveUp);
+    if (reply.body.length > replySize) {
+      throw new HttpFailure('reply-too-large', 'the reply is longer than it may be', true);
+    }
     if (reply.status === 401) this.tokensInDoubt = true;
     const hasTokens = prepared.url.pathname === TOKEN_ENDPOINT && reply.status >= 200 && reply.status < 300;
     if (hasTokens) this.#unsavedReply = reply.body;

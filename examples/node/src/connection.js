@@ -17,6 +17,7 @@ import { HoldingStore } from './store/holding-store.js';
 import { PlainStore } from './store/plain-store.js';
 import { AccessToken } from './token.js';
 import { TokenCache } from './token-cache.js';
+import { within } from './within.js';
 
 /** How long after its deadline a call's caller gets an answer at the latest, in milliseconds. The time between is for saving. */
 const GRACE = 10_000;
@@ -62,6 +63,8 @@ export class Connection {
   /** Until when the rate limit lets nothing through, by the elapsed time. */
   #pausedUntil = 0;
   #open = new Set();
+  /** The functions whose last call ended with a fault. */
+  #faulty = new Set();
 
   /**
    * @param {import('./settings.js').Settings} settings
@@ -281,7 +284,7 @@ export class Connection {
     });
     this.#open.add(running);
     running.catch(() => {}).finally(() => this.#open.delete(running));
-    return within(deadline + GRACE, running);
+    return within(deadline + GRACE, running, outOfPatience);
   }
 
   async #execute(call, face, name, args) {
@@ -295,15 +298,24 @@ export class Connection {
     }
     // Frees the lock before anyone hears of the result.
     await call.end(false);
+    this.#noteSuccess(name);
     if ('ok' in ended) return ended.ok;
     const { kind, diagnosis, retryAt } = plain(ended.error);
     throw new ProcoreAuthError(kind, diagnosis, retryAt);
   }
 
+  /** Tells a fault that lasts as one alert. */
   #fault(name, error) {
-    const fault = error instanceof Stopped ? error.toError() : internal('host-failed', `the host failed: ${error.message}`, 'a defect of this host', 'report it');
-    this.#lent.recorder.record('alert', fault.code, fault.summary, [['function', name]]);
+    const fault = error instanceof Stopped ? error.toError() : hostFailed(error);
+    const severity = this.#faulty.has(name) ? 'warning' : 'alert';
+    this.#faulty.add(name);
+    this.#lent.recorder.record(severity, fault.code, fault.summary, [['function', name]]);
     return fault;
+  }
+
+  #noteSuccess(name) {
+    if (!this.#faulty.delete(name)) return;
+    this.#lent.recorder.record('info', 'plugin-recovered', 'the plugin works again', [['function', name]]);
   }
 
   #notBefore() {
@@ -342,16 +354,8 @@ function atRisk(health) {
   return ['healthy', 'unverified'].includes(health) ? 'at-risk' : health;
 }
 
-async function within(span, running) {
-  let timer;
-  const tooLate = new Promise((_, reject) => {
-    timer = setTimeout(() => reject(outOfPatience()), Math.min(span, 2 ** 31 - 1));
-  });
-  try {
-    return await Promise.race([running, tooLate]);
-  } finally {
-    clearTimeout(timer);
-  }
+function hostFailed(error) {
+  return internal('host-failed', `the host failed: ${error.message}`, 'a defect of this host', 'report it');
 }
 
 function outOfPatience() {

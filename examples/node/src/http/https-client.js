@@ -68,11 +68,18 @@ export class HttpsClient {
     const dispatcher = this.#dispatcher(request);
     const watch = { begun: false };
     const deadline = new AbortController();
-    const timer = setTimeout(() => deadline.abort(), timeout);
+    let timer;
+    // undici notices an abort once it is connected; a request that was aborted before that is never written.
+    const timeIsUp = new Promise((_, reject) => {
+      timer = setTimeout(() => {
+        deadline.abort();
+        reject(outOfTime(request.url.hostname, watch.begun, timeout));
+      }, timeout);
+    });
     try {
-      return await exchange(watched(dispatcher, watch), request, deadline.signal, replySize);
+      return await Promise.race([exchange(watched(dispatcher, watch), request, deadline.signal, replySize), timeIsUp]);
     } catch (error) {
-      throw failureOf(error, request.url.hostname, watch.begun, deadline.signal.aborted, timeout);
+      throw failureOf(error, request.url.hostname, watch.begun);
     } finally {
       clearTimeout(timer);
     }
@@ -140,12 +147,13 @@ function overriding(connectTo, options) {
   };
 }
 
-function failureOf(error, host, begun, isTimeUp, timeout) {
+function outOfTime(host, begun, timeout) {
+  const what = begun ? 'whole reply' : 'connection';
+  return new HttpFailure('timeout', `${host}: no ${what} within ${timeout} ms`, begun);
+}
+
+function failureOf(error, host, begun) {
   if (error instanceof HttpFailure) return error;
-  if (isTimeUp) {
-    const what = begun ? 'whole reply' : 'connection';
-    return new HttpFailure('timeout', `${host}: no ${what} within ${timeout} ms`, begun);
-  }
   const code = begun ? codeOfExchange(error) : codeOfConnecting(error);
   // Of a system error or undici: neither quotes the request.
   return new HttpFailure(code, `${host}: ${error.code ?? error.name}: ${error.message}`, begun);
