@@ -1,3 +1,6 @@
+/** What `Headers` would refuse: a reply must not be lost for it. */
+const UNFIT = /[^\t\x20-\x7e\x80-\xff]/g;
+
 /** What Procore answered, with whatever status. */
 export class Answer {
   /** Tells an answer from a request that was parked. */
@@ -6,7 +9,7 @@ export class Answer {
   /** @param {any} response of the contract, in plain values */
   constructor({ status, headers, body, attempts, diagnosis }) {
     this.status = status;
-    this.headers = new Headers(headers.map(({ name, value }) => [name, value]));
+    this.headers = new Headers(headers.map(({ name, value }) => [name, value.replace(UNFIT, '?')]));
     this.body = Buffer.from(body);
     /** How many times the request was sent. */
     this.attempts = attempts;

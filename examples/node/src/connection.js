@@ -240,7 +240,7 @@ export class Connection {
     await this.#ownHttp?.close();
   }
 
-  async [Symbol.asyncDispose ?? Symbol.for('Symbol.asyncDispose')]() {
+  async [Symbol.asyncDispose]() {
     await this.close();
   }
 

@@ -13,8 +13,6 @@ import { Turn } from './turn.js';
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 30_000;
 
-const FOREVER = Number.MAX_SAFE_INTEGER;
-
 export class HoldingStore {
   #inner;
   #clock;
@@ -122,7 +120,7 @@ export class HoldingStore {
   async settled() {
     for (;;) {
       // A call that has its turn may have received what it has not saved yet.
-      const endTurn = await this.#turn.take(FOREVER);
+      const endTurn = await this.#turn.take(Infinity);
       const emptied = this.holds ? new Promise((resolve) => this.#emptied.push(resolve)) : undefined;
       endTurn();
       if (emptied === undefined) return;
@@ -193,7 +191,7 @@ export class HoldingStore {
   async #storeWhatIsHeld() {
     for (let pause = FIRST_PAUSE; ; pause = Math.min(pause * 2, LONGEST_PAUSE)) {
       await this.#clock.sleep(pause);
-      const endTurn = await this.#turn.take(FOREVER);
+      const endTurn = await this.#turn.take(Infinity);
       for (const [key, held] of [...this.#held]) {
         await this.#noting(() => this.#store(key, held)).catch(() => {});
       }

@@ -1,3 +1,6 @@
+/** The longest that a timer of Node's can be set to. */
+const LONGEST = 2 ** 31 - 1;
+
 /** Whose turn it is, in the order in which they asked. */
 export class Turn {
   #taken = false;
@@ -5,7 +8,7 @@ export class Turn {
   #waiting = new Set();
 
   /**
-   * Waits for the turn, `span` milliseconds at most. Returns what ends it; `undefined` where it did not come.
+   * Waits for the turn, `span` milliseconds at most, or without end where that is `Infinity`. Returns what ends it; `undefined` where it did not come.
    * @param {number} span
    * @returns {Promise<(() => void) | undefined>}
    */
@@ -21,14 +24,16 @@ export class Turn {
 
   #comes(span) {
     return new Promise((resolve) => {
+      let timer;
       const called = () => {
         clearTimeout(timer);
         resolve(true);
       };
-      const timer = setTimeout(() => {
+      const gaveUp = () => {
         this.#waiting.delete(called);
         resolve(false);
-      }, Math.min(span, 2 ** 31 - 1));
+      };
+      if (span !== Infinity) timer = setTimeout(gaveUp, Math.min(span, LONGEST));
       this.#waiting.add(called);
     });
   }
