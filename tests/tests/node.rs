@@ -167,6 +167,12 @@ impl Setting {
         self.start_node(words).end().await
     }
 
+    /// Runs a script in Node, and returns the JSON that it prints.
+    async fn node_script(&self, script: &str) -> Value {
+        let running = self.tool.start(&["--input-type=module", "-e", script]);
+        running.end().await.code_is(0).json()
+    }
+
     /// Has Node print the access token.
     async fn token_of_node(&self) -> String {
         let token = self.node(&["token"]).await;
@@ -430,11 +436,25 @@ async fn a_reply_that_is_too_large_is_not_read() {
         return;
     }
     let setting = Setting::signed_in().await;
-    let giant = Reply::giant(64 << 20);
-    setting.rig.procore.inject(Target::Api, Fault::early(giant));
+    let procore = &setting.rig.procore;
+    procore.inject(Target::Api, Fault::early(Reply::giant(64 << 20)));
     let call = ["call", "POST", "/rest/v1.0/projects"];
-    let call = setting.node(&call).await;
-    call.code_is(8).says("reply-too-large");
+    setting.node(&call).await.code_is(8).says("reply-too-large");
+    procore.inject(Target::Api, Fault::early(Reply::giant(64 << 20)));
+    let connect_to = format!("sandbox.procore.com:443={}", procore.address());
+    let script = format!(
+        "const {{ HttpsClient, parseConnectTo }} = await import({:?});
+         const {{ readFileSync }} = await import('node:fs');
+         const client = new HttpsClient({{ extraCa: [readFileSync('ca.pem')], connectTo: parseConnectTo([{connect_to:?}]) }});
+         const request = {{ method: 'GET', url: new URL('https://sandbox.procore.com/'), headers: [], body: new Uint8Array() }};
+         const {{ code, message, sent }} = await client.send(request, {{ timeout: 60000, replySize: 1000 }}).catch((error) => error);
+         console.log(JSON.stringify([code, message, sent]));
+         await client.close();",
+        folder().join("src/index.js"),
+    );
+    let failure = setting.node_script(&script).await;
+    let message = "sandbox.procore.com: the reply is longer than 1000 bytes";
+    assert_eq!(failure, json!(["reply-too-large", message, true]));
 }
 
 #[tokio::test]
@@ -481,10 +501,9 @@ async fn both_hosts_read_what_the_other_writes() {
         folder().join("src/index.js"),
         setting.tool.path("state"),
     );
-    let written = setting.tool.start(&["--input-type=module", "-e", &script]);
-    let [revision, provenance, second, keys] =
-        serde_json::from_value(written.end().await.code_is(0).json()).expect("four");
-    let _: (&Value, &Value) = (&provenance, &keys);
+    let written = setting.node_script(&script).await;
+    let [revision, provenance, second, keys]: [Value; 4] =
+        serde_json::from_value(written).expect("four");
     assert_eq!(revision, json!(first));
     assert_eq!(provenance, "newest");
     assert_eq!(keys, json!(["session-conflict-1"]));
