@@ -56,7 +56,7 @@ test('the client secret is filled in for the login origin, and nowhere else', as
 });
 
 test('an endless loop is ended', async (t) => {
-  const { connection } = await hostile(t, { compute: 300 });
+  const { connection } = await hostile(t, { compute: 3000 });
   await contained(connection, connection.accessToken(), { kind: 'internal', code: 'plugin-out-of-time' });
 });
 
@@ -67,7 +67,7 @@ test('a flood of host calls is ended', async (t) => {
 });
 
 test('a flood of memory is ended', async (t) => {
-  const { connection } = await hostile(t);
+  const { connection } = await hostile(t, { compute: 100_000 });
   await contained(connection, connection.request('GET', '/'), { code: 'plugin-out-of-memory' });
 });
 

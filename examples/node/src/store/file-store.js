@@ -13,6 +13,7 @@ import * as installation from './installation.js';
 import { isKey } from './key.js';
 import { checkFolder, createFolder, createNew, open, openLockFile, syncFolder } from './private-file.js';
 import * as revision from './revision.js';
+import { Turn } from './turn.js';
 import * as unfinished from './unfinished.js';
 
 /** The most bytes of a value. */
@@ -36,6 +37,7 @@ const PREVIOUS = '.previous';
 /** One connection's entries and its lock, in a folder for this account only. */
 export class FileStore {
   #folder;
+  #turn = new Turn();
 
   /** @param {string} folder */
   constructor(folder) {
@@ -158,11 +160,17 @@ export class FileStore {
 
   /** Keeps everybody else from changing anything meanwhile. */
   async #guarded(work) {
-    const guard = await holdBriefly(this.#at('.guard'));
+    // In order within this process: its own calls do not keep each other waiting beyond what a holder is given.
+    const endTurn = await this.#turn.take(Infinity);
     try {
-      return await work();
+      const guard = await holdBriefly(this.#at('.guard'));
+      try {
+        return await work();
+      } finally {
+        await guard.release();
+      }
     } finally {
-      await guard.release();
+      endTurn();
     }
   }
 
