@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::compiler::{self, Choice};
-use crate::{debian, deny, fuzz, guest, reproduce, step, test};
+use crate::{debian, deny, fuzz, guest, node, reproduce, step, test};
 
 /// A real OAuth server, for the tests against others' software.
 const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
@@ -30,6 +30,9 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
         if let Err(reason) = debian::install(packages) {
             eprintln!("Without {}: {reason:#}", packages.join(", "));
         }
+    }
+    if let Err(reason) = node::install_runtime() {
+        eprintln!("Without Node: {reason:#}");
     }
     guest::build(root, Choice::Auto)?;
     lint(root)?;
