@@ -14,6 +14,8 @@ pub mod fast_clock;
 #[cfg(target_os = "linux")]
 pub mod locks_refused;
 pub mod mortal;
+#[cfg(target_os = "linux")]
+pub mod node;
 pub mod padding;
 pub mod paused_clock;
 #[cfg(unix)]

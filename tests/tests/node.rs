@@ -6,26 +6,25 @@
 
 use std::{
     fs,
-    path::{Path, PathBuf},
+    path::Path,
     process::Command,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use fake_procore::{
-    CredentialPair, Fault, Gate, Options, Recorded, Reply, Target, TokenPair, VirtualClock,
-};
+use fake_procore::{Fault, Gate, Options, Recorded, Reply, Target, TokenPair, VirtualClock};
 use procore_auth_host::{
     ApiRequest, Connection, FileStore, Key, Provenance, Settings, Store, Write,
 };
 use procore_auth_tests::{
-    Rig, Tool, plugin,
-    rig::{REDIRECT_URI, SANDBOX, answered, fake},
+    Rig,
+    node::{NodeHost, can_run, folder, has_open},
+    plugin,
+    rig::{SANDBOX, answered, fake},
     stored,
     tool::{Finished, Running, issue},
 };
 use serde_json::{Value, json};
-use sha2::{Digest as _, Sha256};
 
 /// How many Node processes share a store.
 const PROCESSES: usize = 3;
@@ -41,89 +40,19 @@ const AT_ONCE: Duration = Duration::from_secs(15);
 
 const ME: &str = "/rest/v1.0/me";
 
-fn folder() -> PathBuf {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
-    root.expect("workspace").join("examples/node")
-}
-
-/// Tells whether the host for Node can be run here; otherwise says why not.
-fn can_run() -> bool {
-    let Err(why) = ready() else { return true };
-    println!("skipped: {why}");
-    false
-}
-
-fn ready() -> Result<(), String> {
-    let script = "const [a, b] = process.versions.node.split('.'); process.exit(a > 20 || (a == 20 && b >= 18) ? 0 : 1)";
-    match Command::new("node").args(["-e", script]).status() {
-        Err(error) => return Err(format!("no Node: {error}")),
-        Ok(status) if !status.success() => return Err("Node is older than 20.18".to_owned()),
-        Ok(_) => {}
-    }
-    if !folder().join("node_modules/undici").is_dir() {
-        return Err(
-            "the packages of examples/node are not installed; run: cargo xtask test".to_owned(),
-        );
-    }
-    assert_plugin_is_current();
-    Ok(())
-}
-
-/// A plugin that was made from an older component would say nothing.
-fn assert_plugin_is_current() {
-    let _ = plugin();
-    let component = folder().join("../../dist/procore-auth.wasm");
-    let digest = Sha256::digest(fs::read(component).expect("built"));
-    let digest: String = digest.iter().map(|byte| format!("{byte:02x}")).collect();
-    let manifest = fs::read_to_string(folder().join("plugin/manifest.json"));
-    assert!(
-        manifest.is_ok_and(|manifest| manifest.contains(&digest)),
-        "examples/node/plugin is older than the component; run: cargo xtask test"
-    );
-}
-
 /// The fake, a Rust host and any number of Node processes, all on one store and the system's clock.
 struct Setting {
     rig: Rig,
-    tool: Tool,
-    settings: String,
+    node: NodeHost,
     rust: Connection,
 }
 
 impl Setting {
     async fn start() -> Self {
         let rig = Rig::with(Options::demo(), VirtualClock::at(0)).await;
-        let procore = Arc::clone(&rig.procore);
-        let tool = Tool::new("node", move || procore.secrets_issued()).with(
-            "PROCORE_CLIENT_SECRET",
-            Options::demo_client_secret(CredentialPair::Sandbox),
-        );
-        tool.write("ca.pem", rig.procore.ca_pem());
-        let connect_to: Vec<String> = rig
-            .procore
-            .connect_to()
-            .into_iter()
-            .map(|(from, to)| format!("{from}={to}"))
-            .collect();
-        let document = json!({
-            "state": "state",
-            "extraCa": ["ca.pem"],
-            "connectTo": connect_to,
-            "name": "acme",
-            "environment": "sandbox",
-            "clientId": Options::demo_client_id(CredentialPair::Sandbox),
-            "redirectUri": REDIRECT_URI,
-            "companyId": Options::DEMO_COMPANY,
-            "policy": { "refreshJitter": 0 },
-        });
-        let settings = tool.write("settings.json", &document.to_string());
-        let rust = rust_host(&rig, &tool.path("state"), Rig::settings(SANDBOX));
-        Self {
-            rig,
-            tool,
-            settings,
-            rust,
-        }
+        let node = NodeHost::on_fake(&rig, "state");
+        let rust = rust_host(&rig, &node.tool.path("state"), Rig::settings(SANDBOX));
+        Self { rig, node, rust }
     }
 
     /// As above, and the demo user has signed in with the Rust host.
@@ -156,11 +85,7 @@ impl Setting {
     }
 
     fn start_node(&self, words: &[&str]) -> Running {
-        let cli = folder().join("cli.js");
-        let cli = cli.to_str().expect("UTF-8");
-        let mut arguments = vec![cli, "--settings", &self.settings];
-        arguments.extend(words);
-        self.tool.start(&arguments)
+        self.node.start(words)
     }
 
     async fn node(&self, words: &[&str]) -> Finished {
@@ -169,7 +94,7 @@ impl Setting {
 
     /// Runs a script in Node, and returns the JSON that it prints.
     async fn node_script(&self, script: &str) -> Value {
-        let running = self.tool.start(&["--input-type=module", "-e", script]);
+        let running = self.node.tool.start(&["--input-type=module", "-e", script]);
         running.end().await.code_is(0).json()
     }
 
@@ -185,12 +110,12 @@ impl Setting {
     }
 
     fn store(&self) -> FileStore {
-        store(&self.tool.path("state"))
+        store(&self.node.tool.path("state"))
     }
 
     /// Waits until this many of the processes have opened the file of the lock.
     async fn wait_for_lock(&self, processes: &[u32]) {
-        let lock = self.tool.path("state").canonicalize().expect("there");
+        let lock = self.node.tool.path("state").canonicalize().expect("there");
         let lock = lock.join("acme/.lock");
         let waiting = tokio::time::timeout(DEADLINE, async {
             while !processes.iter().all(|pid| has_open(*pid, &lock)) {
@@ -222,14 +147,6 @@ fn rust_host(rig: &Rig, root: &Path, settings: Settings) -> Connection {
 
 fn bearer(token: &Value) -> String {
     token["bearer"].as_str().expect("a token").to_owned()
-}
-
-fn has_open(pid: u32, wanted: &Path) -> bool {
-    let descriptors = fs::read_dir(format!("/proc/{pid}/fd"))
-        .into_iter()
-        .flatten();
-    let mut paths = descriptors.filter_map(|entry| fs::read_link(entry.ok()?.path()).ok());
-    paths.any(|path| path == wanted)
 }
 
 async fn arrived(gate: &Gate) {
@@ -313,7 +230,8 @@ async fn what_node_refreshes_the_rust_host_uses_and_the_other_way_round() {
         .await;
     let entry = entry.expect("readable").expect("there");
     assert_eq!(entry.provenance, Provenance::Newest);
-    let journal = fs::read_to_string(setting.tool.path("state/journal.jsonl")).expect("written");
+    let journal =
+        fs::read_to_string(setting.node.tool.path("state/journal.jsonl")).expect("written");
     assert!(
         journal.contains("\"code\":\"token-refreshed\""),
         "{journal}"
@@ -499,7 +417,7 @@ async fn both_hosts_read_what_the_other_writes() {
          const write = await store.put('session-conflict-1', Buffer.from(value + 'two'), revision);
          console.log(JSON.stringify([revision, provenance, write.stored, await store.list('session')]));",
         folder().join("src/index.js"),
-        setting.tool.path("state"),
+        setting.node.tool.path("state"),
     );
     let written = setting.node_script(&script).await;
     let [revision, provenance, second, keys]: [Value; 4] =
