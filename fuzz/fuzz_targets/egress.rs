@@ -48,7 +48,8 @@ fuzz_target!(|bytes: &[u8]| {
                 let is_login = permit.destination == Destination::Login;
                 assert!(is_login || !uses_secret, "the secret goes to {uri}");
                 assert_eq!(permit.method.as_str(), method);
-                leads_to(&uri, if is_login { &[login] } else { api });
+                let login = [login];
+                leads_to(&uri, if is_login { &login } else { api });
             }
         }
         let probing = Egress::for_environment(environment).with_token_info_probes();
