@@ -8,6 +8,7 @@ use std::process::{Command, Stdio};
 use std::{env, fs};
 
 use anyhow::{Context as _, bail};
+use cargo_metadata::MetadataCommand;
 
 use crate::compiler::Choice;
 use crate::{guest, step};
@@ -26,43 +27,63 @@ pub(crate) fn run(root: &Path, target: Option<&str>, seconds: u64) -> anyhow::Re
     guest::build(root, Choice::Auto)?;
     let tool = CargoFuzz::find(root)?;
     let known = targets(root)?;
-    let chosen: Vec<&str> = match target {
-        None => known.iter().map(String::as_str).collect(),
-        Some(name) if known.iter().any(|it| it == name) => vec![name],
-        Some(name) => bail!("there is no target {name}; there are: {}", known.join(", ")),
-    };
-    let mut build = tool.command("build");
-    build.args(target);
-    step::run("build targets", &mut build)?;
-    for name in chosen {
-        tool.fuzz(root, name, seconds)?;
+    let is_chosen = |it: &&Target| target.is_none_or(|name| it.name == name);
+    let chosen: Vec<&Target> = known.iter().filter(is_chosen).collect();
+    if chosen.is_empty() {
+        let names: Vec<&str> = known.iter().map(|it| &*it.name).collect();
+        bail!("there is no such target; there are: {}", names.join(", "));
     }
-    Ok(())
+    tool.fuzz_each(root, &chosen, seconds)
 }
 
-/// For continuous integration: a short run of each, where cargo-fuzz is to be had.
+/// For continuous integration, where cargo-fuzz is to be had: a short run of each target that does without the host.
 pub(crate) fn run_briefly(root: &Path, seconds: u64) -> anyhow::Result<()> {
-    if let Err(reason) = CargoFuzz::find(root) {
-        eprintln!("skipped: fuzzing, for want of cargo-fuzz: {reason:#}");
-        return Ok(());
-    }
-    run(root, None, seconds)
+    let tool = match CargoFuzz::find(root) {
+        Ok(tool) => tool,
+        Err(reason) => {
+            eprintln!("skipped: fuzzing, for want of cargo-fuzz: {reason:#}");
+            return Ok(());
+        }
+    };
+    let known = targets(root)?;
+    let without_host: Vec<&Target> = known.iter().filter(|it| !it.needs_host).collect();
+    tool.fuzz_each(root, &without_host, seconds)
 }
 
-/// The names of the targets, in order.
-fn targets(root: &Path) -> anyhow::Result<Vec<String>> {
-    let folder = root.join(FOLDER).join("fuzz_targets");
-    let files = fs::read_dir(&folder).with_context(|| format!("{}", folder.display()))?;
-    let mut names = Vec::new();
-    for file in files {
-        let path = file?.path();
-        names.extend(
-            path.file_stem()
-                .map(|name| name.to_string_lossy().into_owned()),
-        );
+/// What bytes are thrown at.
+#[derive(Debug)]
+struct Target {
+    name: String,
+    /// Whether the host is built for it, with the runtime: that takes minutes.
+    needs_host: bool,
+}
+
+impl Target {
+    /// Leaves the host out where it is not needed.
+    fn select(&self, command: &mut Command) {
+        if !self.needs_host {
+            command.arg("--no-default-features");
+        }
     }
-    names.sort();
-    Ok(names)
+}
+
+/// The targets that are declared, in order.
+fn targets(root: &Path) -> anyhow::Result<Vec<Target>> {
+    let manifest = root.join(FOLDER).join("Cargo.toml");
+    let mut command = MetadataCommand::new();
+    let metadata = command.manifest_path(manifest).no_deps().exec()?;
+    let package = metadata.packages.into_iter().next();
+    let declared = package.context("a package of targets")?.targets;
+    let mut targets: Vec<_> = declared
+        .into_iter()
+        .filter(cargo_metadata::Target::is_bin)
+        .map(|bin| Target {
+            needs_host: !bin.required_features.is_empty(),
+            name: bin.name,
+        })
+        .collect();
+    targets.sort_by(|a, b| a.name.cmp(&b.name));
+    Ok(targets)
 }
 
 /// cargo-fuzz, where it is.
@@ -106,11 +127,25 @@ impl CargoFuzz {
         command
     }
 
-    fn fuzz(&self, root: &Path, name: &str, seconds: u64) -> anyhow::Result<()> {
+    fn fuzz_each(&self, root: &Path, targets: &[&Target], seconds: u64) -> anyhow::Result<()> {
+        for target in targets {
+            let mut build = self.command("build");
+            target.select(&mut build);
+            step::run("build target", build.arg(&target.name))?;
+        }
+        for target in targets {
+            self.fuzz(root, target, seconds)?;
+        }
+        Ok(())
+    }
+
+    fn fuzz(&self, root: &Path, target: &Target, seconds: u64) -> anyhow::Result<()> {
+        let name = &target.name;
         // What is found on the way goes to a folder of its own; the corpus holds what is worth keeping.
         let found = root.join(FOLDER).join("found").join(name);
         fs::create_dir_all(&found).with_context(|| format!("{}", found.display()))?;
         let mut run = self.command("run");
+        target.select(&mut run);
         run.arg(name).arg(format!("found/{name}"));
         run.arg(format!("corpus/{name}"));
         run.args(["--", LONGEST, "-print_final_stats=1"]);
@@ -134,21 +169,13 @@ mod tests {
 
     #[test]
     fn every_target_is_declared_and_has_seeds() {
-        let manifest = fs::read_to_string(root().join("fuzz/Cargo.toml")).unwrap();
-        let manifest: toml::Table = toml::from_str(&manifest).unwrap();
-        let mut declared: Vec<&str> = manifest["bin"]
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|bin| bin["name"].as_str().unwrap())
-            .collect();
-        declared.sort_unstable();
         let targets = targets(root()).unwrap();
-        assert_eq!(declared, targets);
+        let sources = fs::read_dir(root().join("fuzz/fuzz_targets")).unwrap();
+        assert_eq!(sources.count(), targets.len());
         for target in targets {
-            let corpus = root().join("fuzz/corpus").join(&target);
+            let corpus = root().join("fuzz/corpus").join(&target.name);
             let seeds = fs::read_dir(corpus).unwrap().count();
-            assert!(seeds >= 4, "{target}: {seeds} seeds");
+            assert!(seeds >= 4, "{target:?}: {seeds} seeds");
         }
     }
 }
