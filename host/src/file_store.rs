@@ -59,7 +59,6 @@
 //! A file that cannot be read for another reason (permissions, an I/O error) is a failure, and nothing is touched.
 
 mod rewrite;
-mod unfinished;
 
 use std::{
     collections::BTreeSet,
@@ -80,9 +79,8 @@ use crate::{
     file_lock::{self, FileLock},
     installation,
     private_file::{self, failure},
-    revision,
+    revision, unfinished::{self, Unfinished},
 };
-use unfinished::Unfinished;
 
 pub(crate) use rewrite::Piece;
 pub use rewrite::Rewritten;

@@ -30,9 +30,7 @@ pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
     }
     let compiler = Compiler::find(choice)?;
     eprintln!("Building the plugin with {compiler}");
-    let module = build_module(root, &compiler)?;
-    let component = encode(&module)?;
-    inspect(&component, &private_folders(root))?;
+    let component = build_component(root, &compiler, PACKAGE)?;
     replace(&root.join(COMPONENT), &component)?;
     inputs.record(root)?;
     report(root, "built")
@@ -52,17 +50,29 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-fn build_module(root: &Path, compiler: &Compiler) -> anyhow::Result<Vec<u8>> {
+/// Builds a package as a component that names no folder of this machine.
+pub(crate) fn build_component(
+    root: &Path,
+    compiler: &Compiler,
+    package: &str,
+) -> anyhow::Result<Vec<u8>> {
+    let module = build_module(root, compiler, package)?;
+    let component = encode(&module).with_context(|| format!("cannot encode {package}"))?;
+    inspect(&component, &private_folders(root))?;
+    Ok(component)
+}
+
+fn build_module(root: &Path, compiler: &Compiler, package: &str) -> anyhow::Result<Vec<u8>> {
     let mut command = compiler.cargo_rustc();
     command.current_dir(root);
-    command.args(["--package", PACKAGE, "--lib", "--locked"]);
+    command.args(["--package", package, "--lib", "--locked"]);
     // Alone: cargo leaves out link-time optimisation where a library for Rust is built along.
     command.args(["--crate-type", "cdylib"]);
     command.args(["--profile", "plugin", "--target-dir", TARGET_FOLDER]);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, compiler));
-    step::run("plugin", &mut command)?;
+    step::run(package, &mut command)?;
     let folder = root.join(TARGET_FOLDER).join(TARGET).join("plugin");
-    let module = folder.join(format!("{}.wasm", PACKAGE.replace('-', "_")));
+    let module = folder.join(format!("{}.wasm", package.replace('-', "_")));
     fs::read(&module).with_context(|| format!("cannot read {}", module.display()))
 }
 
@@ -107,11 +117,10 @@ fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
         .module(module)
         .and_then(ComponentEncoder::encode)
         .and_then(|component| without_names(&component))
-        .context("cannot encode the plugin as a component")
 }
 
 /// Leaves out the names of the component's items: nobody reads them, and they take their share of the budget.
-fn without_names(component: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn without_names(component: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut kept = wasm_encoder::Component::new();
     // What stands in a nested module or component is kept with it.
     let mut depth = 0;
@@ -150,7 +159,7 @@ fn private_folders(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Writes the file so that a reader sees the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension("wasm.new");
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder)

@@ -18,6 +18,7 @@ mod screenshots;
 mod simulate;
 mod step;
 mod test;
+mod wasi;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -74,6 +75,15 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds dist/procore-auth.wasi.wasm, the plugin for runtimes that lend nothing but WASI 0.2, and tests it in wasmtime.
+    Wasi {
+        /// Builds it, and tests nothing.
+        #[arg(long)]
+        build: bool,
+        /// For `cargo test`, such as a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Builds the plugin, then makes the pictures in docs/screenshots anew, with a real browser and a real Doorkeeper.
     Screenshots,
     /// Runs what continuous integration runs: formatting, lints, documentation and all tests.
@@ -99,6 +109,8 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Crash { arguments } => crash::run(root, &arguments)?,
         Verb::Idle { arguments } => idle::run(root, &arguments)?,
         Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
+        Verb::Wasi { build: true, .. } => wasi::build(root)?,
+        Verb::Wasi { arguments, .. } => wasi::test(root, &arguments)?,
         Verb::Screenshots => screenshots::run(root)?,
         Verb::Ci => ci::run(root)?,
     }

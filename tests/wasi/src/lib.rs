@@ -1,0 +1,1 @@
+//! procore-auth.wasi.wasm in stock wasmtime; everything is in `tests/`.
