@@ -22,6 +22,8 @@ use crate::step;
 
 /// The composed component, as the workspace's root sees it.
 const COMPOSED: &str = "dist/procore-auth.wasi.wasm";
+/// The adapter alone: for another composition, and for the tests that misuse it.
+const ADAPTED: &str = "dist/procore-auth.wasi-adapter.wasm";
 
 const ADAPTER: &str = "procore-auth-wasi";
 const COMMAND: &str = "procore-auth-wasi-command";
@@ -35,6 +37,7 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     let compiler = Compiler::find(Choice::Auto)?;
     let adapter = guest::build_component(root, &compiler, ADAPTER)?;
     let command = guest::build_component(root, &compiler, COMMAND)?;
+    guest::replace(&root.join(ADAPTED), &adapter)?;
     let plugin = fs::read(root.join(COMPONENT)).context(COMPONENT)?;
     let composed = compose(adapter, plugin, command).context("cannot compose the plugin with WASI")?;
     guest::replace(&root.join(COMPOSED), &composed)?;

@@ -1,0 +1,28 @@
+//! What the composed component imports and exports: the security statement of a runtime that loads it.
+
+use procore_auth_wasi_tests::built;
+use wit_component::DecodedWasm;
+use wit_parser::{Resolve, WorldItem, WorldKey};
+
+fn names<'a>(
+    resolve: &Resolve,
+    items: impl IntoIterator<Item = (&'a WorldKey, &'a WorldItem)>,
+) -> Vec<String> {
+    let mut names: Vec<_> = items
+        .into_iter()
+        .map(|(key, _)| resolve.name_world_key(key))
+        .collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn it_imports_wasi_and_nothing_else() {
+    let decoded = wit_component::decode(&built("procore-auth.wasi.wasm")).expect("a component");
+    let DecodedWasm::Component(resolve, world) = decoded else {
+        panic!("a package, not a component")
+    };
+    let world = &resolve.worlds[world];
+    assert_eq!(names(&resolve, &world.imports), [""; 0]);
+    assert_eq!(names(&resolve, &world.exports), [""; 0]);
+}
