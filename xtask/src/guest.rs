@@ -111,7 +111,7 @@ fn cargo_home() -> Option<PathBuf> {
         .or_else(by_default)
 }
 
-fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
         .module(module)

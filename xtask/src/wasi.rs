@@ -15,6 +15,9 @@ use anyhow::Context as _;
 use wac_graph::types::Package;
 use wac_graph::{CompositionGraph, EncodeOptions, NodeId, PackageId};
 
+use wit_component::{StringEncoding, embed_component_metadata};
+use wit_parser::{ManglingAndAbi, Resolve};
+
 use crate::compiler::{Choice, Compiler};
 use crate::guest;
 use crate::inputs::{self, COMPONENT};
@@ -39,7 +42,8 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     let command = guest::build_component(root, &compiler, COMMAND)?;
     guest::replace(&root.join(ADAPTED), &adapter)?;
     let plugin = fs::read(root.join(COMPONENT)).context(COMPONENT)?;
-    let composed = compose(adapter, plugin, command).context("cannot compose the plugin with WASI")?;
+    let types = types(root).context("cannot make a component of the contract's types")?;
+    let composed = compose(types, adapter, plugin, command).context("cannot compose the plugin with WASI")?;
     guest::replace(&root.join(COMPOSED), &composed)?;
     let digest = inputs::digest(&composed);
     eprintln!("{COMPOSED}: {} bytes, sha256 {digest}", composed.len());
@@ -54,24 +58,48 @@ pub(crate) fn test(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     step::run("test wasi", command.args(arguments))
 }
 
-fn compose(adapter: Vec<u8>, plugin: Vec<u8>, command: Vec<u8>) -> anyhow::Result<Vec<u8>> {
+fn compose(
+    types: Vec<u8>,
+    adapter: Vec<u8>,
+    plugin: Vec<u8>,
+    command: Vec<u8>,
+) -> anyhow::Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
-    let adapter = register(&mut graph, "adapter", adapter)?;
-    let plugin = register(&mut graph, "plugin", plugin)?;
-    let command = register(&mut graph, "command", command)?;
-    let lent = graph.instantiate(adapter);
-    let given = graph.instantiate(plugin);
-    let run = graph.instantiate(command);
-    connect(&mut graph, (adapter, lent), (plugin, given))?;
-    connect(&mut graph, (plugin, given), (command, run))?;
-    for (package, instance) in [(plugin, given), (command, run)] {
-        for name in exports(&graph, package) {
+    let mut made: Vec<(PackageId, NodeId)> = Vec::new();
+    for (name, bytes) in [("types", types), ("adapter", adapter), ("plugin", plugin), ("command", command)] {
+        let package = register(&mut graph, name, bytes)?;
+        let part = (package, graph.instantiate(package));
+        for earlier in &made {
+            connect(&mut graph, *earlier, part)?;
+        }
+        made.push(part);
+    }
+    for (package, instance) in made {
+        for name in exports(&graph, package).into_iter().filter(|name| is_given(name)) {
             let alias = graph.alias_instance_export(instance, &name)?;
             graph.export(alias, &name)?;
         }
     }
     let composed = graph.encode(EncodeOptions::default())?;
     guest::without_names(&composed)
+}
+
+/// Whether the composed component exports it: what the adapter lends stays inside.
+fn is_given(name: &str) -> bool {
+    let interface = name.split('@').next().unwrap_or(name);
+    ["procore:auth/types", "procore:auth/auth", "procore:auth/api", "procore:auth/advice", "wasi:cli/run"].contains(&interface)
+}
+
+/// Makes a component that exports the types that all the others share. They would be an import of the whole otherwise.
+fn types(root: &Path) -> anyhow::Result<Vec<u8>> {
+    let mut resolve = Resolve::new();
+    resolve.push_dir(root.join("wit"))?;
+    let world = "package procore-auth:types; world types { export procore:auth/types@0.1.0; }";
+    let package = resolve.push_str("types.wit", world)?;
+    let world = resolve.select_world(&[package], Some("types"))?;
+    let mut module = wit_component::dummy_module(&resolve, world, ManglingAndAbi::Standard32);
+    embed_component_metadata(&mut module, &resolve, world, StringEncoding::UTF8)?;
+    guest::encode(&module)
 }
 
 fn register(graph: &mut CompositionGraph, name: &str, bytes: Vec<u8>) -> anyhow::Result<PackageId> {

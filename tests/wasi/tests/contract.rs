@@ -23,6 +23,32 @@ fn it_imports_wasi_and_nothing_else() {
         panic!("a package, not a component")
     };
     let world = &resolve.worlds[world];
-    assert_eq!(names(&resolve, &world.imports), [""; 0]);
-    assert_eq!(names(&resolve, &world.exports), [""; 0]);
+    assert_eq!(
+        names(&resolve, &world.imports),
+        [
+            "wasi:cli/environment@0.2.12",
+            "wasi:cli/stderr@0.2.12",
+            "wasi:cli/stdout@0.2.12",
+            "wasi:clocks/monotonic-clock@0.2.12",
+            "wasi:clocks/wall-clock@0.2.12",
+            "wasi:filesystem/preopens@0.2.12",
+            "wasi:filesystem/types@0.2.12",
+            "wasi:http/outgoing-handler@0.2.12",
+            "wasi:http/types@0.2.12",
+            "wasi:io/error@0.2.12",
+            "wasi:io/poll@0.2.12",
+            "wasi:io/streams@0.2.12",
+            "wasi:random/random@0.2.12",
+        ]
+    );
+    assert_eq!(
+        names(&resolve, &world.exports),
+        [
+            "procore:auth/advice@0.1.0",
+            "procore:auth/api@0.1.0",
+            "procore:auth/auth@0.1.0",
+            "procore:auth/types@0.1.0",
+            "wasi:cli/run@0.2.12",
+        ]
+    );
 }
