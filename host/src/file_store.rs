@@ -79,7 +79,8 @@ use crate::{
     file_lock::{self, FileLock},
     installation,
     private_file::{self, failure},
-    revision, unfinished::{self, Unfinished},
+    revision,
+    unfinished::{self, Unfinished},
 };
 
 pub(crate) use rewrite::Piece;

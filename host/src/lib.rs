@@ -130,8 +130,8 @@ pub use parked::{ParkedRequest, ParkedState, ReplayReport, Replayed};
 pub use plain_store::PlainStore;
 pub use plugin::{CONTRACT_VERSION, LoadError, Plugin};
 pub use procore_auth_lending::{
-    ConnectionName, Entry, Environment, Grant, InvalidConnectionName, Key, Policy, Provenance, Secret,
-    Settings, StoreFailure, Write,
+    ConnectionName, Entry, Environment, Grant, InvalidConnectionName, Key, Policy, Provenance,
+    Secret, Settings, StoreFailure, Write,
 };
 pub use random::{Random, SystemRandom};
 pub use status::{Health, Identity, Incident, Stage, Status, TokenTimes, Visit};

@@ -131,12 +131,7 @@ impl Egress {
     }
 
     /// Checks a request line. `uses_secret` tells whether the body is to hold the client secret.
-    pub fn permit(
-        &self,
-        method: &str,
-        url: &str,
-        uses_secret: bool,
-    ) -> Result<Permit, Refusal> {
+    pub fn permit(&self, method: &str, url: &str, uses_secret: bool) -> Result<Permit, Refusal> {
         let method = permitted_method(method)?;
         let url = plain_url(url)?;
         let destination = self.destination(&method, &url)?;

@@ -32,11 +32,11 @@ mod tests {
 
     #[test]
     fn tells_a_recreated_entry_from_the_deleted_one() {
-        assert_ne!(
-            next(None, 1_800_000_000, 1),
-            next(None, 1_800_000_000, 2)
+        assert_ne!(next(None, 1_800_000_000, 1), next(None, 1_800_000_000, 2));
+        assert!(
+            next(None, 1_800_000_000, 0) > 7,
+            "another host's small revisions are passed"
         );
-        assert!(next(None, 1_800_000_000, 0) > 7, "another host's small revisions are passed");
     }
 
     proptest! {

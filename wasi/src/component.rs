@@ -129,7 +129,9 @@ impl Lent {
     fn send(&mut self, request: contract::Request) -> Result<Reply, Failure> {
         let asks_for_secret = matches!(&request.body, contract::Body::Form(fields)
             if fields.iter().any(|field| matches!(field.value, contract::FieldValue::ClientSecret)));
-        let permit = self.egress.permit(&request.method, &request.url, asks_for_secret)?;
+        let permit = self
+            .egress
+            .permit(&request.method, &request.url, asks_for_secret)?;
         let given = request.headers.iter();
         let given = given.map(|header| (header.name.as_str(), header.value.as_str()));
         let mut headers = self.egress.permit_headers(given)?;
@@ -146,10 +148,14 @@ impl Lent {
         };
         let timeout = Duration::from_millis(request.timeout);
         if timeout.is_zero() {
-            return Err(Failure::unsent("timeout", "no time was left for the request"));
+            return Err(Failure::unsent(
+                "timeout",
+                "no time was left for the request",
+            ));
         }
         if !self.keep_lock(timeout) {
-            let message = "this program was stopped for so long that another one may have the lock by now";
+            let message =
+                "this program was stopped for so long that another one may have the lock by now";
             return Err(Failure::unsent("lock-lost", message));
         }
         outgoing::send(&permit, &headers, &body, timeout)
@@ -163,7 +169,10 @@ impl Lent {
         let read = Key::new(key).and_then(|key| self.storage()?.get(&key));
         match read {
             Ok(Some(entry)) => Ok(entry.value),
-            Ok(None) => Err(Failure::unsent("no-such-entry", "the stored body does not exist")),
+            Ok(None) => Err(Failure::unsent(
+                "no-such-entry",
+                "the stored body does not exist",
+            )),
             Err(refused) => Err(Failure::unsent("store", refused.to_string())),
         }
     }
@@ -176,7 +185,12 @@ fn encoded(fields: Vec<contract::FormField>, secret: Option<&Secret>) -> Result<
         match field.value {
             contract::FieldValue::Text(text) => form.append_pair(&field.name, &text),
             contract::FieldValue::ClientSecret => {
-                let refused = || Failure::unsent("secret-not-permitted", "the client secret goes to the login origin only");
+                let refused = || {
+                    Failure::unsent(
+                        "secret-not-permitted",
+                        "the client secret goes to the login origin only",
+                    )
+                };
                 form.append_pair(&field.name, secret.ok_or_else(refused)?.expose())
             }
         };
@@ -249,7 +263,11 @@ impl store::Guest for Adapter {
         answer(entry.map(|entry| entry.map(Into::into)))
     }
 
-    fn put(key: String, value: Vec<u8>, expected: Option<u64>) -> Result<store::Write, store::Failure> {
+    fn put(
+        key: String,
+        value: Vec<u8>,
+        expected: Option<u64>,
+    ) -> Result<store::Write, store::Failure> {
         let write = with(|lent| lent.storage()?.put(&Key::new(key)?, &value, expected));
         answer(write.map(Into::into))
     }
@@ -273,7 +291,9 @@ impl store::Guest for Adapter {
     }
 
     fn lock(wait: u64) -> Result<bool, store::Failure> {
-        answer(with(|lent| lent.storage()?.lock(Duration::from_millis(wait))))
+        answer(with(|lent| {
+            lent.storage()?.lock(Duration::from_millis(wait))
+        }))
     }
 
     fn unlock() {
@@ -293,8 +313,15 @@ impl journal::Guest for Adapter {
             journal::Severity::Warning => lines::Severity::Warning,
             journal::Severity::Alert => lines::Severity::Alert,
         };
-        let fields: Vec<_> = event.fields.iter().map(|field| (field.name.as_str(), field.value.as_str())).collect();
-        with(|lent| lent.journal.record(severity, &event.code, &event.message, &fields));
+        let fields: Vec<_> = event
+            .fields
+            .iter()
+            .map(|field| (field.name.as_str(), field.value.as_str()))
+            .collect();
+        with(|lent| {
+            lent.journal
+                .record(severity, &event.code, &event.message, &fields)
+        });
     }
 }
 

@@ -100,7 +100,10 @@ impl Entries {
             Ok(claim) => claim,
             Err(current) => return Ok(Write::Conflict(current)),
         };
-        let (unfinished, damaged) = (unfinished::prefix(key), format!("{}.damaged-", key.as_str()));
+        let (unfinished, damaged) = (
+            unfinished::prefix(key),
+            format!("{}.damaged-", key.as_str()),
+        );
         for name in self.folder.names()? {
             let goes = name.starts_with(&unfinished) || name.starts_with(&damaged);
             if goes && name != claim.name {
@@ -177,11 +180,18 @@ impl Entries {
             if let Some(file) = self.folder.create_new(&name)? {
                 let current = self.load(key)?;
                 if revision_of(current.as_ref()) == expected {
-                    return Ok(Ok(Claim { file, name, current }));
+                    return Ok(Ok(Claim {
+                        file,
+                        name,
+                        current,
+                    }));
                 }
                 self.folder.remove(&name)?;
             } else if time::elapsed() >= patience {
-                let message = format!("{}: another program writes it, or died doing so", self.path(key));
+                let message = format!(
+                    "{}: another program writes it, or died doing so",
+                    self.path(key)
+                );
                 return Err(StoreFailure::new("busy", message));
             } else {
                 time::sleep(PAUSE);
@@ -246,7 +256,9 @@ impl Entries {
         };
         match (damage, previous()?) {
             (None, File::Missing) => Ok(None),
-            (damage, File::Whole(previous)) => Ok(Some(previous_generation(previous, damage.is_some()))),
+            (damage, File::Whole(previous)) => {
+                Ok(Some(previous_generation(previous, damage.is_some())))
+            }
             (Some(what), File::Missing | File::Damaged(_)) | (None, File::Damaged(what)) => {
                 let message = format!(
                     "{}: {what}, and there is no previous generation to fall back on; move the file away to start anew",
@@ -262,8 +274,16 @@ impl Entries {
             (Some(here), Some(written)) => here != *written,
             _ => false,
         };
-        let provenance = if is_copied { Provenance::Copied } else { Provenance::Newest };
-        Found { decoded, provenance, hides: false }
+        let provenance = if is_copied {
+            Provenance::Copied
+        } else {
+            Provenance::Newest
+        };
+        Found {
+            decoded,
+            provenance,
+            hides: false,
+        }
     }
 
     /// Whether the previous generation is newer than this one: somebody put an older file in its place.
@@ -294,12 +314,22 @@ impl Entries {
 
     /// Copies the current generation: not every runtime can give a file a second name.
     fn keep_previous(&self, key: &Key, current: &Decoded) -> Result<(), StoreFailure> {
-        let bytes = entry_file::encode(current.revision, current.install.as_deref(), &current.value);
-        let name = format!("{}{}", unfinished::previous_prefix(key), hex(&time::random(6)));
+        let bytes =
+            entry_file::encode(current.revision, current.install.as_deref(), &current.value);
+        let name = format!(
+            "{}{}",
+            unfinished::previous_prefix(key),
+            hex(&time::random(6))
+        );
         let Some(copy) = self.folder.create_new(&name)? else {
-            return Err(StoreFailure::new("io", format!("{}: a random name was taken", self.path(key))));
+            return Err(StoreFailure::new(
+                "io",
+                format!("{}: a random name was taken", self.path(key)),
+            ));
         };
-        let kept = copy.write(&bytes).and_then(|()| self.folder.rename(&name, &previous(key)));
+        let kept = copy
+            .write(&bytes)
+            .and_then(|()| self.folder.rename(&name, &previous(key)));
         if kept.is_err() {
             let _ = self.folder.remove(&name);
         }
@@ -351,7 +381,9 @@ fn revision_of(found: Option<&Found>) -> Option<u64> {
 
 fn next_revision(last: Option<u64>) -> u64 {
     let tail = time::random(4);
-    let tail = tail.iter().fold(0, |tail, byte| tail << 8 | u32::from(*byte));
+    let tail = tail
+        .iter()
+        .fold(0, |tail, byte| tail << 8 | u32::from(*byte));
     revision::next(last, time::now() / 1000, tail)
 }
 

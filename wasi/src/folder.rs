@@ -34,7 +34,11 @@ impl Folder {
         };
         if !rest.is_empty() {
             folder.descriptor = folder
-                .open_at(&rest, OpenFlags::DIRECTORY, DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY)
+                .open_at(
+                    &rest,
+                    OpenFlags::DIRECTORY,
+                    DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY,
+                )
                 .map_err(|code| failure(code, path))?;
         }
         Ok(folder)
@@ -141,7 +145,8 @@ impl Folder {
     pub(crate) fn sync(&self) -> Result<(), StoreFailure> {
         match self.descriptor.sync() {
             // Some file systems, and some runtimes, know no such thing for a folder.
-            Ok(()) | Err(ErrorCode::Invalid | ErrorCode::Unsupported | ErrorCode::BadDescriptor) => Ok(()),
+            Ok(())
+            | Err(ErrorCode::Invalid | ErrorCode::Unsupported | ErrorCode::BadDescriptor) => Ok(()),
             Err(code) => Err(failure(code, &self.path)),
         }
     }
@@ -152,7 +157,8 @@ impl Folder {
         open: OpenFlags,
         flags: DescriptorFlags,
     ) -> Result<Descriptor, ErrorCode> {
-        self.descriptor.open_at(PathFlags::empty(), name, open, flags)
+        self.descriptor
+            .open_at(PathFlags::empty(), name, open, flags)
     }
 }
 
@@ -170,7 +176,9 @@ impl NewFile {
         while !bytes.is_empty() {
             let chunk = &bytes[..bytes.len().min(CHUNK)];
             let written = self.descriptor.write(chunk, offset).map_err(at)?;
-            let count = usize::try_from(written).unwrap_or(usize::MAX).min(chunk.len());
+            let count = usize::try_from(written)
+                .unwrap_or(usize::MAX)
+                .min(chunk.len());
             if count == 0 {
                 return Err(at(ErrorCode::Io));
             }
@@ -224,7 +232,10 @@ fn nearest(
     });
     let innermost = within.max_by_key(|(length, ..)| *length);
     let (_, descriptor, rest) = innermost.ok_or_else(|| {
-        StoreFailure::new("permission-denied", format!("{path} is in no preopened folder"))
+        StoreFailure::new(
+            "permission-denied",
+            format!("{path} is in no preopened folder"),
+        )
     })?;
     Ok((descriptor, rest))
 }

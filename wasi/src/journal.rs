@@ -60,7 +60,13 @@ impl Journal {
     }
 
     /// Records an event. What the file does not take goes to standard error.
-    pub(crate) fn record(&self, severity: Severity, code: &str, message: &str, fields: &[(&str, &str)]) {
+    pub(crate) fn record(
+        &self,
+        severity: Severity,
+        code: &str,
+        message: &str,
+        fields: &[(&str, &str)],
+    ) {
         let at = i64::try_from(time::now()).ok();
         let at = at.and_then(|at| Timestamp::from_millisecond(at).ok());
         let line = Line {
@@ -79,8 +85,20 @@ impl Journal {
     }
 
     /// Records an event that is for a person.
-    pub(crate) fn tell(&self, severity: Severity, code: &str, message: &str, cause: &str, remedy: &str) {
-        self.record(severity, code, message, &[("cause", cause), ("remedy", remedy)]);
+    pub(crate) fn tell(
+        &self,
+        severity: Severity,
+        code: &str,
+        message: &str,
+        cause: &str,
+        remedy: &str,
+    ) {
+        self.record(
+            severity,
+            code,
+            message,
+            &[("cause", cause), ("remedy", remedy)],
+        );
     }
 }
 

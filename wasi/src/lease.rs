@@ -149,7 +149,9 @@ fn name(number: u64) -> String {
 
 fn numbers(folder: &Folder) -> Result<Vec<u64>, StoreFailure> {
     let names = folder.names()?;
-    let numbers = names.iter().filter_map(|name| name.strip_prefix(PREFIX)?.parse().ok());
+    let numbers = names
+        .iter()
+        .filter_map(|name| name.strip_prefix(PREFIX)?.parse().ok());
     Ok(numbers.collect())
 }
 
@@ -164,13 +166,19 @@ fn is_held(folder: &Folder, number: u64) -> Result<bool, StoreFailure> {
     };
     let until = match serde_json::from_slice(&bytes) {
         Ok(Content { until, .. }) => until,
-        Err(_) => folder.changed(&name).unwrap_or(0).saturating_add(millis(TERM)),
+        Err(_) => folder
+            .changed(&name)
+            .unwrap_or(0)
+            .saturating_add(millis(TERM)),
     };
     Ok(time::now() < until)
 }
 
 fn remove_before(folder: &Folder, number: u64) -> Result<(), StoreFailure> {
-    for earlier in numbers(folder)?.into_iter().filter(|earlier| *earlier < number) {
+    for earlier in numbers(folder)?
+        .into_iter()
+        .filter(|earlier| *earlier < number)
+    {
         folder.remove(&name(earlier))?;
     }
     Ok(())

@@ -128,10 +128,18 @@ fn request(permit: &Permit, headers: &HeaderMap, body: &[u8]) -> Result<Outgoing
     let uri = &permit.uri;
     let authority = uri.authority().map(http::uri::Authority::as_str);
     let path = uri.path_and_query().map(http::uri::PathAndQuery::as_str);
-    request.set_method(&method(&permit.method)).map_err(|()| refused("method"))?;
-    request.set_scheme(Some(&Scheme::Https)).map_err(|()| refused("scheme"))?;
-    request.set_authority(authority).map_err(|()| refused("authority"))?;
-    request.set_path_with_query(path).map_err(|()| refused("path"))?;
+    request
+        .set_method(&method(&permit.method))
+        .map_err(|()| refused("method"))?;
+    request
+        .set_scheme(Some(&Scheme::Https))
+        .map_err(|()| refused("scheme"))?;
+    request
+        .set_authority(authority)
+        .map_err(|()| refused("authority"))?;
+    request
+        .set_path_with_query(path)
+        .map_err(|()| refused("path"))?;
     Ok(request)
 }
 
@@ -234,7 +242,10 @@ fn out_of_time() -> Failure {
 }
 
 fn refused(what: &str) -> Failure {
-    Failure::unsent("invalid-request", format!("the runtime does not take the request's {what}"))
+    Failure::unsent(
+        "invalid-request",
+        format!("the runtime does not take the request's {what}"),
+    )
 }
 
 /// Names what failed by the table at the top. The runtime's own words stay out: what they quote is not known.
@@ -253,14 +264,22 @@ fn failure(code: &ErrorCode) -> Failure {
         E::TlsProtocolError | E::TlsCertificateError => {
             Failure::unsent("tls", "the TLS handshake failed")
         }
-        E::HttpRequestDenied => Failure::unsent("invalid-request", "the runtime does not permit the request"),
-        E::HttpResponseTimeout | E::ConnectionReadTimeout | E::ConnectionWriteTimeout => out_of_time(),
+        E::HttpRequestDenied => {
+            Failure::unsent("invalid-request", "the runtime does not permit the request")
+        }
+        E::HttpResponseTimeout | E::ConnectionReadTimeout | E::ConnectionWriteTimeout => {
+            out_of_time()
+        }
         E::HttpProtocolError
         | E::HttpResponseHeaderSectionSize(_)
         | E::HttpResponseHeaderSize(_)
         | E::HttpResponseTransferCoding(_)
-        | E::HttpResponseContentCoding(_) => Failure::sent("invalid-reply", "the reply is not HTTP"),
-        _ => Failure::sent("connection-closed", "the connection ended before the reply did"),
+        | E::HttpResponseContentCoding(_) => {
+            Failure::sent("invalid-reply", "the reply is not HTTP")
+        }
+        _ => Failure::sent(
+            "connection-closed",
+            "the connection ended before the reply did",
+        ),
     }
 }
-

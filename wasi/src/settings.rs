@@ -68,7 +68,9 @@ fn environment(text: &str) -> Result<Environment, String> {
         "sandbox" => Ok(Environment::Sandbox),
         "monthly-sandbox" => Ok(Environment::MonthlySandbox),
         "federal" => Ok(Environment::Federal),
-        _ => Err("PROCORE_ENVIRONMENT is not production, sandbox, monthly-sandbox or federal".to_owned()),
+        _ => Err(
+            "PROCORE_ENVIRONMENT is not production, sandbox, monthly-sandbox or federal".to_owned(),
+        ),
     }
 }
 
@@ -79,9 +81,9 @@ fn client_secret(
 ) -> Result<Secret, String> {
     let Some(path) = variables.get("PROCORE_CLIENT_SECRET_FILE") else {
         let secret = variables.required("PROCORE_CLIENT_SECRET");
-        return secret.map(Secret::new).map_err(|error| {
-            format!("{error}, and neither is PROCORE_CLIENT_SECRET_FILE")
-        });
+        return secret
+            .map(Secret::new)
+            .map_err(|error| format!("{error}, and neither is PROCORE_CLIENT_SECRET_FILE"));
     };
     let at = |why: &str| format!("PROCORE_CLIENT_SECRET_FILE: {why}");
     let text = String::from_utf8(read(path).map_err(|why| at(&why))?)
@@ -99,7 +101,9 @@ mod tests {
 
     fn variables(pairs: &[(&str, &str)]) -> Vec<(String, String)> {
         let pairs = pairs.iter();
-        pairs.map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+        pairs
+            .map(|(name, value)| ((*name).to_owned(), (*value).to_owned()))
+            .collect()
     }
 
     const COMPLETE: [(&str, &str); 3] = [
@@ -108,10 +112,7 @@ mod tests {
         ("PROCORE_CLIENT_SECRET", "of the variable"),
     ];
 
-    fn settings(
-        more: &[(&str, &str)],
-        file: Result<&str, &str>,
-    ) -> Result<Settings, String> {
+    fn settings(more: &[(&str, &str)], file: Result<&str, &str>) -> Result<Settings, String> {
         // The last of one name counts here: the first in the list.
         let all = variables(&[more, &COMPLETE].concat());
         let file = file.map(|text| text.as_bytes().to_vec());
@@ -123,7 +124,8 @@ mod tests {
         let service = settings(&[], Err("not read")).expect("complete");
         assert_eq!(service.grant, Grant::ClientCredentials);
         assert_eq!(service.name.as_str(), "default");
-        let user = settings(&[("PROCORE_REDIRECT_URI", "http://localhost")], Err("")).expect("complete");
+        let user =
+            settings(&[("PROCORE_REDIRECT_URI", "http://localhost")], Err("")).expect("complete");
         assert!(matches!(user.grant, Grant::AuthorizationCode { .. }));
     }
 

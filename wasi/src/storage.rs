@@ -112,7 +112,10 @@ impl Storage {
 
     pub(crate) fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreFailure> {
         let mut keys = self.entries.list(prefix)?;
-        let held = self.held.keys().filter(|key| key.as_str().starts_with(prefix));
+        let held = self
+            .held
+            .keys()
+            .filter(|key| key.as_str().starts_with(prefix));
         keys.extend(held.cloned());
         keys.sort();
         keys.dedup();
@@ -139,9 +142,19 @@ impl Storage {
             Some(earlier) if Some(earlier.revision) == expected => earlier.expected,
             _ => expected,
         };
-        self.held.insert(key, Held { value, revision, expected });
+        self.held.insert(
+            key,
+            Held {
+                value,
+                revision,
+                expected,
+            },
+        );
         if is_first {
-            let cause = self.last_failure.as_ref().map_or_else(String::new, ToString::to_string);
+            let cause = self
+                .last_failure
+                .as_ref()
+                .map_or_else(String::new, ToString::to_string);
             journal.tell(
                 Severity::Alert,
                 "tokens-not-saved",

@@ -43,7 +43,8 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     guest::replace(&root.join(ADAPTED), &adapter)?;
     let plugin = fs::read(root.join(COMPONENT)).context(COMPONENT)?;
     let types = types(root).context("cannot make a component of the contract's types")?;
-    let composed = compose(types, adapter, plugin, command).context("cannot compose the plugin with WASI")?;
+    let composed =
+        compose(types, adapter, plugin, command).context("cannot compose the plugin with WASI")?;
     guest::replace(&root.join(COMPOSED), &composed)?;
     let digest = inputs::digest(&composed);
     eprintln!("{COMPOSED}: {} bytes, sha256 {digest}", composed.len());
@@ -66,7 +67,12 @@ fn compose(
 ) -> anyhow::Result<Vec<u8>> {
     let mut graph = CompositionGraph::new();
     let mut made: Vec<(PackageId, NodeId)> = Vec::new();
-    for (name, bytes) in [("types", types), ("adapter", adapter), ("plugin", plugin), ("command", command)] {
+    for (name, bytes) in [
+        ("types", types),
+        ("adapter", adapter),
+        ("plugin", plugin),
+        ("command", command),
+    ] {
         let package = register(&mut graph, name, bytes)?;
         let part = (package, graph.instantiate(package));
         for earlier in &made {
@@ -75,7 +81,10 @@ fn compose(
         made.push(part);
     }
     for (package, instance) in made {
-        for name in exports(&graph, package).into_iter().filter(|name| is_given(name)) {
+        for name in exports(&graph, package)
+            .into_iter()
+            .filter(|name| is_given(name))
+        {
             let alias = graph.alias_instance_export(instance, &name)?;
             graph.export(alias, &name)?;
         }
@@ -87,7 +96,14 @@ fn compose(
 /// Whether the composed component exports it: what the adapter lends stays inside.
 fn is_given(name: &str) -> bool {
     let interface = name.split('@').next().unwrap_or(name);
-    ["procore:auth/types", "procore:auth/auth", "procore:auth/api", "procore:auth/advice", "wasi:cli/run"].contains(&interface)
+    [
+        "procore:auth/types",
+        "procore:auth/auth",
+        "procore:auth/api",
+        "procore:auth/advice",
+        "wasi:cli/run",
+    ]
+    .contains(&interface)
 }
 
 /// Makes a component that exports the types that all the others share. They would be an import of the whole otherwise.
@@ -116,7 +132,10 @@ fn connect(
 ) -> anyhow::Result<()> {
     let offered = exports(graph, giving);
     let wanted = graph.types()[graph[asking].ty()].imports.keys();
-    let both: Vec<String> = wanted.filter(|name| offered.contains(name)).cloned().collect();
+    let both: Vec<String> = wanted
+        .filter(|name| offered.contains(name))
+        .cloned()
+        .collect();
     for name in both {
         let alias = graph.alias_instance_export(from, &name)?;
         graph.set_instantiation_argument(to, &name, alias)?;

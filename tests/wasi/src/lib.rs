@@ -146,7 +146,11 @@ impl World {
         let linker = linker();
         let instance = given::Given::instantiate_async(&mut store, composed(), &linker).await;
         let given = instance.expect("instantiated with WASI alone");
-        Instance { store, given, stderr }
+        Instance {
+            store,
+            given,
+            stderr,
+        }
     }
 
     /// Returns a fresh instance of the adapter alone.
@@ -155,16 +159,29 @@ impl World {
         let linker = linker();
         let instance = lent::Lent::instantiate_async(&mut store, adapter(), &linker).await;
         let given = instance.expect("instantiated with WASI alone");
-        Instance { store, given, stderr }
+        Instance {
+            store,
+            given,
+            stderr,
+        }
     }
 
     /// Runs the command line, as `wasmtime run` does. Returns whether it went well, and what it printed.
     pub async fn run(&self, words: &[&str]) -> (bool, String, String) {
         let (mut store, stderr, stdout) = self.store(words);
         let linker = linker();
-        let command = wasmtime_wasi::p2::bindings::Command::instantiate_async(&mut store, composed(), &linker).await;
+        let command = wasmtime_wasi::p2::bindings::Command::instantiate_async(
+            &mut store,
+            composed(),
+            &linker,
+        )
+        .await;
         let command = command.expect("instantiated");
-        let ended = command.wasi_cli_run().call_run(&mut store).await.expect("no trap");
+        let ended = command
+            .wasi_cli_run()
+            .call_run(&mut store)
+            .await
+            .expect("no trap");
         (ended.is_ok(), text(&stdout), text(&stderr))
     }
 
@@ -201,14 +218,20 @@ impl World {
     }
 
     fn store(&self, words: &[&str]) -> (Store<State>, MemoryOutputPipe, MemoryOutputPipe) {
-        let (stderr, stdout) = (MemoryOutputPipe::new(1 << 20), MemoryOutputPipe::new(1 << 20));
+        let (stderr, stdout) = (
+            MemoryOutputPipe::new(1 << 20),
+            MemoryOutputPipe::new(1 << 20),
+        );
         let mut wasi = WasiCtxBuilder::new();
         wasi.arg("procore-auth")
             .args(words)
             .env("PROCORE_AUTH_CONNECTION", NAME)
             .env("PROCORE_AUTH_STORE", "/stores")
             .env("PROCORE_ENVIRONMENT", "sandbox")
-            .env("PROCORE_CLIENT_ID", Options::demo_client_id(CredentialPair::Sandbox))
+            .env(
+                "PROCORE_CLIENT_ID",
+                Options::demo_client_id(CredentialPair::Sandbox),
+            )
             .env("PROCORE_CLIENT_SECRET_FILE", "/secrets/secret")
             .env("PROCORE_COMPANY_ID", Options::DEMO_COMPANY.to_string())
             .stderr(stderr.clone())
@@ -217,8 +240,10 @@ impl World {
         if let Grant::AuthorizationCode { redirect_uri } = &self.grant {
             wasi.env("PROCORE_REDIRECT_URI", redirect_uri);
         }
-        wasi.preopened_dir(self.stores.path(), "/stores", FsPerms::ReadWrite).expect("a folder");
-        wasi.preopened_dir(self.secrets.path(), "/secrets", FsPerms::ReadOnly).expect("a folder");
+        wasi.preopened_dir(self.stores.path(), "/stores", FsPerms::ReadWrite)
+            .expect("a folder");
+        wasi.preopened_dir(self.secrets.path(), "/secrets", FsPerms::ReadOnly)
+            .expect("a folder");
         let state = State {
             wasi: wasi.build(),
             table: ResourceTable::new(),
@@ -299,9 +324,15 @@ impl WasiHttpHooks for ToTheFake {
                 timeout: Duration::from_secs(30),
                 reply_size: 16 << 20,
             };
-            let reply = http.send(http::Request::from_parts(parts, body), limits).await;
+            let reply = http
+                .send(http::Request::from_parts(parts, body), limits)
+                .await;
             let reply = reply.map_err(|_| HttpError::ConnectionRefused)?;
-            let reply = reply.map(|body| Full::from(body).map_err(|never| match never {}).boxed_unsync());
+            let reply = reply.map(|body| {
+                Full::from(body)
+                    .map_err(|never| match never {})
+                    .boxed_unsync()
+            });
             let done: Done = Box::new(std::future::ready(Ok(())));
             Ok((reply, done))
         })
@@ -344,7 +375,9 @@ pub fn secret() -> &'static str {
 
 /// Returns the bytes of a component as `cargo xtask wasi --build` made it.
 pub fn built(name: &str) -> Vec<u8> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../dist").join(name);
+    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../../dist")
+        .join(name);
     fs::read(file).expect("it was built; run: cargo xtask wasi")
 }
 
@@ -387,7 +420,9 @@ fn keep_files_private() {
 /// Makes a client that knows the way to the fake.
 fn client(procore: &FakeProcore) -> HttpsClient {
     let connect_to = procore.connect_to().into_iter().map(|(from, to)| {
-        format!("{from}={to}").parse::<ConnectTo>().expect("an override")
+        format!("{from}={to}")
+            .parse::<ConnectTo>()
+            .expect("an override")
     });
     HttpsClient::builder()
         .extra_ca_pem(procore.ca_pem().as_bytes().to_vec())

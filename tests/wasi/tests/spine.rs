@@ -22,9 +22,17 @@ async fn a_service_account_gets_a_token_and_calls_the_api_with_it() {
     let world = World::with_service_account().await;
     let mut it = world.instance().await;
     let auth = it.given.procore_auth_auth();
-    let token = auth.call_access_token(&mut it.store).await.expect("no trap").expect("a token");
+    let token = auth
+        .call_access_token(&mut it.store)
+        .await
+        .expect("no trap")
+        .expect("a token");
     let api = it.given.procore_auth_api();
-    let outcome = api.call_send(&mut it.store, &get("/rest/v1.0/me")).await.expect("no trap").expect("an outcome");
+    let outcome = api
+        .call_send(&mut it.store, &get("/rest/v1.0/me"))
+        .await
+        .expect("no trap")
+        .expect("an outcome");
     let api::Outcome::Answered(reply) = outcome else {
         panic!("parked: {outcome:?}")
     };
@@ -32,14 +40,21 @@ async fn a_service_account_gets_a_token_and_calls_the_api_with_it() {
     let requests = world.procore.requests();
     assert_eq!(world.procore.token_posts(), 1);
     let bearer = format!("Bearer {}", token.bearer);
-    let call = requests.iter().find(|request| request.path == "/rest/v1.0/me").expect("called");
+    let call = requests
+        .iter()
+        .find(|request| request.path == "/rest/v1.0/me")
+        .expect("called");
     assert_eq!(call.header("authorization"), Some(bearer.as_str()));
     // A due moment later: one refresh, and no second one.
     world.advance(LIFETIME * 9 / 10);
     for _ in 0..2 {
         let mut later = world.instance().await;
         let auth = later.given.procore_auth_auth();
-        let renewed = auth.call_access_token(&mut later.store).await.expect("no trap").expect("a token");
+        let renewed = auth
+            .call_access_token(&mut later.store)
+            .await
+            .expect("no trap")
+            .expect("a token");
         assert_ne!(renewed.bearer, token.bearer);
     }
     assert_eq!(world.procore.token_posts(), 2);

@@ -48,10 +48,18 @@ impl Guest for Command {
 
 fn answer(words: &[&str]) -> Result<Vec<u8>, String> {
     let text = match words {
-        ["token"] => auth::access_token().map_err(|error| explain(&error))?.bearer,
+        ["token"] => {
+            auth::access_token()
+                .map_err(|error| explain(&error))?
+                .bearer
+        }
         ["call", method, path] => return call(method, path, ""),
         ["call", method, path, body] => return call(method, path, body),
-        ["login"] => auth::begin_login().map_err(|error| explain(&error))?.authorize_url,
+        ["login"] => {
+            auth::begin_login()
+                .map_err(|error| explain(&error))?
+                .authorize_url
+        }
         ["finish-login", answer] => {
             let status = auth::finish_login(answer);
             health(status.map_err(|error| explain(&error))?.health).to_owned()
@@ -77,7 +85,11 @@ fn call(method: &str, path: &str, body: &str) -> Result<Vec<u8>, String> {
     let request = Request {
         method: method.to_owned(),
         path: path.to_owned(),
-        headers: if body.is_empty() { Vec::new() } else { vec![json] },
+        headers: if body.is_empty() {
+            Vec::new()
+        } else {
+            vec![json]
+        },
         body: body.as_bytes().to_vec(),
         company_id: None,
         timeout: None,
@@ -112,7 +124,13 @@ fn explain(error: &Error) -> String {
 }
 
 fn explained(diagnosis: &Diagnosis) -> String {
-    let Diagnosis { code, summary, cause, remedy, .. } = diagnosis;
+    let Diagnosis {
+        code,
+        summary,
+        cause,
+        remedy,
+        ..
+    } = diagnosis;
     format!("error: {summary} ({code})\ncause: {cause}\nremedy: {remedy}\n")
 }
 
