@@ -11,7 +11,7 @@ use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::compiler::{Choice, Compiler, TARGET};
-use crate::inputs::{self, COMPONENT, Inputs};
+use crate::inputs::{self, COMPONENT, Inputs, PLUGIN};
 use crate::step;
 
 /// The plugin's package.
@@ -23,7 +23,7 @@ pub(crate) const TARGET_FOLDER: &str = "target/guest";
 
 /// Builds the component, unless it is up to date, and prints its size and digest.
 pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
-    let inputs = Inputs::now(root)?;
+    let inputs = Inputs::now(root, &PLUGIN)?;
     // A compiler that is asked for by name is also to be used.
     if matches!(choice, Choice::Auto) && inputs.clone().differences(root)?.is_empty() {
         return report(root, "up to date");
@@ -38,7 +38,7 @@ pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
 
 /// Says whether the component is up to date, and if not, why.
 pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
-    let differences = Inputs::now(root)?.differences(root)?;
+    let differences = Inputs::now(root, &PLUGIN)?.differences(root)?;
     if differences.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }

@@ -20,11 +20,24 @@ use wit_parser::{ManglingAndAbi, Resolve};
 
 use crate::compiler::{Choice, Compiler};
 use crate::guest;
-use crate::inputs::{self, COMPONENT};
+use crate::inputs::{self, COMPONENT, Inputs, Product};
 use crate::step;
 
-/// The composed component, as the workspace's root sees it.
-const COMPOSED: &str = "dist/procore-auth.wasi.wasm";
+/// The composed component.
+const COMPOSED: Product = Product {
+    component: "dist/procore-auth.wasi.wasm",
+    inputs: &[
+        "Cargo.toml",
+        "Cargo.lock",
+        COMPONENT,
+        "lending/Cargo.toml",
+        "lending/src",
+        "wasi",
+        "wit",
+        "xtask/src/guest.rs",
+        "xtask/src/wasi.rs",
+    ],
+};
 /// The adapter alone: for another composition, and for the tests that misuse it.
 const ADAPTED: &str = "dist/procore-auth.wasi-adapter.wasm";
 
@@ -37,6 +50,10 @@ const TARGET_FOLDER: &str = "../../target";
 /// Builds the composed component, and prints its size and digest.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     guest::build(root, Choice::Auto)?;
+    let inputs = Inputs::now(root, &COMPOSED)?;
+    if inputs.clone().differences(root)?.is_empty() && root.join(ADAPTED).is_file() {
+        return report(root, "up to date");
+    }
     let compiler = Compiler::find(Choice::Auto)?;
     let adapter = guest::build_component(root, &compiler, ADAPTER)?;
     let command = guest::build_component(root, &compiler, COMMAND)?;
@@ -45,9 +62,16 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     let types = types(root).context("cannot make a component of the contract's types")?;
     let composed =
         compose(types, adapter, plugin, command).context("cannot compose the plugin with WASI")?;
-    guest::replace(&root.join(COMPOSED), &composed)?;
-    let digest = inputs::digest(&composed);
-    eprintln!("{COMPOSED}: {} bytes, sha256 {digest}", composed.len());
+    guest::replace(&root.join(COMPOSED.component), &composed)?;
+    inputs.record(root)?;
+    report(root, "built")
+}
+
+fn report(root: &Path, state: &str) -> anyhow::Result<()> {
+    let file = COMPOSED.component;
+    let composed = fs::read(root.join(file)).context(file)?;
+    let (size, digest) = (composed.len(), inputs::digest(&composed));
+    eprintln!("{file} ({state}): {size} bytes, sha256 {digest}");
     Ok(())
 }
 

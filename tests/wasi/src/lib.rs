@@ -16,6 +16,7 @@ use procore_auth_host::{
     Clock, ConnectTo, Connection, Environment, FileStore, Grant, HttpClient as _, HttpsClient,
     Plugin, Policy, RequestLimits, Secret, Settings,
 };
+use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
 use wasmtime::{
     Config, Engine, Store,
@@ -373,12 +374,28 @@ pub fn secret() -> &'static str {
     Options::demo_client_secret(SANDBOX.credential_pair())
 }
 
-/// Returns the bytes of a component as `cargo xtask wasi --build` made it.
+/// Returns the bytes of a component in `dist`.
+///
+/// # Panics
+///
+/// Where it was not built from the sources as they are now: a test that ran all the same would say nothing.
 pub fn built(name: &str) -> Vec<u8> {
-    let file = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .join("../../dist")
-        .join(name);
-    fs::read(file).expect("it was built; run: cargo xtask wasi")
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../..");
+    let record = fs::read_to_string(root.join("dist/procore-auth.wasi.wasm.inputs"));
+    let record = record.expect("the component was never built; run: cargo xtask wasi --build");
+    for line in record.lines() {
+        let (digest, path) = line.split_once("  ").expect("sha256sum's format");
+        let now = fs::read(root.join(path)).map(|bytes| hex(&Sha256::digest(bytes)));
+        assert!(
+            now.is_ok_and(|now| now == digest),
+            "{path} has changed since the component was built; run: cargo xtask wasi --build"
+        );
+    }
+    fs::read(root.join("dist").join(name)).expect("it was built")
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 fn composed() -> &'static Component {
