@@ -33,13 +33,8 @@ impl Folder {
             path: path.to_owned(),
         };
         if !rest.is_empty() {
-            folder.descriptor = folder
-                .open_at(
-                    &rest,
-                    OpenFlags::DIRECTORY,
-                    DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY,
-                )
-                .map_err(|code| failure(code, path))?;
+            let opened = folder.open_folder(&rest);
+            folder.descriptor = opened.map_err(|code| failure(code, path))?;
         }
         Ok(folder)
     }
@@ -53,10 +48,8 @@ impl Folder {
             Err(ErrorCode::Exist) => {}
             Err(code) => return Err(at(code)),
         }
-        let flags = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
-        let opened = self.open_at(name, OpenFlags::DIRECTORY, flags);
         Ok(Self {
-            descriptor: opened.map_err(at)?,
+            descriptor: self.open_folder(name).map_err(at)?,
             path,
         })
     }
@@ -148,6 +141,17 @@ impl Folder {
             Ok(())
             | Err(ErrorCode::Invalid | ErrorCode::Unsupported | ErrorCode::BadDescriptor) => Ok(()),
             Err(code) => Err(failure(code, &self.path)),
+        }
+    }
+
+    fn open_folder(&self, name: &str) -> Result<Descriptor, ErrorCode> {
+        let changing = DescriptorFlags::READ | DescriptorFlags::MUTATE_DIRECTORY;
+        match self.open_at(name, OpenFlags::DIRECTORY, changing) {
+            // Node's shim knows no such flag, and permits what the preopened folder does.
+            Err(ErrorCode::Unsupported) => {
+                self.open_at(name, OpenFlags::DIRECTORY, DescriptorFlags::READ)
+            }
+            opened => opened,
         }
     }
 
