@@ -320,7 +320,7 @@ impl journal::Guest for Adapter {
             .collect();
         with(|lent| {
             lent.journal
-                .record(severity, &event.code, &event.message, &fields)
+                .record(severity, &event.code, &event.message, &fields);
         });
     }
 }

@@ -41,8 +41,10 @@ const COMPOSED: Product = Product {
 /// The adapter alone: for another composition, and for the tests that misuse it.
 const ADAPTED: &str = "dist/procore-auth.wasi-adapter.wasm";
 
-const ADAPTER: &str = "procore-auth-wasi";
-const COMMAND: &str = "procore-auth-wasi-command";
+/// The adapter's package.
+pub(crate) const ADAPTER: &str = "procore-auth-wasi";
+/// The command line's package.
+pub(crate) const COMMAND: &str = "procore-auth-wasi-command";
 
 /// What its tests are built in: the folder of everything else, so that what both need is built once.
 const TARGET_FOLDER: &str = "../../target";
