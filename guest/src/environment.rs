@@ -286,14 +286,9 @@ fn host_of(url: &str) -> Result<String, String> {
 
 /// Returns the part of a URL that holds no secret.
 fn without_query(url: &str) -> String {
-    let end = url.find(['?', '#']).unwrap_or(url.len());
-    let text = &url[..end];
-    match (search::find(text, "://"), text.find('@')) {
-        (Some(scheme), Some(at)) if at > scheme => {
-            format!("{}{}", &text[..scheme + 3], &text[at + 1..])
-        }
-        _ => text.to_owned(),
-    }
+    let text = url.split(['?', '#']).next().unwrap_or_default();
+    // What stands before an `@` may hold a password, wherever a parser would look for one.
+    text.rsplit('@').next().unwrap_or_default().to_owned()
 }
 
 /// Returns the environment that most URLs belong to; of equally many, the first.
@@ -467,6 +462,20 @@ mod tests {
         .expect_err("foreign");
         let text = format!("{diagnosis:?}");
         assert!(!text.contains("hunter"), "{text}");
+    }
+
+    #[test]
+    fn a_password_is_not_repeated_however_the_url_is_written() {
+        for url in [
+            "https://me@a.example:hunter2@evil.example/",
+            "me:hunter2@evil.example",
+            "me:hunter2@https://evil.example",
+            "x://https://me:hunter2@evil.example",
+            "https:/me:hunter2@login.procore.com",
+        ] {
+            let told = format!("{:?}", check_endpoints(&set("", url, "")));
+            assert!(told.contains("Err") && !told.contains("hunter2"), "{told}");
+        }
     }
 
     proptest::proptest! {

@@ -124,7 +124,9 @@ fn shortened(text: &str) -> String {
         if !short.is_empty() {
             short.push(' ');
         }
-        short.push_str(word);
+        // What is told goes to terminals, which take such characters for commands.
+        let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+        short.extend(word.chars().map(shown));
     }
     short
 }
@@ -205,9 +207,13 @@ fn explain_login(seen: &Observation<'_>, error: &OAuthError) -> Diagnosis {
             "The client id and secret belong to another environment, the id is mistyped, or the secret was reset. Tokens are not dead: \
              they are kept.",
             &format!(
-                "Use {}, as the developer portal shows them now; or change `environment` to the one they belong to. No new sign-in is needed \
-                 after that.",
-                environment.credentials()
+                "Use {}, as the developer portal shows them now; or change `environment` to the one they belong to. {}",
+                environment.credentials(),
+                match seen.endpoint {
+                    Endpoint::Authorize | Endpoint::Exchange =>
+                        "Then run `procore-auth login` again.",
+                    _ => "No new sign-in is needed after that.",
+                }
             ),
         ),
         "invalid_grant" => explain_invalid_grant(seen.endpoint, login_host),
@@ -623,5 +629,13 @@ mod tests {
                 proptest::prop_assert!(!diagnosis.code.is_empty() && !diagnosis.remedy.is_empty());
             }
         }
+    }
+
+    /// What is told goes to terminals: a server's words must not be commands there.
+    #[test]
+    fn a_servers_words_hold_nothing_that_a_terminal_obeys() {
+        let body = br#"{"error":"invalid_scope","error_description":"\u001b]0;a\u0007 b\u009b2J"}"#;
+        let told = OAuthError::from_body(body).expect("an error").description;
+        assert_eq!(told, "\u{fffd}]0;a\u{fffd} b\u{fffd}2J");
     }
 }

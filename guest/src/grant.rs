@@ -146,7 +146,8 @@ fn holds_access_token(body: &[u8]) -> bool {
 fn unusable(headers: &[Header], body: &[u8]) -> Diagnosis {
     let kind = find_header(headers, "content-type").unwrap_or("none");
     // No media type that is met here is longer; a token that a server echoed is.
-    let kind = kind.split(';').next().filter(|kind| kind.len() <= 32);
+    let is_type = |kind: &&str| kind.len() <= 32 && kind.bytes().all(|b| b.is_ascii_graphic());
+    let kind = kind.split(';').next().filter(is_type);
     let kind = kind.unwrap_or("unusual");
     Diagnosis::new(
         "unusable-reply",
@@ -218,6 +219,15 @@ mod tests {
             body: body.as_bytes().to_vec(),
         };
         Answer::read(Environment::Production, Endpoint::Refresh, &response)
+    }
+
+    #[test]
+    fn a_content_type_that_is_none_is_not_repeated() {
+        for odd in ["a\u{1b}[2J", "text html", "t\u{e9}xt/html"] {
+            let headers = [Header::new("content-type", odd)];
+            let facts = unusable(&headers, b"").evidence;
+            assert_eq!(facts[0], "content type: unusual");
+        }
     }
 
     fn names(form: &Form) -> Vec<&'static str> {

@@ -191,8 +191,8 @@ impl ParkedRequest {
     /// Returns the state with what time has made of it: a sender that is overdue has died, a request that waited for too
     /// long is not replayed.
     pub fn aged(&self, policy: &Policy, now: u64) -> State {
-        match self.state {
-            State::Sending { until } if now >= until => {
+        let state = match self.state {
+            State::Sending { until } if !policy.may_be_sending(until, now) => {
                 if self
                     .idempotent
                     .unwrap_or_else(|| crate::retry::is_idempotent(&self.method))
@@ -202,10 +202,13 @@ impl ParkedRequest {
                     State::UnknownOutcome
                 }
             }
-            State::Queued if now.saturating_sub(self.parked_at) > policy.parked_age => {
-                State::DeadLetter
-            }
             state => state,
+        };
+        let is_old = now.saturating_sub(self.parked_at) > policy.parked_age;
+        if state == State::Queued && is_old {
+            State::DeadLetter
+        } else {
+            state
         }
     }
 }
@@ -404,6 +407,20 @@ mod tests {
             State::UnknownOutcome
         );
         assert_eq!(request("PUT", sending).aged(&policy, 1500), State::Queued);
+        // Its clock was ahead, and was set right: nobody is at it for longer than a replay takes.
+        let ahead = State::Sending {
+            until: 1000 + 2 * policy.longest_replay(),
+        };
+        assert_eq!(request("POST", ahead).aged(&policy, 1000), ahead);
+        assert_eq!(
+            request("POST", ahead).aged(&policy, 999),
+            State::UnknownOutcome
+        );
+        // It could be sent again, and has waited for too long.
+        assert_eq!(
+            request("PUT", sending).aged(&policy, 2001),
+            State::DeadLetter
+        );
         assert_eq!(
             request("POST", State::Queued).aged(&policy, 2000),
             State::Queued

@@ -17,7 +17,7 @@ use fluent_uri::{
     normalize::Normalizer,
 };
 
-use crate::{diagnosis::Diagnosis, search};
+use crate::diagnosis::Diagnosis;
 
 /// Asks Procore to show the code on a page instead of redirecting.
 pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
@@ -108,6 +108,9 @@ fn kind_of(uri: &Uri<&str>) -> Result<Kind, String> {
         .authority()
         .filter(|authority| !authority.host().is_empty());
     match (&*scheme.to_ascii_lowercase(), authority) {
+        ("https", Some(authority)) if !is_plain(&authority) => {
+            Err("its host has characters that browsers do not take, or take for others".to_owned())
+        }
         ("https", Some(authority)) => port(&authority).map(|_| Kind::Https { path }),
         ("http", Some(authority)) => {
             check_plain_host(&authority)?;
@@ -119,6 +122,18 @@ fn kind_of(uri: &Uri<&str>) -> Result<Kind, String> {
         _ => Err(format!(
             "its scheme is {scheme}, and Procore accepts https, or http for localhost"
         )),
+    }
+}
+
+/// Whether a browser sees the same host: browsers decode escapes, and take less than RFC 3986 does. A wildcard is told apart.
+fn is_plain(authority: &Authority<'_>) -> bool {
+    match authority.host_parsed() {
+        Host::RegName(name) => name
+            .as_str()
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'-' | b'.' | b'_' | b'*')),
+        Host::IpvFuture { .. } => false,
+        _ => true,
     }
 }
 
@@ -167,7 +182,7 @@ fn registrable(uri: &Uri<&str>) -> String {
         let scheme = normal.scheme().as_str();
         let host = match scheme {
             "http" => "localhost",
-            "https" => authority.host(),
+            "https" if is_plain(&authority) => authority.host(),
             _ => return None,
         };
         let port = port(&authority).ok().flatten();
@@ -195,17 +210,10 @@ fn normalized(uri: &Uri<&str>) -> Option<Uri<String>> {
 }
 
 fn refused(uri: &str, fault: &str, register: &str) -> Diagnosis {
-    let shown: String = uri
-        .split(['?', '#'])
-        .next()
-        .unwrap_or_default()
-        .chars()
-        .take(200)
-        .collect();
-    let shown = match (search::find(&shown, "://"), shown.find('@')) {
-        (Some(_), Some(at)) => shown[at + 1..].to_owned(),
-        _ => shown,
-    };
+    let shown = uri.split(['?', '#']).next().unwrap_or_default();
+    // What stands before an `@` may hold a password, wherever a parser would look for one.
+    let shown = shown.rsplit('@').next().unwrap_or_default();
+    let shown: String = shown.chars().take(200).collect();
     Diagnosis::new(
         "redirect-uri-refused",
         &format!("Procore does not accept this redirect URI: {fault}."),
@@ -428,6 +436,44 @@ mod tests {
         #[test]
         fn any_text_gets_an_answer(uri in ".{0,60}") {
             let _ = RedirectUri::parse(&uri);
+        }
+    }
+
+    #[test]
+    fn a_password_is_not_repeated_however_the_uri_is_written() {
+        let far = format!("https://{}:hunter2@a.example/", "a".repeat(300));
+        for uri in [
+            "http:/me:hunter2@a.example/",
+            "me:hunter2@a.example",
+            "https://me@a.example:hunter2@b.example/",
+            &far,
+        ] {
+            let told = format!("{:?}", RedirectUri::parse(uri).expect_err("refused"));
+            assert!(
+                !told.contains("hunter2") && !told.contains("aaaaa"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_host_that_browsers_read_differently_is_refused() {
+        for uri in [
+            "https://a%00b.example/",
+            "https://a%7Eb.example/",
+            "https://a!b.example/",
+            "https://[v1.a]/",
+        ] {
+            let refused = RedirectUri::parse(uri).expect_err(uri);
+            assert!(refused.summary.contains("browsers"), "{}", refused.summary);
+            assert!(refused.remedy.contains(&format!("exactly `{OUT_OF_BAND}`")));
+        }
+        for uri in [
+            "https://a_b.example/",
+            "https://[::1]/",
+            "https://192.0.2.1/",
+        ] {
+            assert!(RedirectUri::parse(uri).is_ok(), "{uri}");
         }
     }
 }

@@ -34,6 +34,21 @@ pub struct Policy {
     pub pkce: bool,
 }
 
+impl Policy {
+    /// Returns how long a replay may be at one request: a call, with a refresh before it.
+    pub fn longest_replay(&self) -> u64 {
+        self.call_timeout
+            .saturating_add(self.token_timeout)
+            .saturating_add(self.lock_wait)
+    }
+
+    /// Whether somebody who said that they may be sending until that moment may still be at it. A moment further away than a replay
+    /// takes comes from a clock that was set back since; twice that, since theirs may be another policy.
+    pub fn may_be_sending(&self, until: u64, now: u64) -> bool {
+        until > now && until - now <= self.longest_replay().saturating_mul(2)
+    }
+}
+
 /// The connection's settings.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {

@@ -83,6 +83,9 @@ pub fn api_origin(session: Option<&Session>, environment: Environment) -> String
     format!("https://{}", known.unwrap_or(environment.api_host()))
 }
 
+/// From how long after its moment on a refresh is overdue, in milliseconds: by then whoever came for it is done or has failed.
+const OVERDUE: u64 = 5 * 60_000;
+
 fn health(session: Option<&Session>, settings: &Settings, now: u64) -> Health {
     let Some(session) = session else {
         return if settings.grant == Grant::ClientCredentials {
@@ -118,6 +121,9 @@ fn health(session: Option<&Session>, settings: &Settings, now: u64) -> Health {
                 && settings.grant != Grant::ClientCredentials =>
         {
             Health::SignInRequired
+        }
+        Some(tokens) if live && now >= tokens.times.refresh_at.saturating_add(OVERDUE) => {
+            Health::AtRisk
         }
         Some(tokens)
             if live

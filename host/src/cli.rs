@@ -5,6 +5,7 @@ mod browser;
 mod call;
 mod callback;
 mod callback_page;
+mod companies;
 mod completions;
 mod config;
 mod context;
@@ -41,6 +42,7 @@ mod time;
 mod token;
 mod trouble;
 mod typed;
+mod version;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -57,7 +59,7 @@ use terminal::{Format, Terminal};
 
 /// Keeps unattended agents signed in to Procore.
 #[derive(Parser)]
-#[command(name = "procore-auth", version, after_help = Exit::table(), max_term_width = 100)]
+#[command(name = "procore-auth", version, long_version = version::long(), after_help = Exit::table(), max_term_width = 100)]
 pub(crate) struct Cli {
     #[command(flatten)]
     global: Global,

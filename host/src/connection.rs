@@ -262,7 +262,7 @@ impl Connection {
     ///
     /// A visit that meets trouble at the server is no error: the trouble stands in the status.
     ///
-    /// Errors: `Storage` and `Busy`, where there is no status to put the trouble into.
+    /// Errors: `Storage`, also where a refresh is due that cannot be begun and the old token still serves; `Busy`.
     pub async fn upkeep(&self, next_visit: Option<Duration>) -> Result<Visit, Error> {
         let next_visit = next_visit.map(millis);
         let not_before = self.paused_until();

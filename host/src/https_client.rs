@@ -569,6 +569,11 @@ impl Failure {
     }
 }
 
+/// Tells what failed in a client of somebody else's.
+pub(crate) fn reqwest_failure(error: reqwest::Error, host: &str) -> HttpFailure {
+    Failure::from(error).for_a_person(host, false)
+}
+
 /// Names what failed by the table at the top, and tells whether a byte may have been sent.
 fn classify(error: &reqwest::Error, proxied: bool) -> (&'static str, bool) {
     if error.is_builder() {

@@ -26,6 +26,7 @@
 //! | sign a person in | [`Connection::begin_login`], [`Connection::finish_login`], [`Connection::verify`] |
 //! | call Procore | [`Connection::send`] |
 //! | upload and download what is large | [`Connection::stream`]: the same policy, in constant memory |
+//! | call it through a `tower` service | a [`ProcoreLayer`] around the HTTP client: the same policy |
 //! | call it with an HTTP client of one's own | [`Connection::access_token`], [`Connection::renew_rejected`], [`Connection::assess`] |
 //! | keep a connection alive | [`Connection::upkeep`], again at [`Visit::come_back_at`] |
 //! | keep many alive | a [`Keeper`] with a [`Visitor`] |
@@ -46,6 +47,7 @@ mod bindings;
 mod call;
 mod capabilities;
 mod clock;
+mod component_digest;
 mod conflict_notice;
 mod connect_to;
 mod connection;
@@ -67,6 +69,7 @@ mod installation;
 mod journal;
 mod json_lines;
 mod keeper;
+mod layer;
 mod lent;
 mod limits;
 mod login;
@@ -109,6 +112,7 @@ pub use advice::{
 };
 pub use api::{ApiRequest, ApiResponse, Attempt, Decision, Outcome, Reply};
 pub use clock::{Clock, SystemClock};
+pub use component_digest::{ComponentDigest, InvalidComponentDigest};
 pub use connect_to::{ConnectTo, InvalidConnectTo, Target};
 pub use connection::{Connection, ConnectionBuilder, IncompleteConnection};
 pub use diagnosis::Diagnosis;
@@ -123,6 +127,7 @@ pub use https_client::{HttpsClient, HttpsClientBuilder, HttpsClientError};
 pub use journal::{Event, Fanout, Journal, Severity, TracingJournal};
 pub use json_lines::JsonLinesJournal;
 pub use keeper::{Keeper, Visitor};
+pub use layer::{CallOptions, Delivery, Procore, ProcoreLayer};
 pub use limits::Limits;
 pub use login::Login;
 pub use memory_store::MemoryStore;

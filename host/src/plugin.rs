@@ -10,7 +10,7 @@ use wasmtime::{
 };
 
 use crate::{
-    Advice,
+    Advice, ComponentDigest,
     bindings::{self, PluginPre},
     capabilities::CallState,
     epoch::EpochTicker,
@@ -78,6 +78,14 @@ pub enum LoadError {
         /// What the system said.
         source: io::Error,
     },
+    /// The component is not the one that was pinned. It was not compiled.
+    #[error("the component has the SHA-256 {found}, and {pinned} is pinned")]
+    Pin {
+        /// The digest that was asked for.
+        pinned: ComponentDigest,
+        /// The component's own.
+        found: ComponentDigest,
+    },
     /// The bytes are no component that this host can run.
     #[error("not a WebAssembly component that this host can run: {reason}")]
     Invalid {
@@ -120,14 +128,38 @@ impl Plugin {
         Self::from_bytes(BUNDLED)
     }
 
+    /// Loads the component that was built with this library, if it is the one that is pinned: for who wants an update of this
+    /// library to stop here until its plugin was looked at.
+    pub fn bundled_pinned(pinned: ComponentDigest) -> Result<Self, LoadError> {
+        Self::from_pinned_bytes(BUNDLED, pinned)
+    }
+
+    /// Returns the digest of the component that was built with this library.
+    pub fn bundled_digest() -> ComponentDigest {
+        ComponentDigest::of(BUNDLED)
+    }
+
     /// Loads a component from a file.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let path = path.as_ref();
-        let bytes = fs::read(path).map_err(|source| LoadError::Read {
-            path: path.to_owned(),
-            source,
-        })?;
-        Self::from_bytes(&bytes)
+        Self::from_bytes(&read(path.as_ref())?)
+    }
+
+    /// Loads a component from a file, if it is the one that is pinned. The file is read once: what is compared is what runs.
+    pub fn from_pinned_file(
+        path: impl AsRef<Path>,
+        pinned: ComponentDigest,
+    ) -> Result<Self, LoadError> {
+        Self::from_pinned_bytes(&read(path.as_ref())?, pinned)
+    }
+
+    /// Loads a component from its binary form, if it is the one that is pinned. Any other fails with [`LoadError::Pin`] before
+    /// anything of it is parsed or compiled.
+    pub fn from_pinned_bytes(bytes: &[u8], pinned: ComponentDigest) -> Result<Self, LoadError> {
+        let found = ComponentDigest::of(bytes);
+        if found != pinned {
+            return Err(LoadError::Pin { pinned, found });
+        }
+        Self::from_bytes(bytes)
     }
 
     /// Loads a component from its binary form. It is checked and contained: it need not be trusted with more than the
@@ -191,6 +223,13 @@ impl fmt::Debug for Plugin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Plugin").finish_non_exhaustive()
     }
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
+    fs::read(path).map_err(|source| LoadError::Read {
+        path: path.to_owned(),
+        source,
+    })
 }
 
 /// Makes an engine with a pool of instances; where the system does not grant the pool's address space, without.
@@ -349,6 +388,23 @@ mod tests {
         for foreign in [BUNDLED, b"", b"\x7fELF"] {
             assert!(matches!(load(foreign), Err(LoadError::Invalid { .. })));
         }
+    }
+
+    #[test]
+    fn a_pin_decides_before_anything_is_parsed() {
+        let pinned = Plugin::bundled_digest();
+        assert!(Plugin::bundled_pinned(pinned).is_ok());
+        // No component at all: were it parsed first, that would be told.
+        let found = ComponentDigest::of(b"no component");
+        match Plugin::from_pinned_bytes(b"no component", pinned) {
+            Err(LoadError::Pin {
+                pinned: p,
+                found: f,
+            }) => assert_eq!((p, f), (pinned, found)),
+            other => panic!("{other:?}"),
+        }
+        let pinned = Plugin::from_pinned_bytes(b"no component", found);
+        assert!(matches!(pinned, Err(LoadError::Invalid { .. })));
     }
 
     #[test]

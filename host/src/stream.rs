@@ -53,8 +53,17 @@ impl Connection {
     /// Errors: those of [`Connection::send`]; `InvalidInput` also where the body cannot be read (`body-unreadable`);
     /// `Configuration` where the HTTP client does not stream (`streaming-unsupported`).
     pub async fn stream(&self, request: StreamRequest) -> Result<StreamedResponse, Error> {
+        let client = self.lent().http.streaming().ok_or_else(unsupported)?;
+        self.stream_through(client, request).await
+    }
+
+    /// Sends a request as [`Connection::stream`] does, through another client than the connection's.
+    pub(crate) async fn stream_through(
+        &self,
+        client: &dyn StreamingClient,
+        request: StreamRequest,
+    ) -> Result<StreamedResponse, Error> {
         let lent = self.lent();
-        let client = lent.http.streaming().ok_or_else(unsupported)?;
         let time = request
             .timeout
             .unwrap_or(self.settings().policy.call_timeout);
@@ -74,6 +83,15 @@ impl Connection {
             acts_as_fallback: call.acts_as_fallback,
             ..response
         })
+    }
+}
+
+/// Returns the request line if it leads to an API host of the connection's environment.
+pub(crate) fn permit_api_call(egress: &Egress, method: &str, url: &str) -> Result<Permit, Error> {
+    let permit = egress.permit(method, url, false).map_err(refused)?;
+    match permit.destination {
+        Destination::Api => Ok(permit),
+        _ => Err(refused(Refusal::OtherOrigin)),
     }
 }
 
@@ -236,13 +254,8 @@ impl RequestLine {
             None => connection.status().await?.api_origin,
         };
         let url = format!("{origin}{}", request.path);
-        let permit = egress
-            .permit(&request.method, &url, false)
-            .map_err(refused)?;
-        match permit.destination {
-            Destination::Api => Ok(Self { permit, headers }),
-            _ => Err(refused(Refusal::OtherOrigin)),
-        }
+        let permit = permit_api_call(egress, &request.method, &url)?;
+        Ok(Self { permit, headers })
     }
 
     fn with(

@@ -19,7 +19,11 @@ pub fn plugin() -> &'static Plugin {
 }
 
 /// Compares the digests that `cargo xtask build` wrote down with the files.
-fn assert_current() {
+///
+/// # Panics
+///
+/// Where the component was not built from the sources as they are now.
+pub fn assert_current() {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("workspace");

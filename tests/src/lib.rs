@@ -14,7 +14,12 @@ pub mod fast_clock;
 #[cfg(target_os = "linux")]
 pub mod locks_refused;
 pub mod mortal;
+#[cfg(target_os = "linux")]
+pub mod node;
+pub mod padding;
 pub mod paused_clock;
+#[cfg(unix)]
+pub mod python;
 pub mod recording_store;
 pub mod rig;
 pub mod simulation;
@@ -26,6 +31,7 @@ pub mod stored;
 pub mod tool;
 
 pub use component::plugin;
+pub use padding::Padding;
 pub use paused_clock::PausedClock;
 pub use recording_store::RecordingStore;
 pub use rig::Rig;

@@ -4,11 +4,11 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use fake_procore::{Fault, Gate, Target};
 use procore_auth_host::{
-    ApiRequest, Connection, Error, ErrorKind, Event, FileStore, HttpClient, HttpFailure,
-    HttpsClient, Key, Limits, MemoryStore, Policy, RequestLimits, Settings, Store,
+    ApiRequest, Connection, Error, ErrorKind, Event, FileStore, Key, MemoryStore, Policy, Settings,
+    Store,
 };
 use procore_auth_tests::{
-    RecordingStore, Rig,
+    Padding, RecordingStore, Rig,
     rig::{SANDBOX, answered, fake},
     stored,
 };
@@ -286,22 +286,6 @@ async fn s22_a_call_that_is_dropped_mid_refresh_still_saves() {
     assert_eq!(rig.procore.token_posts(), 1);
 }
 
-/// Answers as the server does, with more blanks around it than the plugin has memory for.
-struct Padding(HttpsClient);
-
-#[async_trait::async_trait]
-impl HttpClient for Padding {
-    async fn send(
-        &self,
-        request: http::Request<Vec<u8>>,
-        limits: RequestLimits,
-    ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
-        let mut reply = self.0.send(request, limits).await?;
-        reply.body_mut().resize(24 << 20, b' ');
-        Ok(reply)
-    }
-}
-
 #[tokio::test]
 async fn s22_tokens_that_a_trapped_plugin_received_are_kept_and_told() {
     let rig = Rig::start().await;
@@ -309,17 +293,17 @@ async fn s22_tokens_that_a_trapped_plugin_received_are_kept_and_told() {
     rig.sign_in(&rig.on_store(store.clone())).await;
     rig.advance_to_expiry();
     rig.procore.clear_requests();
-    let mut limits = Limits::default();
-    limits.memory = 2 << 20;
-    limits.reply_size = 32 << 20;
-    // The memory has room for what may be parked, and for 16 MiB beside it.
+    let padding = Padding {
+        http: rig.another_client(),
+        under: "/oauth/token",
+    };
     let mut settings = Rig::settings(SANDBOX);
     settings.policy.parked_bytes = 1024;
     let connection = rig
         .builder(settings)
-        .http(Arc::new(Padding(rig.another_client())))
+        .http(Arc::new(padding))
         .store(Arc::new(store.clone()))
-        .limits(limits)
+        .limits(Padding::limits())
         .build()
         .expect("complete");
     let error = connection.access_token().await.expect_err("trapped");

@@ -11,7 +11,7 @@ use std::{
 };
 
 use fake_procore::{Fault, Gate, Options, Target, VirtualClock};
-use procore_auth_host::{Connection, Error, FileStore, Store as _};
+use procore_auth_host::{Connection, Error, FileStore, Health, Store as _};
 use procore_auth_tests::{
     PausedClock, Rig,
     confined::{self, Confinement},
@@ -163,6 +163,7 @@ async fn bearer(connection: &Connection) -> Result<String, Error> {
 }
 
 /// The store breaks before a refresh: nothing is sent, the old token is served while it lives, and then the error names the cause.
+/// Whoever keeps the connection alive is told at once.
 async fn breaks_before_the_post(place: impl Place) {
     let rig = Rig::start().await;
     let (connection, _) = signed_in(&rig, &place).await;
@@ -172,6 +173,16 @@ async fn breaks_before_the_post(place: impl Place) {
     for _ in 0..3 {
         assert_eq!(bearer(&connection).await.expect("it lives"), old);
     }
+    let error = connection.upkeep(None).await.expect_err("nothing is kept");
+    assert_eq!(error.diagnosis().code, place.code());
+    let evidence = error.diagnosis().evidence.join("; ");
+    assert!(
+        evidence.contains("calls still work for 18 min"),
+        "{evidence}"
+    );
+    rig.advance(Duration::from_secs(300));
+    let status = connection.status().await.expect("a status");
+    assert_eq!(status.health, Health::AtRisk);
     rig.advance(LIFETIME / 5);
     for _ in 0..3 {
         let error = bearer(&connection).await.expect_err("it has expired");

@@ -4,10 +4,11 @@ use std::sync::Arc;
 
 use fake_procore::{Answer, Environment::Sandbox, Fault, Options, Reply, Target};
 use procore_auth_host::{
-    ApiRequest, Connection, Environment, Grant, Health, MemoryStore, Settings, UnfitFallback,
+    ApiRequest, Connection, Environment, ErrorKind, Grant, Health, MemoryStore, Settings,
+    UnfitFallback,
 };
 use procore_auth_tests::{
-    Rig,
+    Padding, Rig,
     rig::{SANDBOX, answered, parked},
 };
 
@@ -173,6 +174,41 @@ async fn fallback_keeps_requests_from_being_parked_and_what_it_cannot_send_waits
     rig.procore.inject_times(50, &Target::Token, &broken);
     parked(connection.send(request).await);
     assert_eq!(connection.parked().await.expect("a list").len(), 1);
+}
+
+#[tokio::test]
+async fn fallback_that_is_stopped_behind_an_answer_leaves_nothing_for_the_user_to_send_again() {
+    let rig = Rig::start().await;
+    let mut settings = service_account(SANDBOX);
+    settings.policy.parked_bytes = 1024;
+    let padding = Padding {
+        http: rig.another_client(),
+        under: "/rest/",
+    };
+    let fallback = rig
+        .builder(settings)
+        .http(Arc::new(padding))
+        .limits(Padding::limits())
+        .build()
+        .expect("complete");
+    let connection = rig
+        .builder(Rig::settings(SANDBOX))
+        .fallback(fallback)
+        .expect("fit")
+        .build()
+        .expect("complete");
+    rig.sign_in(&connection).await;
+    kill_grant(&rig);
+    rig.advance_to_expiry();
+
+    let mut request = ApiRequest::new("POST", "/rest/v1.0/projects")
+        .header("Content-Type", "application/json")
+        .body(r#"{"project":{"name":"Tower"}}"#);
+    request.park = true;
+    let error = connection.send(request).await.expect_err("stopped");
+    assert_eq!(error.kind(), ErrorKind::Internal);
+    assert_eq!(rig.procore.executions("POST /rest/v1.0/projects"), 1);
+    assert!(connection.parked().await.expect("a list").is_empty());
 }
 
 #[tokio::test]

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::compiler::{self, Choice};
-use crate::{debian, guest, step, test, wasi};
+use crate::{debian, deny, fuzz, guest, node, reproduce, step, test, wasi};
 
 /// A real OAuth server, for the tests against others' software.
 const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
@@ -11,23 +11,35 @@ const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", 
 /// A real keyring on a session bus.
 const KEYRING: [&str; 2] = ["dbus-daemon", "gnome-keyring"];
 
+/// The language of an example host; `python3-venv` is where its environment comes from.
+const PYTHON: [&str; 2] = ["python3", "python3-venv"];
+
 /// A real browser, and what drives it.
 const CHROMIUM: [&str; 2] = ["chromium", "chromium-driver"];
+
+/// How long each target is fuzzed: enough for the seeds, and for what a change broke in plain sight.
+const FUZZ_SECONDS: u64 = 5;
 
 /// Runs what continuous integration runs, the quickest verdict first.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     let mut format = step::cargo(root);
     step::run("format", format.args(["fmt", "--all", "--check"]))?;
+    deny::run(root)?;
     // Tests that lack the packages say so and skip; their absence is no failure.
-    for packages in [&DOORKEEPER[..], &KEYRING, &CHROMIUM] {
+    for packages in [&DOORKEEPER[..], &KEYRING, &CHROMIUM, &PYTHON] {
         if let Err(reason) = debian::install(packages) {
             eprintln!("Without {}: {reason:#}", packages.join(", "));
         }
     }
+    if let Err(reason) = node::install_runtime() {
+        eprintln!("Without Node: {reason:#}");
+    }
     guest::build(root, Choice::Auto)?;
     lint(root)?;
     document(root)?;
-    test::run(root, &[])
+    reproduce::run(root, Choice::Auto)?;
+    test::run(root, &[])?;
+    fuzz::run_briefly(root, FUZZ_SECONDS)
 }
 
 fn lint(root: &Path) -> anyhow::Result<()> {

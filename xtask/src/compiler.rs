@@ -187,7 +187,7 @@ fn debian() -> anyhow::Result<Compiler> {
 /// The linker in the active toolchain, if that is rustup's. The `wasm-ld` beside it is a wrapper that adds what the compiler
 /// adds too.
 fn toolchain_linker() -> Option<PathBuf> {
-    let host = version_field("rustc", "host")?;
+    let host = host()?;
     let linker = sysroot()
         .ok()?
         .join("lib/rustlib")
@@ -214,6 +214,11 @@ fn sysroot() -> anyhow::Result<PathBuf> {
 
 fn commit(rustc: &str) -> Option<String> {
     version_field(rustc, "commit-hash")
+}
+
+/// The target of this machine's own programs.
+pub(crate) fn host() -> Option<String> {
+    version_field("rustc", "host")
 }
 
 /// A field of `rustc --version --verbose`.

@@ -30,7 +30,7 @@ pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
     }
     let compiler = Compiler::find(choice)?;
     eprintln!("Building the plugin with {compiler}");
-    let component = build_component(root, &compiler, PACKAGE)?;
+    let component = component(root, Path::new(TARGET_FOLDER), &compiler, PACKAGE)?;
     replace(&root.join(COMPONENT), &component)?;
     inputs.record(root)?;
     report(root, "built")
@@ -50,28 +50,35 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Builds a package as a component that names no folder of this machine.
-pub(crate) fn build_component(
+/// Builds a package of the sources below `root`, in `target`, as a component that names no folder of this machine; returns its bytes.
+pub(crate) fn component(
     root: &Path,
+    target: &Path,
     compiler: &Compiler,
     package: &str,
 ) -> anyhow::Result<Vec<u8>> {
-    let module = build_module(root, compiler, package)?;
+    let module = build_module(root, target, compiler, package)?;
     let component = encode(&module).with_context(|| format!("cannot encode {package}"))?;
     inspect(&component, &private_folders(root))?;
     Ok(component)
 }
 
-fn build_module(root: &Path, compiler: &Compiler, package: &str) -> anyhow::Result<Vec<u8>> {
+fn build_module(
+    root: &Path,
+    target: &Path,
+    compiler: &Compiler,
+    package: &str,
+) -> anyhow::Result<Vec<u8>> {
     let mut command = compiler.cargo_rustc();
     command.current_dir(root);
     command.args(["--package", package, "--lib", "--locked"]);
     // Alone: cargo leaves out link-time optimisation where a library for Rust is built along.
     command.args(["--crate-type", "cdylib"]);
-    command.args(["--profile", "plugin", "--target-dir", TARGET_FOLDER]);
+    command.args(["--profile", "plugin", "--target-dir"]);
+    command.arg(target);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, compiler));
     step::run(package, &mut command)?;
-    let folder = root.join(TARGET_FOLDER).join(TARGET).join("plugin");
+    let folder = root.join(target).join(TARGET).join("plugin");
     let module = folder.join(format!("{}.wasm", package.replace('-', "_")));
     fs::read(&module).with_context(|| format!("cannot read {}", module.display()))
 }

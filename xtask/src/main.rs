@@ -11,9 +11,15 @@ mod compiler;
 mod crash;
 mod debian;
 mod demo;
+mod deny;
+mod fuzz;
 mod guest;
 mod idle;
 mod inputs;
+mod node;
+mod python;
+mod reproduce;
+mod sbom;
 mod screenshots;
 mod simulate;
 mod step;
@@ -84,9 +90,32 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds the plugin twice, in two folders, and compares: the same sources must give the same bytes.
+    Reproduce {
+        /// Which compiler builds the plugin.
+        #[arg(long, value_enum, default_value_t)]
+        compiler: Choice,
+    },
+    /// Builds the plugin, then lists what is in it and in the tool, as a CycloneDX document.
+    Sbom {
+        /// The target that the tool is built for [default: this machine's].
+        #[arg(long, value_name = "TRIPLE")]
+        target: Option<String>,
+        /// Where the document goes.
+        #[arg(long, value_name = "FILE", default_value = sbom::FILE)]
+        output: PathBuf,
+    },
     /// Builds the plugin, then makes the pictures in docs/screenshots anew, with a real browser and a real Doorkeeper.
     Screenshots,
-    /// Runs what continuous integration runs: formatting, lints, documentation and all tests.
+    /// Builds the targets in fuzz/, then throws bytes at them: at one, or at each in turn.
+    Fuzz {
+        /// The target: a file in fuzz/fuzz_targets.
+        target: Option<String>,
+        /// How long each is run.
+        #[arg(long, value_name = "N", default_value_t = 60)]
+        seconds: u64,
+    },
+    /// Runs what continuous integration runs: formatting, rules for dependencies, lints, documentation, the plugin's reproduction, all tests and a little fuzzing.
     Ci,
 }
 
@@ -111,7 +140,10 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
         Verb::Wasi { build: true, .. } => wasi::build(root)?,
         Verb::Wasi { arguments, .. } => wasi::test(root, &arguments)?,
+        Verb::Reproduce { compiler } => reproduce::run(root, compiler)?,
+        Verb::Sbom { target, output } => sbom::run(root, target, &output)?,
         Verb::Screenshots => screenshots::run(root)?,
+        Verb::Fuzz { target, seconds } => fuzz::run(root, target.as_deref(), seconds)?,
         Verb::Ci => ci::run(root)?,
     }
     Ok(ExitCode::SUCCESS)

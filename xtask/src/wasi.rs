@@ -57,8 +57,9 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
         return report(root, "up to date");
     }
     let compiler = Compiler::find(Choice::Auto)?;
-    let adapter = guest::build_component(root, &compiler, ADAPTER)?;
-    let command = guest::build_component(root, &compiler, COMMAND)?;
+    let target = Path::new(guest::TARGET_FOLDER);
+    let adapter = guest::component(root, target, &compiler, ADAPTER)?;
+    let command = guest::component(root, target, &compiler, COMMAND)?;
     guest::replace(&root.join(ADAPTED), &adapter)?;
     let plugin = fs::read(root.join(COMPONENT)).context(COMPONENT)?;
     let types = types(root).context("cannot make a component of the contract's types")?;

@@ -256,9 +256,7 @@ fn replay_one(
         return Ok(Next::Hold);
     };
     // The claim is durable before anything is sent: whoever finds it later knows that the request may have been executed.
-    let until = now
-        .saturating_add(settings.policy.call_timeout)
-        .saturating_add(settings.policy.token_timeout + settings.policy.lock_wait);
+    let until = now.saturating_add(settings.policy.longest_replay());
     if !set_state(host, &mut claim, State::Sending { until })? {
         report.stopped = Some(replayed_elsewhere());
         return Ok(Next::Stop);

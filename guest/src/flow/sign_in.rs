@@ -56,10 +56,12 @@ pub(super) fn begin_for_alert(
 /// Finishes the sign-in with what came back.
 pub fn finish(host: &dyn Capabilities, callback: &str) -> Result<Status> {
     let settings = host.settings();
+    // A wrong answer is refused at once, whoever holds the lock.
+    if let Some((pending, _)) = under_way(host, &settings)? {
+        pending.accept(callback)?;
+    }
     let mut locked = LockedSession::require(host, &settings)?;
-    let Some((pending, revision)) = read::<PendingLogin>(host, LOGIN)?
-        .filter(|(pending, _)| pending.is_current(&settings, host.now()))
-    else {
+    let Some((pending, revision)) = under_way(host, &settings)? else {
         let used = code_of(callback).is_some_and(|code| Some(code.digest()) == locked.session.code);
         return Err(Error::new(
             ErrorKind::InvalidInput,
@@ -81,6 +83,12 @@ pub fn finish(host: &dyn Capabilities, callback: &str) -> Result<Status> {
     upkeep::status(host)
 }
 
+/// Reads the sign-in that was begun and can still be finished.
+fn under_way(host: &dyn Capabilities, settings: &Settings) -> Result<Option<(PendingLogin, u64)>> {
+    let found = read::<PendingLogin>(host, LOGIN)?;
+    Ok(found.filter(|(pending, _)| pending.is_current(settings, host.now())))
+}
+
 fn exchange(
     host: &dyn Capabilities,
     locked: &mut LockedSession<'_>,
@@ -100,14 +108,23 @@ fn exchange(
     let before = Standing::make_way(&mut locked.session);
     let error = match token::request(host, locked, settings, presented) {
         Ok(true) => return Ok(()),
-        Ok(false) => failed_exchange(&locked.session),
+        Ok(false) => begin_again(failed_exchange(&locked.session)),
         Err(error) if is_refusal(&error) => error,
-        Err(error) => return Err(error),
+        Err(error) => return Err(begin_again(error)),
     };
     // What the exchange met says nothing about an earlier sign-in: it goes on as it was.
     before.restore(&mut locked.session);
     locked.save()?;
     Err(error)
+}
+
+/// Says what to do about a trouble that passes by itself: a refresh is tried again, a code is not.
+fn begin_again(mut error: Error) -> Error {
+    if error.kind == ErrorKind::Unavailable {
+        "Look at the network between and at Procore's status page, then run `procore-auth login` again: a code is good for one try."
+            .clone_into(&mut error.diagnosis.remedy);
+    }
+    error
 }
 
 /// How the tokens of an earlier sign-in stand.
@@ -238,12 +255,19 @@ struct SavedReply {
 
 impl SavedReply {
     fn parse(bytes: &[u8]) -> Result<Self> {
-        let issued = Issued::parse(bytes).map_err(|diagnosis| {
-            let cause = "It must be the JSON that the token endpoint sent, with `access_token` and `refresh_token`.";
+        let unusable = |evidence| {
+            let cause = "It must be the JSON that the token endpoint sent, with `access_token` and `refresh_token`. One that was exported has \
+                 no refresh token.";
             let summary = "The file holds no tokens that can be taken over.";
-            let diagnosis = Diagnosis::new("not-a-token-reply", summary, cause, "Name the right file.").with_evidence(diagnosis.evidence);
+            let diagnosis =
+                Diagnosis::new("not-a-token-reply", summary, cause, "Name the right file.")
+                    .with_evidence(evidence);
             Error::new(ErrorKind::InvalidInput, diagnosis)
-        })?;
+        };
+        let issued = Issued::parse(bytes).map_err(|diagnosis| unusable(diagnosis.evidence))?;
+        if issued.refresh_token.is_none() {
+            return Err(unusable(vec!["there is no `refresh_token`".to_owned()]));
+        }
         let fields = Fields::read(bytes);
         let moment = |name: &str| unix_milliseconds(fields.as_ref()?.number(name)?);
         Ok(Self {
@@ -335,8 +359,23 @@ mod tests {
     }
 
     #[test]
+    fn what_holds_no_refresh_token_is_not_taken_over() {
+        for reply in [
+            r#"{"access_token":"a","expires_in":5400}"#,
+            r#"{"access_token":"a","refresh_token":""}"#,
+            r#"{"refresh_token":"r"}"#,
+            r#"{"error":"invalid_grant"}"#,
+        ] {
+            let refused = SavedReply::parse(reply.as_bytes()).err();
+            let code = refused.map(|error| error.diagnosis.code);
+            assert_eq!(code.as_deref(), Some("not-a-token-reply"), "{reply}");
+        }
+    }
+
+    #[test]
     fn what_the_server_says_is_left_counts_most() {
-        let saved = SavedReply::parse(br#"{"access_token":"a","expires_at":1}"#).expect("valid");
+        let reply = br#"{"access_token":"a","refresh_token":"r","expires_at":1}"#;
+        let saved = SavedReply::parse(reply).expect("valid");
         let left = Lifetime::received(Some(100.0));
         assert_eq!(
             saved.times(&settings(), NOW, Some(left), 0).expires_at,

@@ -31,6 +31,18 @@ pub(super) struct Obtained {
     pub tokens: Tokens,
     /// Whether a request to the token endpoint was made and succeeded.
     pub refreshed: bool,
+    /// What kept a refresh that is due from being begun, where the old token serves meanwhile.
+    pub hindered_by: Option<Error>,
+}
+
+impl Obtained {
+    fn without_request(tokens: Tokens) -> Self {
+        Self {
+            tokens,
+            refreshed: false,
+            hindered_by: None,
+        }
+    }
 }
 
 /// Returns a token for a call now.
@@ -53,10 +65,7 @@ pub(super) fn obtain(
     let now = host.now();
     let step = next(session.as_ref(), settings, now, need);
     if let Some(result) = without_lock(session.as_ref(), settings, now, need, &step) {
-        return result.map(|tokens| Obtained {
-            tokens,
-            refreshed: false,
-        });
+        return result.map(Obtained::without_request);
     }
     let result = LockedSession::require(host, settings)
         .and_then(|mut locked| under_lock(host, &mut locked, settings, need));
@@ -64,11 +73,13 @@ pub(super) fn obtain(
         Err(error) if matches!(error.kind, ErrorKind::Busy | ErrorKind::Storage) => {
             let own = session.filter(|session| session.belongs_to(settings));
             let live = own.filter(|session| can_serve(session, host.now(), need));
-            let tokens = live.and_then(|session| session.tokens).ok_or(error)?;
-            Ok(Obtained {
-                tokens,
-                refreshed: false,
-            })
+            match live.and_then(|session| session.tokens) {
+                Some(tokens) => Ok(Obtained {
+                    hindered_by: Some(error),
+                    ..Obtained::without_request(tokens)
+                }),
+                None => Err(error),
+            }
         }
         result => result,
     }
@@ -164,7 +175,10 @@ fn under_lock(
         .clone()
         .filter(|_| locked.session.belongs_to(settings));
     tokens
-        .map(|tokens| Obtained { tokens, refreshed })
+        .map(|tokens| Obtained {
+            refreshed,
+            ..Obtained::without_request(tokens)
+        })
         .ok_or_else(no_progress)
 }
 
@@ -184,11 +198,7 @@ fn halt(
     }
     let served = own && can_serve(&locked.session, now, need);
     let tokens = locked.session.tokens.clone().filter(|_| served);
-    let tokens = tokens.ok_or(error)?;
-    Ok(Obtained {
-        tokens,
-        refreshed: false,
-    })
+    tokens.map(Obtained::without_request).ok_or(error)
 }
 
 fn note_trouble(

@@ -79,7 +79,20 @@ pub fn upkeep(
         Need::Until(now.saturating_add(wait).saturating_add(LATENESS))
     });
     let (refreshed, times, retry_at, report) = match obtain(host, &settings, need) {
-        Ok(Obtained { tokens, refreshed }) => {
+        // Nothing can be noted in the session: whoever visits has to tell, while there is time.
+        Ok(Obtained {
+            tokens,
+            hindered_by: Some(mut error),
+            ..
+        }) if error.kind == ErrorKind::Storage => {
+            let left = tokens.times.expires_at.saturating_sub(host.now());
+            let fact = format!("calls still work for {}", moment::span(left));
+            error.diagnosis.evidence.push(fact);
+            return Err(error);
+        }
+        Ok(Obtained {
+            tokens, refreshed, ..
+        }) => {
             let report = replay::replay(host, None, not_before)?;
             (refreshed, Some(tokens.times), None, report)
         }

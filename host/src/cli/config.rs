@@ -7,6 +7,7 @@ mod fallback;
 mod locate;
 mod message;
 mod metrics;
+mod plugin;
 mod policy;
 mod reference;
 mod shape;
@@ -31,6 +32,7 @@ pub(crate) use encryption::Encryption;
 use fallback::FallbackConfig;
 pub(crate) use locate::{find, for_writing};
 pub(crate) use metrics::Metrics;
+pub(crate) use plugin::PluginConfig;
 use shape::{ConnectionTable, File, GrantName, NetworkTable, Written};
 use source::{Mistake, Source};
 
@@ -42,8 +44,8 @@ pub(crate) struct Config {
     pub(crate) state: PathBuf,
     /// The file of the events.
     pub(crate) journal: PathBuf,
-    /// A plugin to use instead of the bundled one.
-    pub(crate) plugin: Option<PathBuf>,
+    /// Which plugin is used.
+    pub(crate) plugin: PluginConfig,
     /// How the network is reached.
     pub(crate) network: Network,
     encryption: Option<Encryption>,
@@ -123,7 +125,7 @@ impl Config {
                 || state.join("journal.jsonl"),
                 |p| locate::resolve(folder, &p),
             ),
-            plugin: file.plugin.map(|p| locate::resolve(folder, &p)),
+            plugin: plugin::read(&source, folder, file.plugin)?,
             network: network(&source, folder, file.network),
             encryption: encryption::read(&source, folder, file.encryption)?,
             metrics: metrics::read(&source, folder, file.metrics)?,

@@ -88,20 +88,29 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     };
     let (check, patient) = configuration::check(context);
     examination.add(check)?;
+    let mut cut_short = None;
     if let Some(patient) = &patient {
         let page = arguments.page.as_deref();
-        tokio::select! {
-            examined = examination.examine(patient, page) => examined?,
-            () = context.shutdown.requested() => return Ok(Exit::Interrupted),
+        cut_short = tokio::select! {
+            examined = examination.examine(patient, page) => examined.map(|()| None)?,
+            () = context.shutdown.requested() => Some((Exit::Interrupted, "interrupted")),
             () = tokio::time::sleep(LONGEST) => {
-                examination.add(Check::skipped("the rest", "the checks took longer than a minute"))?;
+                Some((Exit::Unavailable, "the checks took longer than a minute"))
             }
-        }
+        };
+    }
+    if let Some((_, why)) = cut_short {
+        examination.add(Check::skipped("the rest", why))?;
     }
     let name = patient
         .as_ref()
         .map(|patient| patient.settings.name.as_str());
-    examination.conclude(name)
+    let found = examination.conclude(name)?;
+    Ok(match cut_short {
+        Some((Exit::Interrupted, _)) => Exit::Interrupted,
+        Some((exit, _)) if found == Exit::Done => exit,
+        _ => found,
+    })
 }
 
 impl Examination<'_> {

@@ -11,7 +11,7 @@
 //! is asked anew. Without a terminal nothing is asked at all, and a missing answer is a refusal that names its flag.
 
 mod ask;
-mod companies;
+mod company;
 mod end;
 mod others;
 mod questions;
@@ -23,6 +23,7 @@ use std::path::PathBuf;
 use clap::Args;
 use procore_auth_host::{ConnectionName, Environment, Grant, Identity, Status};
 
+use super::companies::Company;
 use super::config::{Config, ConnectionConfig};
 use super::context::Context;
 use super::exit::Exit;
@@ -31,7 +32,6 @@ use super::import_config::{self, COMPANY, NewConnection};
 use super::open::{Open, Opener};
 use super::{import, login, status};
 use ask::Asker;
-use companies::Company;
 use end::End;
 use questions::{GrantKind, Questions};
 use scripts::{Adoption, Scripts};
@@ -279,24 +279,20 @@ async fn company(
     // A service account's list is what the app may see; its company was asked for.
     let looks = identity.is_some() && (open.redirect.is_some() || known.is_none());
     let companies = if looks {
-        companies::list(context, open).await
+        company::list(context, open).await
     } else {
         Vec::new()
     };
     let company = match wanted {
         Some(id) => {
-            let named = companies.iter().find(|one| one.id == id).cloned();
-            if named.is_none() && !companies.is_empty() {
+            if !companies.is_empty() && !companies.iter().any(|one| one.id == id) {
                 context.terminal.note(format_args!(
                     "The account does not see the company {id}: calls for it will be refused."
                 ));
             }
-            Some(named.unwrap_or(Company {
-                id,
-                name: String::new(),
-            }))
+            Some(Company::in_list(&companies, id))
         }
-        None => companies::choose(context, asker, &companies).await?,
+        None => company::choose(context, asker, &companies).await?,
     };
     if let Some(chosen) = company.as_ref().filter(|chosen| Some(chosen.id) != known) {
         let id = i64::try_from(chosen.id).map_err(|_| no_company(chosen.id))?;

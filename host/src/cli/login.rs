@@ -8,7 +8,6 @@
 //!
 //! Nothing waits for a person unless one sits there or a flag says so.
 
-mod company;
 mod countdown;
 mod over_ssh;
 mod page;
@@ -21,11 +20,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
-use procore_auth_host::{Identity, Login, Redirect, Secret};
+use procore_auth_host::{Connection, Identity, Login, Redirect, Secret};
 
-use self::company::Company;
 use self::sources::Sources;
 use super::browser;
+use super::companies::{self, Company};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::Failure;
@@ -39,6 +38,9 @@ const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// For how long the outcome's page stays, unless it is said.
 pub(super) const PAGE_FOR: Duration = Duration::from_secs(2);
+
+/// For how long the company's name is asked for; it is not worth a longer wait.
+const NAME_PATIENCE: Duration = Duration::from_secs(5);
 
 /// How to sign in.
 #[derive(Args, Default)]
@@ -181,16 +183,26 @@ async fn person(
 
 /// Exchanges the code, and asks who signed in.
 async fn take(open: &Open, answer: Secret) -> Result<SignedIn, Failure> {
-    let finished = open.connection.finish_login(answer).await;
-    finished.map_err(|error| refusal::unfinished(error.into()))?;
+    open.connection.finish_login(answer).await?;
     verify(open).await
 }
 
 async fn verify(open: &Open) -> Result<SignedIn, Failure> {
     Ok(SignedIn {
         identity: open.connection.verify().await?,
-        company: Company::of(open).await,
+        company: company(&open.connection).await,
     })
+}
+
+/// Names the company that the connection is for; `None` where it is for none.
+async fn company(connection: &Connection) -> Option<Company> {
+    let id = connection.settings().company_id?;
+    let list = companies::list(connection, Some(NAME_PATIENCE)).await;
+    let list = list.unwrap_or_else(|why| {
+        tracing::debug!("the company's name could not be asked for: {why}");
+        Vec::new()
+    });
+    Some(Company::in_list(&list, id))
 }
 
 /// Brings the person to the link: opens a browser, or else tells how to reach one on another machine.
@@ -224,7 +236,7 @@ async fn show_the_way(
 fn draw_qr(context: &Context<'_>, login: &Login, wanted: bool) {
     if wanted {
         match qr::draw(&login.authorize_url, qr::Display::of_stderr()) {
-            Ok(code) => context.terminal.note(code),
+            Ok(code) => context.terminal.draw(format_args!("{code}\n")),
             Err(omitted) => context.terminal.note(omitted),
         }
     }

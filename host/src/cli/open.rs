@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use procore_auth_host::alerts::Courier;
 use procore_auth_host::{
-    Advice, ConnectTo, Connection, ConnectionBuilder, ConnectionName, EncryptedStore, Environment,
-    Fanout, FileStore, Heartbeat, HttpClient, HttpsClient, HttpsClientError, Journal,
-    JsonLinesJournal, LoadError, PlainStore, Plugin, Redirect, Settings, Store, StoreFailure,
-    TracingJournal,
+    Advice, ComponentDigest, ConnectTo, Connection, ConnectionBuilder, ConnectionName,
+    EncryptedStore, Environment, Fanout, FileStore, Heartbeat, HttpClient, HttpsClient,
+    HttpsClientError, Journal, JsonLinesJournal, LoadError, PlainStore, Plugin, Redirect, Settings,
+    Store, StoreFailure, TracingJournal,
     internals::{self, Troubles},
 };
 
@@ -231,15 +231,44 @@ pub(super) fn fallback_root(state: &Path, name: &ConnectionName) -> PathBuf {
 }
 
 fn plugin(config: &Config) -> Result<Plugin, Failure> {
-    let loaded = match &config.plugin {
-        Some(path) => Plugin::from_file(path),
-        None => Plugin::bundled(),
+    config.plugin.load().map_err(|error| match error {
+        LoadError::Pin { pinned, found } => not_the_pinned_plugin(config, pinned, found),
+        error => unusable_plugin(config, &error),
+    })
+}
+
+fn not_the_pinned_plugin(
+    config: &Config,
+    pinned: ComponentDigest,
+    found: ComponentDigest,
+) -> Failure {
+    let file = config.path().display();
+    let (what, cause, back) = match &config.plugin.path {
+        Some(path) => (
+            format!("The plugin {}", path.display()),
+            "The file was replaced or changed after it was pinned, or the digest of another one was copied.",
+            "put the pinned file back",
+        ),
+        None => (
+            "The plugin inside this program".to_owned(),
+            "procore-auth was updated or replaced after its plugin was pinned, or the digest of another one was copied.",
+            "put the version back that it was taken from",
+        ),
     };
-    loaded.map_err(|error| unusable_plugin(config, &error))
+    Explained::new(
+        Exit::Configuration,
+        "plugin-not-pinned",
+        format!("{what} has the SHA-256 {found}, and {file} pins {pinned}. It was not loaded."),
+        format!(
+            "Find out who changed it. If you did, set `sha256` of `plugin` to {found}; if not, {back}."
+        ),
+    )
+    .because(cause)
+    .into()
 }
 
 fn unusable_plugin(config: &Config, error: &LoadError) -> Failure {
-    let (exit, remedy) = match &config.plugin {
+    let (exit, remedy) = match &config.plugin.path {
         Some(path) => (
             Exit::Configuration,
             format!(

@@ -22,6 +22,7 @@ use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::heartbeat;
 use super::open::Open;
+use super::terminal::harmless;
 use super::time;
 use display::Display;
 use document::Document;
@@ -88,7 +89,7 @@ pub(super) fn print(context: &Context<'_>, all: &[Known]) -> Result<Exit, Failur
 fn text(all: &[Known], alerts: &Undelivered, display: Display, now: u64) -> String {
     let details: String = all.iter().map(|k| details::details(k, now)).collect();
     let below = heartbeat::text(all, now) + &details + &alerts.text(now);
-    table::table(all, alerts, display, now) + &details::fit(&below, display)
+    table::table(all, alerts, display, now) + &details::fit(&harmless(&below), display)
 }
 
 impl Connections {

@@ -51,6 +51,7 @@ impl Terminal {
 
     /// Prints a line of the result.
     pub(crate) fn line(&self, text: impl Display) -> Result<(), Failure> {
+        let text = harmless(&text);
         self.result(|out| writeln!(out, "{text}"))
     }
 
@@ -69,12 +70,16 @@ impl Terminal {
 
     /// Tells the person something beside the result. Where standard error is gone, nobody can be told.
     pub(crate) fn note(&self, text: impl Display) {
-        let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
-        let _ = writeln!(notes, "{text}").and_then(|()| notes.flush());
+        self.draw(format_args!("{}\n", harmless(&text)));
     }
 
     /// Asks the person for a line: a note that stays on its line.
     pub(crate) fn prompt(&self, text: impl Display) {
+        self.draw(harmless(&text));
+    }
+
+    /// Writes a note with its colours and movements of the cursor: nothing in it may come from elsewhere.
+    pub(crate) fn draw(&self, text: impl Display) {
         let mut notes = self.notes.lock().unwrap_or_else(PoisonError::into_inner);
         let _ = write!(notes, "{text}").and_then(|()| notes.flush());
     }
@@ -88,6 +93,12 @@ impl Terminal {
             .and_then(|()| out.flush())
             .map_err(|error| unwritable(&error))
     }
+}
+
+/// Replaces what would command a terminal rather than be shown by it: a server's words and people's names are in these texts.
+pub(crate) fn harmless(text: &impl Display) -> String {
+    let commands = |c: char| c.is_control() && !matches!(c, '\n' | '\t');
+    text.to_string().replace(commands, "\u{fffd}")
 }
 
 /// Returns whether a person sits in front of this process: they can read what it says and type.
@@ -177,6 +188,20 @@ mod tests {
         let failure = terminal.json(&1).expect_err("closed");
         assert!(matches!(failure, Failure::BrokenPipe));
         terminal.note("nobody hears this");
+    }
+
+    #[test]
+    fn a_name_commands_no_terminal() {
+        let (terminal, results, notes) = capture::terminal(Format::Text);
+        let name = "A\u{1b}]52;c;eA==\u{7}B\u{9b}2J\r\n\tC";
+        let shown = "A\u{fffd}]52;c;eA==\u{fffd}B\u{fffd}2J\u{fffd}\n\tC";
+        terminal.line(name).expect("written");
+        terminal.note(name);
+        terminal.prompt(name);
+        assert_eq!(results.text(), format!("{shown}\n"));
+        assert_eq!(notes.text(), format!("{shown}\n{shown}"));
+        terminal.draw("\u{1b}[2K");
+        assert!(notes.text().ends_with("\u{1b}[2K"));
     }
 
     #[test]

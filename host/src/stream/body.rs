@@ -119,6 +119,12 @@ impl RequestBody {
     }
 }
 
+impl<T: Into<Bytes>> From<T> for RequestBody {
+    fn from(bytes: T) -> Self {
+        Self::bytes(bytes)
+    }
+}
+
 impl Default for RequestBody {
     fn default() -> Self {
         Self::empty()

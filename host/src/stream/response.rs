@@ -1,9 +1,17 @@
 //! A reply whose body is read as it comes.
 
-use std::{collections::VecDeque, fmt, time::Duration};
+use std::{
+    collections::VecDeque,
+    fmt,
+    future::poll_fn,
+    pin::Pin,
+    task::{Context, Poll, ready},
+    time::Duration,
+};
 
 use bytes::Bytes;
-use http_body_util::BodyExt as _;
+use http_body::{Body, Frame};
+use tokio::time::{Sleep, sleep};
 
 use super::{IncomingBody, progress::Progress};
 use crate::{Diagnosis, Error, ErrorKind, HttpFailure, api::HeaderNames};
@@ -48,6 +56,8 @@ pub struct ResponseBody {
     failed: Option<HttpFailure>,
     received: u64,
     idle: Duration,
+    /// When the server is given up; `None` while nobody waits for it.
+    overdue: Option<Pin<Box<Sleep>>>,
     upload: Progress,
 }
 
@@ -59,6 +69,7 @@ impl ResponseBody {
             failed: None,
             received: 0,
             idle,
+            overdue: None,
             upload,
         }
     }
@@ -68,20 +79,21 @@ impl ResponseBody {
     /// Errors: `Unavailable` with the code `connection-closed` where the body broke off, and `timeout` where the server sent
     /// nothing for the request's idle time. What arrived before is not the whole.
     pub async fn chunk(&mut self) -> Result<Option<Bytes>, Error> {
+        poll_fn(|cx| self.poll_chunk(cx)).await.transpose()
+    }
+
+    fn poll_chunk(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Bytes, Error>>> {
         if let Some(piece) = self.beginning.pop_front() {
-            return Ok(Some(piece));
+            return Poll::Ready(Some(Ok(piece)));
         }
-        if let Some(failure) = &self.failed {
-            return Err(broken_off(failure, self.received));
-        }
-        match self.receive().await {
-            Ok(piece) => Ok(piece),
-            Err(failure) => {
-                let error = broken_off(&failure, self.received);
-                self.failed = Some(failure);
-                Err(error)
+        if self.failed.is_none() {
+            match ready!(self.poll_receive(cx)) {
+                Ok(piece) => return Poll::Ready(piece.map(Ok)),
+                Err(failure) => self.failed = Some(failure),
             }
         }
+        let failure = self.failed.as_ref();
+        Poll::Ready(failure.map(|failure| Err(broken_off(failure, self.received))))
     }
 
     /// Reads the beginning of a refusal's body ahead, and returns a copy. What goes wrong meanwhile is told by
@@ -100,7 +112,7 @@ impl ResponseBody {
     /// May be cancelled: no piece is lost.
     async fn read_beginning(&mut self, read: &mut Vec<u8>) {
         while read.len() < BEGINNING && self.failed.is_none() {
-            match self.receive().await {
+            match poll_fn(|cx| self.poll_receive(cx)).await {
                 Ok(Some(piece)) => {
                     read.extend_from_slice(&piece[..piece.len().min(BEGINNING - read.len())]);
                     self.beginning.push_back(piece);
@@ -111,20 +123,37 @@ impl ResponseBody {
         }
     }
 
-    async fn receive(&mut self) -> Result<Option<Bytes>, HttpFailure> {
+    fn poll_receive(&mut self, cx: &mut Context<'_>) -> Poll<Result<Option<Bytes>, HttpFailure>> {
         loop {
-            let frame = tokio::time::timeout(self.idle, self.rest.frame()).await;
-            let frame = frame.map_err(|_| silent(self.idle))?.transpose()?;
-            match frame.map(http_body::Frame::into_data) {
-                None => return Ok(None),
+            let Poll::Ready(frame) = Pin::new(&mut self.rest).poll_frame(cx) else {
+                let idle = self.idle;
+                let overdue = self.overdue.get_or_insert_with(|| Box::pin(sleep(idle)));
+                return overdue.as_mut().poll(cx).map(|()| Err(silent(idle)));
+            };
+            self.overdue = None;
+            match frame.transpose()?.map(Frame::into_data) {
+                None => return Poll::Ready(Ok(None)),
                 Some(Ok(piece)) => {
                     self.received += piece.len() as u64;
-                    return Ok(Some(piece));
+                    return Poll::Ready(Ok(Some(piece)));
                 }
                 // Trailers tell nothing that is wanted here.
                 Some(Err(_)) => {}
             }
         }
+    }
+}
+
+/// As [`ResponseBody::chunk`] does.
+impl Body for ResponseBody {
+    type Data = Bytes;
+    type Error = Error;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        self.poll_chunk(cx).map_ok(Frame::data)
     }
 }
 
@@ -166,6 +195,8 @@ fn broken_off(failure: &HttpFailure, received: u64) -> Error {
 
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt as _;
+
     use super::*;
     use crate::RequestBody;
 

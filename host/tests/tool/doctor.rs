@@ -2,12 +2,12 @@
 
 mod situations;
 
-use fake_procore::{CredentialPair, Environment, Fault, Options, Reply, Target};
+use fake_procore::{CredentialPair, Environment, Fault, Gate, Options, Reply, Target};
 use procore_auth_tests::Tool;
 use procore_auth_tests::doorkeeper::Rotation;
 use procore_auth_tests::tool::Finished;
 
-use crate::{doorkeeper, expired, fresh, signed_in};
+use crate::{arrived, doorkeeper, expired, fresh, signed_in};
 
 /// The code of the first finding; empty where nothing is wrong.
 fn first(finished: &Finished) -> String {
@@ -157,6 +157,22 @@ async fn a_broken_check_hides_no_other() {
         .map(|finding| finding["code"].as_str().expect("a code").to_owned())
         .collect();
     assert_eq!(codes, ["insecure-permissions", "invalid_client"], "{found}");
+}
+
+#[tokio::test]
+async fn what_was_found_before_ctrl_c_is_told() {
+    let (rig, tool, _) = signed_in().await;
+    procore_auth_tests::tool::set_mode(&tool.path("state/acme"), 0o755);
+    let gate = Gate::closed();
+    let host = Target::Host("login-sandbox.procore.com".to_owned());
+    rig.procore.inject(host, Fault::hold_before(&gate));
+    let running = tool.start(&["doctor", "--json"]);
+    arrived(&gate).await;
+    running.signal("INT").await;
+    let found = running.end().await;
+    found.code_is(130);
+    assert_eq!(first(&found), "insecure-permissions", "{found}");
+    assert_eq!(verdict(&found, "the rest"), "not-checked", "{found}");
 }
 
 /// Whatever the API does, the login host is asked about the credentials.

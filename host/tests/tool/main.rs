@@ -23,6 +23,7 @@ mod never_dark;
 mod packaging;
 mod parked;
 mod person;
+mod pinned;
 mod processes;
 mod runbook;
 mod streams;

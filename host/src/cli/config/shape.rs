@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use procore_auth_host::{Environment, Secret, alerts::Format};
 use serde::Deserialize;
+use serde::de::value::MapAccessDeserializer;
 use serde::de::{Deserializer, Error, MapAccess, Visitor};
 use toml::Spanned;
 
@@ -16,7 +17,7 @@ use toml::Spanned;
 pub(super) struct File {
     pub(super) state: Option<Spanned<PathBuf>>,
     pub(super) journal: Option<PathBuf>,
-    pub(super) plugin: Option<PathBuf>,
+    pub(super) plugin: Option<PluginWritten>,
     pub(super) default_connection: Option<Spanned<String>>,
     #[serde(default)]
     pub(super) network: NetworkTable,
@@ -26,6 +27,50 @@ pub(super) struct File {
     pub(super) alerts: BTreeMap<Spanned<String>, AlertTable>,
     #[serde(default)]
     pub(super) connections: BTreeMap<Spanned<String>, ConnectionTable>,
+}
+
+/// `plugin`: the path of a component, or a table.
+pub(super) enum PluginWritten {
+    Path(PathBuf),
+    Table(PluginTable),
+}
+
+/// `plugin = { path = "PATH", sha256 = "DIGEST" }`, with one of the two at least.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct PluginTable {
+    pub(super) path: Option<PathBuf>,
+    pub(super) sha256: Option<Spanned<String>>,
+}
+
+impl<'de> Deserialize<'de> for PluginWritten {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(PluginVisitor)
+    }
+}
+
+struct PluginVisitor;
+
+impl<'de> Visitor<'de> for PluginVisitor {
+    type Value = PluginWritten;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a path in quotes, or { path = \"PATH\", sha256 = \"64 hexadecimal digits\" },")
+    }
+
+    fn visit_str<E: Error>(self, path: &str) -> Result<PluginWritten, E> {
+        Ok(PluginWritten::Path(path.into()))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, map: A) -> Result<PluginWritten, A::Error> {
+        let table = PluginTable::deserialize(MapAccessDeserializer::new(map))?;
+        if table.path.is_none() && table.sha256.is_none() {
+            return Err(A::Error::custom(
+                "`path`, `sha256` or both are expected here",
+            ));
+        }
+        Ok(PluginWritten::Table(table))
+    }
 }
 
 /// `[alerts.NAME]`.

@@ -70,7 +70,7 @@ async fn elsewhere(patient: &Patient, check: Check, refused: &Diagnosis) -> Chec
         }
     }
     let mut finding = Finding::diagnosed(About::Credentials, refused);
-    finding.explained.evidence.extend(check.evidence.clone());
+    finding.explained.evidence.clone_from(&check.evidence);
     check.found([finding])
 }
 
@@ -109,7 +109,8 @@ async fn probe(patient: &Patient, environment: Environment) -> Result<Known, Err
     });
     let seen = Observation {
         environment,
-        endpoint: Endpoint::Exchange,
+        // What it means for refreshes is asked, and not for the probe, which nobody repeats.
+        endpoint: Endpoint::Refresh,
         url: None,
         status: parts.status.as_u16(),
         headers: headers.collect(),

@@ -3,12 +3,13 @@
 //! Nothing is refreshed for it: a token that is due is looked at as it is stored.
 
 use procore_auth_host::{Connection, Endpoint, Environment, Error, Grant, Observation, Status};
-use serde_json::Value;
+use serde::de::IgnoredAny;
 
 use super::check::Check;
 use super::configuration::{Patient, failed};
 use super::finding::{About, Finding};
 use super::network::LIMITS;
+use crate::cli::companies::{self, Company};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Explained;
 use crate::cli::{login, status, time};
@@ -132,7 +133,7 @@ impl Asked<'_> {
     async fn configured(&self, check: Check, id: u64) -> Result<Check, Error> {
         let path = format!("/rest/v1.0/projects?company_id={id}&per_page=1");
         Ok(match self.get(&path, Some(id)).await? {
-            Reply::Accepted(Value::Array(projects)) if projects.is_empty() => {
+            Reply::Accepted(body) if is_empty_list(&body) => {
                 let check = check.seen(format!("company {id} answers, and shows no project"));
                 check.found(self.no_project(id))
             }
@@ -146,8 +147,8 @@ impl Asked<'_> {
 
     /// A user may ask for the list without naming a company.
     async fn unconfigured(&self, check: Check) -> Result<Check, Error> {
-        let seen = match self.get("/rest/v1.0/companies", None).await? {
-            Reply::Accepted(list) => companies(&list),
+        let seen = match self.get(companies::PATH, None).await? {
+            Reply::Accepted(body) => named(&companies::read(&body).unwrap_or_default()),
             Reply::Refused(finding) => return Ok(check.found([*finding])),
             Reply::None(why) => return Ok(Check::skipped("company", why)),
         };
@@ -200,8 +201,7 @@ impl Asked<'_> {
         };
         let status = response.status().as_u16();
         if (200..300).contains(&status) {
-            let value = serde_json::from_slice(response.body());
-            return Ok(Reply::Accepted(value.unwrap_or_default()));
+            return Ok(Reply::Accepted(response.into_body()));
         }
         self.refused(url, status, response.into_body()).await
     }
@@ -226,40 +226,48 @@ impl Asked<'_> {
 }
 
 enum Reply {
-    Accepted(Value),
+    Accepted(Vec<u8>),
     Refused(Box<Finding>),
     None(String),
 }
 
-/// Names the companies of a list as Procore gives it.
-fn companies(list: &Value) -> String {
-    let named: Vec<String> = list
-        .as_array()
-        .into_iter()
-        .flatten()
-        .take(5)
-        .filter_map(|company| {
-            let id = company.get("id")?.as_u64()?;
-            let name = company.get("name").and_then(Value::as_str);
-            Some(format!("{id} ({})", name.unwrap_or("no name")))
-        })
-        .collect();
-    match named.is_empty() {
-        true => "none".to_owned(),
-        false => named.join(", "),
+fn is_empty_list(body: &[u8]) -> bool {
+    serde_json::from_slice::<Vec<IgnoredAny>>(body).is_ok_and(|list| list.is_empty())
+}
+
+/// Names the first companies of a list.
+fn named(list: &[Company]) -> String {
+    if list.is_empty() {
+        return "none".to_owned();
+    }
+    let named: Vec<String> = list.iter().take(5).map(Company::to_string).collect();
+    match list.len() {
+        0..=5 => named.join(", "),
+        more => format!("{}, and {} more", named.join(", "), more - 5),
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
-    use super::companies;
+    use super::{companies, is_empty_list, named};
 
     #[test]
-    fn companies_are_named_with_their_ids() {
-        let list = json!([{"id": 7, "name": "Acme"}, {"id": 8}, {"name": "no id"}]);
-        assert_eq!(companies(&list), "7 (Acme), 8 (no name)");
-        assert_eq!(companies(&json!({})), "none");
+    fn the_first_companies_are_named() {
+        let named = |body: &str| named(&companies::read(body.as_bytes()).expect("a list"));
+        assert_eq!(named("[]"), "none");
+        assert_eq!(
+            named(r#"[{"id":7,"name":"Acme"},{"id":8}]"#),
+            "Acme (company 7), company 8"
+        );
+        let many = r#"[{"id":1},{"id":2},{"id":3},{"id":4},{"id":5},{"id":6},{"id":7}]"#;
+        assert!(named(many).ends_with("company 5, and 2 more"));
+    }
+
+    #[test]
+    fn a_list_is_empty_only_where_it_is_one() {
+        assert!(is_empty_list(b" [] "));
+        for other in ["[{}]", "{}", ""] {
+            assert!(!is_empty_list(other.as_bytes()), "{other}");
+        }
     }
 }

@@ -5,12 +5,12 @@ use std::path::Path;
 use procore_auth_host::Identity;
 use serde::Serialize;
 
+use super::super::companies::Company;
 use super::super::context::Context;
 use super::super::failure::Failure;
 use super::super::login;
 use super::super::open::{Open, Opener};
 use super::super::status;
-use super::companies::Company;
 
 /// What came of it.
 pub(super) struct End<'a> {
@@ -86,8 +86,7 @@ impl End<'_> {
 
     fn company_in_words(&self) -> String {
         match self.company {
-            Some(Company { id, name }) if name.is_empty() => format!(", for company {id}"),
-            Some(Company { id, name }) => format!(", for {name} (company {id})"),
+            Some(company) => format!(", for {company}"),
             None => String::new(),
         }
     }

@@ -26,7 +26,7 @@ impl<'a> Countdown<'a> {
         let rows = rows().filter(|_| drawn);
         if let Some(rows) = rows {
             // The line feed makes room where the cursor is in the last row already.
-            terminal.prompt(format_args!("\n{}\x1b[1A", region(rows)));
+            terminal.draw(format_args!("\n{}\x1b[1A", region(rows)));
         }
         Self { terminal, rows }
     }
@@ -48,10 +48,10 @@ impl<'a> Countdown<'a> {
         };
         let rows = rows().unwrap_or(known);
         if rows != known {
-            self.terminal.prompt(region(rows));
+            self.terminal.draw(region(rows));
             self.rows = Some(rows);
         }
-        self.terminal.prompt(in_row(
+        self.terminal.draw(in_row(
             rows,
             &format!("\x1b[2m{} left to sign in\x1b[0m", exact(left)),
         ));
@@ -62,7 +62,7 @@ impl Drop for Countdown<'_> {
     fn drop(&mut self) {
         if let Some(rows) = self.rows {
             self.terminal
-                .prompt(format_args!("{}\x1b7\x1b[r\x1b8", in_row(rows, "")));
+                .draw(format_args!("{}\x1b7\x1b[r\x1b8", in_row(rows, "")));
         }
     }
 }

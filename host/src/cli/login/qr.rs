@@ -140,6 +140,43 @@ mod tests {
         }
     }
 
+    /// Returns the modules that a camera would see as dark; two of them stand in each character, one above the other.
+    fn modules(drawn: &str, display: Display) -> Vec<Vec<bool>> {
+        let rows = drawn.lines().flat_map(|line| {
+            let halves = line.chars().map(|c| match c {
+                '\u{2588}' => [true, true],
+                '\u{2580}' => [true, false],
+                '\u{2584}' => [false, true],
+                _ => [false, false],
+            });
+            let halves: Vec<_> = halves.collect();
+            [0, 1].map(|half| {
+                halves
+                    .iter()
+                    .map(|pair| pair[half] == display.colours)
+                    .collect()
+            })
+        });
+        rows.collect()
+    }
+
+    #[test]
+    fn s53_a_camera_reads_the_link() {
+        let drawn = draw(LINK, FILE).expect("drawn");
+        let modules = modules(&drawn, FILE);
+        let side = modules[0].len();
+        let quiet = |row: &Vec<bool>| row.iter().all(|dark| !dark);
+        assert!(modules[..4].iter().all(quiet), "a margin of four modules");
+        let mut image = rqrr::PreparedImage::prepare_from_greyscale(side, side, |x, y| {
+            if modules[y][x] { 0 } else { 255 }
+        });
+        let [code] = &image.detect_grids()[..] else {
+            panic!("not one code");
+        };
+        let (_, link) = code.decode().expect("readable");
+        assert_eq!(link, LINK);
+    }
+
     #[test]
     fn it_is_drawn_where_it_can_be_read_only() {
         let ascii = Display {

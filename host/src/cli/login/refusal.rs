@@ -60,25 +60,3 @@ pub(super) fn interrupted() -> Failure {
     )
     .into()
 }
-
-/// Says what to do about a code that was not exchanged: nobody tries that again, as a refresh is tried again.
-pub(super) fn unfinished(failure: Failure) -> Failure {
-    let Failure::Explained(mut explained) = failure else {
-        return failure;
-    };
-    match explained.exit {
-        Exit::Unavailable => {
-            "Look at the network between and at Procore's status page, then run `procore-auth login` again: a code is good for one try."
-                .clone_into(&mut explained.remedy);
-        }
-        Exit::Configuration => {
-            let again = "Then run `procore-auth login` again.";
-            explained.remedy = explained.remedy.replace(NO_SIGN_IN, again);
-        }
-        _ => {}
-    }
-    Failure::Explained(explained)
-}
-
-/// How the plugin ends the cure for a wrong client id or secret. True of a refresh.
-const NO_SIGN_IN: &str = "No new sign-in is needed after that.";

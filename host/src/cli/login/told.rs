@@ -6,8 +6,8 @@ use std::time::Duration;
 use procore_auth_host::{Identity, Login};
 use serde::Serialize;
 
-use super::company::Company;
 use super::{SignedIn, who};
+use crate::cli::companies::Company;
 use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::open::Open;

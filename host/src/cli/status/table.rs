@@ -10,7 +10,7 @@ use super::columns;
 use super::display::Display;
 use super::undelivered::Undelivered;
 use super::{Known, environment, word};
-use crate::cli::time;
+use crate::cli::{terminal::harmless, time};
 
 /// How long a refresh may be due before it is late, in milliseconds: a keeper needs a moment.
 const LATE: u64 = 60_000;
@@ -129,7 +129,7 @@ fn line(known: &Known, alerts: &Undelivered, display: Display, now: u64) -> Line
         ),
     };
     Line {
-        cells,
+        cells: cells.iter().map(harmless).collect(),
         colour: Some(colour),
     }
 }

@@ -4,9 +4,11 @@
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use fake_procore::{
-    CredentialPair, Environment::Sandbox, Fault, Options, Reply, Target, VirtualClock,
+    Answer, CredentialPair, Environment::Sandbox, Fault, Gate, Options, Reply, Target, VirtualClock,
 };
 use procore_auth_host::{FileStore, Key, Store as _};
+#[cfg(target_os = "linux")]
+use procore_auth_tests::confined::{self, Confinement};
 use procore_auth_tests::tool::{Finished, free_port, set_mode};
 use procore_auth_tests::{Rig, Tool};
 use serde_json::json;
@@ -15,14 +17,26 @@ use super::{api_answers, demo_client, doctor, first};
 use crate::{PROGRAM, expired, fresh, signed_in};
 
 macro_rules! situations {
-    ($($name:ident: $situation:literal => $code:literal,)*) => {
+    (
+        $($name:ident: $situation:literal => $code:literal,)*;
+        $($apart:ident: $rare:literal => $found:literal,)*
+    ) => {
         /// Every situation with the code of the first finding; an empty one where nothing is wrong.
-        pub(super) const TABLE: &[(&str, &str)] = &[$(($situation, $code)),*];
+        pub(super) const TABLE: &[(&str, &str)] = &[$(($situation, $code),)* $(($rare, $found),)*];
 
         $(#[tokio::test]
         async fn $name() {
             let found = arranged::$name().await;
             assert_eq!(first(&found), $code, "{found}");
+        })*
+
+        $(#[cfg(target_os = "linux")]
+        #[test]
+        fn $apart() {
+            confined::run(Confinement::OwnMounts, || async {
+                let found = arranged::$apart().await;
+                assert_eq!(first(&found), $found, "{found}");
+            });
         })*
     };
 }
@@ -45,6 +59,8 @@ situations! {
     no_service_account: "the app has no service account (`unauthorized_client`)" => "unauthorized_client",
     server_error: "the token endpoint says `server_error`" => "server_error",
     login_page: "a captive portal answers in the login host's place" => "unexpected-html",
+    portal_before_api: "a captive portal answers in the API host's place" => "unexpected-html",
+    redirected: "a gateway sends us elsewhere" => "unexpected-redirect",
     revoked_access_token: "the access token was revoked (401)" => "token-unknown",
     app_disconnected: "the app is not connected to the company (403)" => "app-not-connected",
     forbidden: "the account may not see the company (403)" => "forbidden",
@@ -56,17 +72,25 @@ situations! {
     api_fails: "the API fails (500)" => "http-500",
     gateway_timeout: "a gateway of the API gives up (504)" => "http-504",
     connection_refused: "a firewall refuses connections to the login host" => "connect",
+    swallowed: "a firewall swallows what is sent to the login host" => "timeout",
     unknown_authority: "a proxy inspects TLS with an authority of its own" => "tls",
     proxy_down: "the proxy does not answer" => "proxy",
     clock_behind: "the machine's clock is 20 minutes behind" => "clock-wrong",
     missing_variable: "the variable with the client secret is not set" => "config-invalid",
+    open_secret: "the file with the client secret lets others in" => "config-invalid",
     broken_file: "the configuration has a mistake" => "config-invalid",
     no_file: "there is no configuration" => "config-missing",
     open_store: "the store's folder lets others in" => "insecure-permissions",
     copied_store: "the store was copied from another machine" => "store-copied",
+    lock_held: "a process is stopped while it holds the store's lock" => "lock-wait",
+    key_missing: "the store is encrypted, and no key is configured" => "key-unavailable",
     two_writers: "two programs wrote the store without its lock" => "write-without-lock",
     keeper_gone: "the cron job does not run any more" => "keeper-missing",
+    undecided: "a request was perhaps carried out, and nobody has decided about it" => "requests-undecided",
     sink_down: "alerts cannot be delivered" => "alert-sink-down",
+    ;
+    // With mounts of their own.
+    unresolvable: "names cannot be resolved" => "dns",
 }
 
 /// Brings each about, and runs `doctor`.
@@ -196,12 +220,31 @@ mod arranged {
         doctor(&tool).await
     }
 
-    pub(super) async fn login_page() -> Finished {
+    async fn host_answers(host: &str, fault: Fault) -> Finished {
         let (rig, tool, _) = signed_in().await;
-        let host = Target::Host("login-sandbox.procore.com".to_owned());
-        let portal = Fault::uncommitted(Reply::captive_portal());
-        rig.procore.inject_times(20, &host, &portal);
+        let host = Target::Host(host.to_owned());
+        rig.procore.inject_times(20, &host, &fault);
         doctor(&tool).await
+    }
+
+    pub(super) async fn login_page() -> Finished {
+        let portal = Fault::uncommitted(Reply::captive_portal());
+        host_answers("login-sandbox.procore.com", portal).await
+    }
+
+    pub(super) async fn portal_before_api() -> Finished {
+        let portal = Fault::uncommitted(Reply::captive_portal());
+        host_answers("sandbox.procore.com", portal).await
+    }
+
+    pub(super) async fn redirected() -> Finished {
+        let elsewhere = Fault::uncommitted(Reply::redirect(302, "https://gateway.example/"));
+        host_answers("sandbox.procore.com", elsewhere).await
+    }
+
+    pub(super) async fn swallowed() -> Finished {
+        let never = Gate::closed();
+        host_answers("login-sandbox.procore.com", Fault::hold_before(&never)).await
     }
 
     pub(super) async fn revoked_access_token() -> Finished {
@@ -310,13 +353,31 @@ mod arranged {
         doctor(&tool).await
     }
 
-    pub(super) async fn proxy_down() -> Finished {
+    /// Names are looked up in files alone, and none of Procore's is there.
+    #[cfg(target_os = "linux")]
+    pub(super) async fn unresolvable() -> Finished {
         let (_rig, tool, _) = signed_in().await;
+        direct(&tool);
+        let files_alone = tool.write("nsswitch.conf", "hosts: files\n");
+        let mounted = std::process::Command::new("mount")
+            .args(["--bind", &files_alone, "/etc/nsswitch.conf"])
+            .status();
+        assert!(mounted.expect("mount").success());
+        doctor(&tool).await
+    }
+
+    /// Takes away what leads to the fake.
+    fn direct(tool: &Tool) {
         let path = tool.path("config.toml");
         let text = std::fs::read_to_string(&path).expect("configured");
         let lines = text.lines().filter(|line| !line.starts_with("connect_to"));
         let text: String = lines.map(|line| format!("{line}\n")).collect();
         std::fs::write(path, text).expect("written");
+    }
+
+    pub(super) async fn proxy_down() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        direct(&tool);
         let proxy = format!("http://127.0.0.1:{}", free_port());
         let tool = tool.with("HTTPS_PROXY", &proxy);
         doctor(&tool).await
@@ -338,6 +399,15 @@ mod arranged {
     pub(super) async fn missing_variable() -> Finished {
         let (_rig, tool) = fresh().await;
         tool.reconfigure("PROCORE_CLIENT_SECRET", "NOT_SET");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn open_secret() -> Finished {
+        let (_rig, tool) = fresh().await;
+        tool.write("client.secret", "secret\n");
+        set_mode(&tool.path("client.secret"), 0o644);
+        let variable = "client_secret = { env = \"PROCORE_CLIENT_SECRET\" }";
+        tool.reconfigure(variable, "client_secret = { file = \"client.secret\" }");
         doctor(&tool).await
     }
 
@@ -370,10 +440,42 @@ mod arranged {
         doctor(&tool).await
     }
 
+    fn store(tool: &Tool) -> FileStore {
+        let name = "acme".parse().expect("a name");
+        FileStore::open(&tool.path("state"), &name).expect("a store")
+    }
+
+    pub(super) async fn lock_held() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        let held = store(&tool).lock(Duration::ZERO).await.expect("works");
+        assert!(held.is_some(), "it was free");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn key_missing() -> Finished {
+        let (_rig, tool, _) = signed_in().await;
+        let generate = ["key", "generate", "--file", "store.key"];
+        tool.run(&generate).await.code_is(0);
+        let table = "[encryption]\nkey = { file = \"store.key\" }\n\n[network]";
+        tool.reconfigure("[network]", table);
+        tool.run(&["store", "encrypt"]).await.code_is(0);
+        tool.reconfigure(table, "[network]");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn undecided() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        rig.procore
+            .inject(Target::Api, Fault::committed(Answer::Close));
+        let body = r#"{"project":{"name":"perhaps"}}"#;
+        let call = ["call", "/rest/v1.0/projects", "-d", body, "--park"];
+        tool.run(&call).await.code_is(10);
+        doctor(&tool).await
+    }
+
     pub(super) async fn two_writers() -> Finished {
         let (_rig, tool, _) = signed_in().await;
-        let name = "acme".parse().expect("a name");
-        let store = FileStore::open(&tool.path("state"), &name).expect("a store");
+        let store = store(&tool);
         let key = Key::new("session-conflict-0011223344556677").expect("a key");
         store.put(&key, b"{}", None).await.expect("written");
         doctor(&tool).await

@@ -12,7 +12,7 @@ use super::{
     repository,
     shown::short,
 };
-use crate::PROGRAM;
+use crate::{PROGRAM, pinned};
 
 /// Returns what is wrong with a block. `ca` is the certificate of an authority, for configurations that name one.
 pub(super) async fn wrong_with(block: &Block, ca: &str) -> Option<String> {
@@ -54,11 +54,9 @@ async fn toml(block: &Block, ca: &str) -> Option<String> {
     if !has_connection(&text) {
         text.push_str(A_CONNECTION);
     }
-    fs::copy(
-        repository().join("dist/procore-auth.wasm"),
-        tool.path("my-plugin.wasm"),
-    )
-    .expect("built");
+    let component = repository().join("dist/procore-auth.wasm");
+    text = text.replace("DIGEST", &pinned::sha256(&component));
+    fs::copy(component, tool.path("my-plugin.wasm")).expect("built");
     tool.write("company-proxy.pem", ca);
     for path in text.split('"').filter(|text| holds_secret(text)) {
         make(&tool, Path::new(path)).await;

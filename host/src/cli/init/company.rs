@@ -1,8 +1,6 @@
 //! The company that calls are for: looked up after the sign-in, and asked for only where there are several.
 
-use procore_auth_host::{ApiRequest, Outcome};
-use serde::{Deserialize, Serialize};
-
+use super::super::companies::{self, Company};
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::{Explained, Failure};
@@ -10,40 +8,15 @@ use super::super::open::Open;
 use super::super::typed::{Input, Lines};
 use super::ask::{Asker, Question};
 
-/// A company, as Procore lists it.
-#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
-pub(super) struct Company {
-    pub(super) id: u64,
-    #[serde(default)]
-    pub(super) name: String,
-}
-
-/// Lists the companies that the account can see. Where that does not work it is told, and the list is empty.
+/// Lists the companies that the account sees. Where that does not work it is told, and the list is empty.
 pub(super) async fn list(context: &Context<'_>, open: &Open) -> Vec<Company> {
-    let mut request = ApiRequest::get("/rest/v1.0/companies");
-    request.idempotent = Some(true);
-    let body = match open.connection.send(request).await {
-        Ok(Outcome::Answered(reply)) if reply.status == 200 => reply.body,
-        Ok(Outcome::Answered(reply)) => {
-            tell_unknown(context, &format!("Procore answers {}", reply.status));
-            return Vec::new();
-        }
-        Ok(_) => Vec::new(),
-        Err(error) => {
-            tell_unknown(context, &error.to_string());
-            return Vec::new();
-        }
-    };
-    serde_json::from_slice(&body).unwrap_or_else(|error| {
-        tell_unknown(context, &error.to_string());
+    let listed = companies::list(&open.connection, None).await;
+    listed.unwrap_or_else(|why| {
+        context.terminal.note(format_args!(
+            "The companies could not be looked up ({why}). Calls name one with --company, or set company_id in the configuration."
+        ));
         Vec::new()
     })
-}
-
-fn tell_unknown(context: &Context<'_>, why: &str) {
-    context.terminal.note(format_args!(
-        "The companies could not be looked up ({why}). Calls name one with --company, or set company_id in the configuration."
-    ));
 }
 
 /// Returns the only company, or the one that the person chooses; `None` for none. Reads lines, as the sign-in before it does.
@@ -72,10 +45,9 @@ pub(super) async fn choose(
     })?;
     for (index, company) in companies.iter().enumerate() {
         let number = index + 1;
-        context.terminal.note(format_args!(
-            "   {number:>2}  {} ({})",
-            company.name, company.id
-        ));
+        context
+            .terminal
+            .note(format_args!("   {number:>2}  {company}"));
     }
     let mut lines = Lines::read(Input::Standard);
     loop {
@@ -129,7 +101,7 @@ mod tests {
     fn a_company_is_picked_by_its_number_or_id() {
         let company = |id, name: &str| Company {
             id,
-            name: name.to_owned(),
+            name: Some(name.to_owned()),
         };
         let all = [company(42, "A"), company(77, "B")];
         for (answer, picked) in [

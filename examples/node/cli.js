@@ -1,0 +1,141 @@
+#!/usr/bin/env node
+/**
+ * A small tool over the library: `node cli.js --settings settings.json token|status|verify|login|upkeep|call METHOD PATH|session VERB…`.
+ *
+ * `session` reads one such command a line from standard input, of the named verbs only, and answers each with a line of JSON
+ * that has its number. The client secret comes from the
+ * environment variable `PROCORE_CLIENT_SECRET`. Exit codes: 0 done, 1 a defect, 2 wrong use, 3 configuration, 4 sign in, 5 unavailable,
+ * 6 busy, 7 storage, 8 unknown outcome, 9 refused.
+ */
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import { createInterface } from 'node:readline/promises';
+import { parseArgs } from 'node:util';
+
+import { Connection, FileStore, HttpsClient, JsonLinesJournal, Plugin, ProcoreAuthError, parseConnectTo } from './src/index.js';
+
+const USAGE = 'usage: cli.js --settings FILE token | status | verify | login | upkeep | call METHOD PATH [--body FILE] [--park] | session VERB…';
+
+const EXIT = {
+  internal: 1,
+  'invalid-input': 2,
+  configuration: 3,
+  'sign-in-required': 4,
+  unavailable: 5,
+  busy: 6,
+  storage: 7,
+  'unknown-outcome': 8,
+};
+const REFUSED = 9;
+
+class Usage extends Error {}
+
+/** Makes the connection of a settings file. Paths in it are relative to it. */
+async function open(file) {
+  const settings = JSON.parse(await readFile(file, 'utf8'));
+  const { state, extraCa = [], connectTo = [], limits, ...connection } = settings;
+  const folder = path.dirname(path.resolve(file));
+  const root = path.resolve(folder, state);
+  const certificates = await Promise.all(extraCa.map((name) => readFile(path.resolve(folder, name))));
+  const http = new HttpsClient({ extraCa: certificates, connectTo: parseConnectTo(connectTo) });
+  const store = await FileStore.open(root, connection.name);
+  const capabilities = {
+    plugin: await Plugin.load(),
+    store,
+    http,
+    limits,
+    journals: [new JsonLinesJournal(path.join(root, 'journal.jsonl'))],
+  };
+  const clientSecret = process.env.PROCORE_CLIENT_SECRET;
+  return { connection: new Connection({ ...connection, clientSecret }, capabilities), http };
+}
+
+const VERBS = {
+  token: async (connection) => {
+    const token = await connection.storedAccessToken();
+    return { bearer: token.bearer.expose(), refreshAt: token.refreshAt, expiresAt: token.expiresAt };
+  },
+  status: (connection) => connection.status(),
+  verify: (connection) => connection.verify(),
+  upkeep: (connection) => connection.upkeep(),
+  login: async (connection) => {
+    const login = await connection.beginLogin();
+    const terminal = createInterface({ input: process.stdin, output: process.stderr });
+    const answer = await terminal.question(`Open ${login.authorizeUrl}\nPaste the address that the browser ends on, or the code: `);
+    terminal.close();
+    return connection.finishLogin(answer.trim());
+  },
+  call: async (connection, [method, target], { body, park }) => {
+    if (target === undefined) throw new Usage(USAGE);
+    const bytes = body === undefined ? undefined : await readFile(body);
+    const outcome = await connection.request(method, target, { body: bytes, park });
+    if (outcome.parked !== undefined) return { parked: outcome.parked };
+    const { status, attempts, diagnosis } = outcome;
+    return { status, attempts, diagnosis, body: outcome.text() };
+  },
+  session: async (connection, verbs) => {
+    let line = 0;
+    for await (const text of createInterface({ input: process.stdin })) {
+      const [verb, ...words] = text.trim().split(/\s+/);
+      if (!verbs.includes(verb)) throw new Usage(USAGE);
+      line += 1;
+      print({ line, ...(await answered(() => perform(connection, verb, words, {}))) });
+    }
+  },
+};
+
+function perform(connection, verb, words, options) {
+  if (!Object.hasOwn(VERBS, verb ?? '')) throw new Usage(USAGE);
+  return VERBS[verb](connection, words, options);
+}
+
+/** A session answers an error as it answers everything: with a line. */
+async function answered(work) {
+  try {
+    return await work();
+  } catch (error) {
+    if (error instanceof ProcoreAuthError) return { error: described(error) };
+    throw error;
+  }
+}
+
+function described({ kind, code, summary, cause, remedy, evidence, retryAt }) {
+  return { kind, code, summary, cause, remedy, evidence, retryAt };
+}
+
+function print(value) {
+  if (value !== undefined) console.log(JSON.stringify(value));
+}
+
+async function main() {
+  const { values, positionals } = parseArgs({
+    allowPositionals: true,
+    options: { settings: { type: 'string' }, body: { type: 'string' }, park: { type: 'boolean' } },
+  });
+  const [verb, ...words] = positionals;
+  if (values.settings === undefined || !Object.hasOwn(VERBS, verb ?? '')) throw new Usage(USAGE);
+  const { connection, http } = await open(values.settings);
+  try {
+    const result = await perform(connection, verb, words, values);
+    print(result);
+    return result?.status >= 400 ? REFUSED : 0;
+  } finally {
+    await connection.close();
+    await http.close();
+  }
+}
+
+try {
+  process.exitCode = await main();
+} catch (error) {
+  if (error instanceof ProcoreAuthError) {
+    console.error(JSON.stringify({ error: described(error) }));
+    process.exitCode = EXIT[error.kind];
+  } else if (error instanceof Usage || error.code?.startsWith?.('ERR_PARSE_ARGS')) {
+    console.error(error.message);
+    process.exitCode = 2;
+  } else {
+    console.error(error.code === undefined ? error.stack : `${error.code}: ${error.message}`);
+    process.exitCode = 1;
+  }
+}

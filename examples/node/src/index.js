@@ -1,0 +1,11 @@
+export { Connection } from './connection.js';
+export { ProcoreAuthError } from './error.js';
+export { HttpsClient } from './http/https-client.js';
+export { parseConnectTo } from './http/connect-to.js';
+export { HttpFailure } from './http/failure.js';
+export { JsonLinesJournal } from './journal.js';
+export { Plugin } from './plugin/plugin.js';
+export { Secret } from './secret.js';
+export { FileStore } from './store/file-store.js';
+export { StoreFailure } from './store/failure.js';
+export { AccessToken } from './token.js';

@@ -1,0 +1,65 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import net from 'node:net';
+import test from 'node:test';
+
+import { HttpsClient, parseConnectTo } from '../src/index.js';
+
+const LIMITS = { timeout: 5000, replySize: 1000 };
+
+/** A server on this machine that treats each connection so. */
+async function serve(t, onConnection) {
+  const sockets = new Set();
+  const server = net.createServer((socket) => {
+    sockets.add(socket);
+    socket.on('error', () => {});
+    onConnection(socket);
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  t.after(() => {
+    for (const socket of sockets) socket.destroy();
+    server.close();
+  });
+  return server.address().port;
+}
+
+function clientTo(t, port) {
+  const client = new HttpsClient({ connectTo: parseConnectTo([`api.procore.com:443=127.0.0.1:${port}`]) });
+  t.after(() => client.close());
+  return client;
+}
+
+const get = (client, limits = LIMITS) =>
+  client.send({ method: 'GET', url: new URL('https://api.procore.com/?token=hunter2'), headers: [], body: new Uint8Array() }, limits);
+
+test('a port that nobody listens on', async (t) => {
+  const server = net.createServer().listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const client = clientTo(t, server.address().port);
+  await new Promise((resolve) => server.close(resolve));
+  await assert.rejects(get(client), { code: 'connect', sent: false, message: /^api\.procore\.com/ });
+});
+
+test('a server that does not speak TLS', async (t) => {
+  const client = clientTo(t, await serve(t, (socket) => socket.end('HTTP/1.1 200 OK\r\n\r\n')));
+  await assert.rejects(get(client), { code: 'tls', sent: false });
+});
+
+test('a server that says nothing', async (t) => {
+  const client = clientTo(t, await serve(t, () => {}));
+  await assert.rejects(get(client, { ...LIMITS, timeout: 100 }), { code: 'timeout', sent: false });
+});
+
+test('no failure repeats the query', async (t) => {
+  const client = clientTo(t, await serve(t, (socket) => socket.destroy()));
+  await assert.rejects(get(client), (error) => !/hunter2/.test(error.message + error.stack));
+});
+
+test('overrides that cannot be meant', () => {
+  for (const text of ['', 'a=b', 'api.procore.com=127.0.0.1:1', 'api.procore.com:443=localhost:1', 'api.procore.com:443=127.0.0.1:0', 'api.procore.com:443=http://127.0.0.1:1']) {
+    assert.throws(() => parseConnectTo([text]), { code: 'invalid-connect-to' }, text);
+  }
+  const first = parseConnectTo(['API.procore.com:443=[::1]:1', 'api.procore.com:443=127.0.0.1:2']).get('api.procore.com:443');
+  assert.deepEqual(first, { hostname: '::1', port: '1' });
+});

@@ -1,0 +1,79 @@
+import assert from 'node:assert/strict';
+import { readFile, writeFile } from 'node:fs/promises';
+import path from 'node:path';
+import test from 'node:test';
+
+import { withMemoryLimit } from '../scripts/memory-limit.js';
+import { Answer } from '../src/answer.js';
+import { checkNames } from '../src/contract.js';
+import { Connection, FileStore, Plugin } from '../src/index.js';
+import { folder } from './folder.js';
+
+const EXPORTS = ['auth', 'api', 'advice'].map((name) => `procore:auth/${name}@0.1.0`);
+
+test('a component that asks for more than the contract is refused', () => {
+  checkNames(['procore:auth/http', 'procore:auth/store'], EXPORTS);
+  for (const name of ['wasi:cli/environment', 'procore:auth/files', 'http']) {
+    assert.throws(() => checkNames([name], EXPORTS), /does not lend/, name);
+  }
+  assert.throws(() => checkNames([], EXPORTS.slice(1)), /does not export/);
+});
+
+test('another version of the contract is refused by name', () => {
+  checkNames([], EXPORTS.map((name) => name.replace('0.1.0', '0.1.9')));
+  for (const version of ['0.2.0', '1.1.0', '']) {
+    const exports = EXPORTS.map((name) => name.replace('0.1.0', version));
+    assert.throws(() => checkNames([], exports), /0\.1\.0: use a matching pair/, version);
+  }
+});
+
+test('a plugin that is not there, or not the one that is expected, is refused', async (t) => {
+  const root = await folder(t);
+  await assert.rejects(Plugin.load({ folder: root }), { code: 'plugin-missing' });
+  await writeFile(path.join(root, 'manifest.json'), '{"contract":"0.1.0","sha256":"ab"}');
+  await assert.rejects(Plugin.load({ folder: root, sha256: 'cd' }), { code: 'plugin-digest' });
+  assert.equal((await Plugin.load({ folder: root, sha256: 'AB' })).sha256, 'ab');
+});
+
+test('the memory of the built plugin is bounded', async () => {
+  const module = await readFile(new URL('../plugin/procore-auth.core.wasm', import.meta.url));
+  const bounded = 80 * 2 ** 20;
+  assert.deepEqual(withMemoryLimit(module, bounded), module);
+  assert.notDeepEqual(withMemoryLimit(module, bounded / 2), module);
+});
+
+test('the plugin sends what it is given, and many calls share one refresh', async (t) => {
+  const requests = [];
+  const http = {
+    send: async (request) => {
+      requests.push(request);
+      const tokens = { access_token: 'new', refresh_token: 'c', expires_in: 5400, token_type: 'Bearer' };
+      const body = request.url.pathname === '/oauth/token' ? JSON.stringify(tokens) : '{"id":1}';
+      return { status: 200, headers: [], body: Buffer.from(body) };
+    },
+  };
+  const settings = { name: 'acme', environment: 'sandbox', clientId: 'id', clientSecret: 'hunter2', redirectUri: 'http://localhost:9876/callback', companyId: 17 };
+  const store = await FileStore.open(await folder(t), 'acme');
+  const connection = new Connection(settings, { plugin: await Plugin.load(), store, http });
+  t.after(() => connection.close());
+  const old = { access_token: 'old', refresh_token: 'b', expires_in: 5400, created_at: Math.floor(Date.now() / 1000) - 6000 };
+  await connection.adopt(Buffer.from(JSON.stringify(old)));
+  const tokens = await Promise.all(Array.from({ length: 100 }, () => connection.accessToken()));
+  assert(tokens.every((token) => token === tokens[0]));
+  assert.equal(tokens[0].bearer.expose(), 'new');
+  const refreshes = requests.filter(({ url }) => url.pathname === '/oauth/token');
+  assert.equal(refreshes.length, 1);
+  assert.match(refreshes[0].body.toString(), /client_secret=hunter2/);
+  const answer = await connection.request('POST', '/rest/v1.0/projects', { json: { name: 'ä' } });
+  assert.deepEqual([answer.status, answer.json()], [200, { id: 1 }]);
+  const { url, headers, body } = requests.at(-1);
+  assert.equal(url.href, 'https://sandbox.procore.com/rest/v1.0/projects');
+  assert.equal(Buffer.from(body).toString(), '{"name":"ä"}');
+  const sent = Object.fromEntries(headers);
+  assert.deepEqual([sent.authorization, sent['procore-company-id'], sent['content-type']], ['Bearer new', '17', 'application/json']);
+});
+
+test('an answer is not lost for a header that nobody expects', () => {
+  const headers = [{ name: 'a', value: 'b\u{fffd}\u{7f}' }, { name: 'a', value: 'c' }];
+  assert.equal(new Answer({ status: 200, headers, body: new Uint8Array(), attempts: 1 }).headers.get('a'), 'b??, c');
+});

@@ -1,0 +1,24 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { readFile } from 'node:fs/promises';
+import path from 'node:path';
+import test from 'node:test';
+import { fileURLToPath } from 'node:url';
+
+import { folder } from './folder.js';
+
+const PACKAGE = fileURLToPath(new URL('..', import.meta.url));
+
+test('the example in the README runs, as far as it can without a sign-in', async (t) => {
+  const [, example] = /```js\n(.*?)```/s.exec(await readFile(path.join(PACKAGE, 'README.md'), 'utf8'));
+  const state = path.join(await folder(t), 'state');
+  // In the package, its own name means itself.
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', example.replaceAll("'state", `'${state}`)], {
+    cwd: PACKAGE,
+    env: { PROCORE_CLIENT_SECRET: 'hunter2' },
+    encoding: 'utf8',
+  });
+  assert.match(run.stderr, /kind: 'sign-in-required'/);
+  assert.match(run.stderr, /remedy: 'Run `procore-auth login/);
+  assert.doesNotMatch(run.stderr + run.stdout, /hunter2/);
+});

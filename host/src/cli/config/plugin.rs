@@ -1,0 +1,60 @@
+//! Which plugin is loaded: the bundled one or a file, and the digest that it must have.
+
+use std::path::{Path, PathBuf};
+
+use procore_auth_host::{ComponentDigest, LoadError, Plugin};
+use toml::Spanned;
+
+use super::locate;
+use super::shape::{PluginTable, PluginWritten};
+use super::source::{Mistake, Source};
+use crate::cli::failure::Failure;
+
+/// Which plugin is used.
+#[derive(Debug, Default)]
+pub(crate) struct PluginConfig {
+    /// The file of the component; `None` for the bundled one.
+    pub(crate) path: Option<PathBuf>,
+    /// The digest that it must have; `None` for any.
+    pub(crate) pin: Option<ComponentDigest>,
+}
+
+impl PluginConfig {
+    /// Loads it. What is not the pinned component is refused before it is compiled.
+    pub(crate) fn load(&self) -> Result<Plugin, LoadError> {
+        match (&self.path, self.pin) {
+            (Some(path), Some(pin)) => Plugin::from_pinned_file(path, pin),
+            (Some(path), None) => Plugin::from_file(path),
+            (None, Some(pin)) => Plugin::bundled_pinned(pin),
+            (None, None) => Plugin::bundled(),
+        }
+    }
+}
+
+/// Reads the key `plugin`. A path is relative to `folder`.
+pub(super) fn read(
+    source: &Source,
+    folder: &Path,
+    written: Option<PluginWritten>,
+) -> Result<PluginConfig, Failure> {
+    let (path, sha256) = match written {
+        None => (None, None),
+        Some(PluginWritten::Path(path)) => (Some(path), None),
+        Some(PluginWritten::Table(PluginTable { path, sha256 })) => (path, sha256),
+    };
+    Ok(PluginConfig {
+        path: path.map(|path| locate::resolve(folder, &path)),
+        pin: sha256.map(|digits| pin(source, &digits)).transpose()?,
+    })
+}
+
+fn pin(source: &Source, digits: &Spanned<String>) -> Result<ComponentDigest, Failure> {
+    digits.get_ref().parse().map_err(|error| {
+        let mistake = Mistake {
+            message: format!("{error}"),
+            cure: "copy the digest whole: `sha256sum FILE` prints that of a file, `procore-auth --version` that of the bundled plugin"
+                .to_owned(),
+        };
+        source.refuse(digits.span(), mistake)
+    })
+}
