@@ -1,14 +1,11 @@
 //! Where a request may go: what is permitted is Procore's to every parser, and its headers are as many as were asked for.
 #![no_main]
 
-#[allow(dead_code, missing_docs)]
-#[path = "../../host/src/egress.rs"]
-mod egress;
-
 use libfuzzer_sys::fuzz_target;
-use procore_auth_host::{Environment, HttpFailure};
-
-use egress::{Destination, Egress};
+use procore_auth_lending::{
+    Environment,
+    egress::{Destination, Egress},
+};
 
 const ENVIRONMENTS: [(Environment, &str, &[&str]); 4] = [
     (

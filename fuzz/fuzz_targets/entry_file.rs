@@ -1,20 +1,11 @@
 //! Files of the store: whole or refused, and never another value than was written.
 #![no_main]
 
-#[allow(dead_code, missing_docs)]
-#[path = "../../host/src/entry_file.rs"]
-mod entry_file;
-#[allow(dead_code, missing_docs)]
-#[path = "../../host/src/hex.rs"]
-mod hex;
-#[allow(dead_code, missing_docs)]
-#[path = "../../host/src/revision.rs"]
-mod revision;
-
 use libfuzzer_sys::fuzz_target;
-use procore_auth_host::{Random, SystemRandom};
-
-use entry_file::{decode, encode};
+use procore_auth_lending::{
+    entry_file::{self, decode, encode},
+    revision,
+};
 
 fuzz_target!(|bytes: &[u8]| {
     if let Ok(read) = decode(bytes.to_vec()) {

@@ -59,7 +59,6 @@
 //! A file that cannot be read for another reason (permissions, an I/O error) is a failure, and nothing is touched.
 
 mod rewrite;
-mod unfinished;
 
 use std::{
     collections::BTreeSet,
@@ -81,8 +80,8 @@ use crate::{
     installation,
     private_file::{self, failure},
     revision,
+    unfinished::{self, Unfinished},
 };
-use unfinished::Unfinished;
 
 pub(crate) use rewrite::Piece;
 pub use rewrite::Rewritten;

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::StreamingClient;
+use crate::{StreamingClient, egress::Refusal};
 
 /// What one request may take.
 #[derive(Debug, Clone, Copy)]
@@ -44,4 +44,14 @@ pub struct HttpFailure {
     pub message: String,
     /// Whether any byte of the request may have reached the server. Where that is unknown, `true`.
     pub sent: bool,
+}
+
+impl From<Refusal> for HttpFailure {
+    fn from(refusal: Refusal) -> Self {
+        Self {
+            code: refusal.code(),
+            message: refusal.to_string(),
+            sent: false,
+        }
+    }
 }

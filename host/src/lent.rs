@@ -7,12 +7,11 @@ use std::{
 };
 
 use async_trait::async_trait;
-use sha2::{Digest, Sha256};
 
 use crate::{
     Clock, Entry, Environment, Error, Grant, HttpClient, HttpFailure, Key, Limits, LockGuard,
     Random, RequestLimits, Secret, Settings, Severity, Store, StoreFailure, SystemClock,
-    Write as Written, bindings::procore::auth::connection as contract, egress::Egress, hex::hex,
+    Write as Written, bindings::procore::auth::connection as contract, egress::Egress,
     holding_store::HoldingStore, recorder::Recorder, time::millis,
 };
 
@@ -108,7 +107,7 @@ pub(crate) fn settings(settings: &Settings, actor: String) -> contract::Connecti
         name: settings.name.to_string(),
         environment: settings.environment.into(),
         client_id: settings.client_id.clone(),
-        secret_fingerprint: Some(fingerprint(&settings.client_secret)),
+        secret_fingerprint: Some(settings.client_secret.fingerprint()),
         grant: match &settings.grant {
             Grant::AuthorizationCode { redirect_uri } => {
                 contract::Grant::AuthorizationCode(redirect_uri.clone())
@@ -133,16 +132,6 @@ fn policy(policy: &crate::Policy) -> contract::Policy {
         parked_age: millis(policy.parked_age),
         pkce: policy.pkce,
     }
-}
-
-/// Changes with the secret's bytes. The label keeps it apart from every other digest of the same secret; 64 bits tell
-/// changes apart and are too few to confirm a guessed secret of usual strength.
-fn fingerprint(secret: &Secret) -> String {
-    let digest = Sha256::new()
-        .chain_update(b"procore-auth client secret fingerprint v1\0")
-        .chain_update(secret.expose().as_bytes())
-        .finalize();
-    hex(&digest[..8])
 }
 
 /// Lends nothing: every use is a failure.
@@ -195,18 +184,5 @@ impl Store for Nothing {
 impl Random for Nothing {
     fn fill(&self, buf: &mut [u8]) {
         buf.fill(0);
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_fingerprint_follows_the_secret_and_does_not_show_it() {
-        let one = fingerprint(&Secret::new("hunter2"));
-        assert_eq!(one.len(), 16);
-        assert_eq!(one, fingerprint(&Secret::new("hunter2")));
-        assert_ne!(one, fingerprint(&Secret::new("hunter3")));
     }
 }

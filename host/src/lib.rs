@@ -53,10 +53,8 @@ mod connect_to;
 mod connection;
 mod connection_watch;
 mod diagnosis;
-mod egress;
 mod encrypted_store;
 mod encryption_key;
-mod entry_file;
 mod epoch;
 mod error;
 mod fallback;
@@ -64,7 +62,6 @@ mod file_lock;
 mod file_store;
 mod flight;
 mod heartbeat;
-mod hex;
 mod holding_store;
 mod http;
 mod https_client;
@@ -87,8 +84,6 @@ mod random;
 mod recorder;
 mod revision;
 mod seal;
-mod secret;
-mod settings;
 mod status;
 mod stopped;
 mod store;
@@ -109,6 +104,8 @@ pub mod internals {
         time::rfc3339,
     };
 }
+
+use procore_auth_lending::{egress, entry_file, hex, unfinished};
 
 pub use advice::{
     Advice, Endpoint, EndpointSet, EndpointUrls, Observation, Redirect, RedirectKind,
@@ -137,11 +134,13 @@ pub use memory_store::MemoryStore;
 pub use parked::{ParkedRequest, ParkedState, ReplayReport, Replayed};
 pub use plain_store::PlainStore;
 pub use plugin::{CONTRACT_VERSION, LoadError, Plugin};
+pub use procore_auth_lending::{
+    ConnectionName, Entry, Environment, Grant, InvalidConnectionName, Key, Policy, Provenance,
+    Secret, Settings, StoreFailure, Write,
+};
 pub use random::{Random, SystemRandom};
-pub use secret::Secret;
-pub use settings::{ConnectionName, Environment, Grant, InvalidConnectionName, Policy, Settings};
 pub use status::{Health, Identity, Incident, Stage, Status, TokenTimes, Visit};
-pub use store::{Entry, Key, LockGuard, Provenance, Store, StoreFailure, Write};
+pub use store::{LockGuard, Store};
 pub use stream::{
     IncomingBody, OutgoingBody, RequestBody, ResponseBody, StreamLimits, StreamRequest,
     StreamedResponse, StreamingClient,

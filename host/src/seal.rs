@@ -19,9 +19,11 @@ use chacha20poly1305::{
     aead::{Aead, Payload},
 };
 
+use procore_auth_lending::sealed::MAGIC;
+pub(crate) use procore_auth_lending::sealed::is_sealed;
+
 use crate::{ConnectionName, EncryptionKey, KeyId, Random, StoreFailure, SystemRandom, hex::hex};
 
-const MAGIC: &[u8; 8] = b"\0sealed\0";
 const VERSION: u8 = 1;
 const HEADER: usize = MAGIC.len() + 1 + KeyId::LENGTH;
 const NONCE: usize = 24;
@@ -33,11 +35,6 @@ pub(crate) struct Seal {
     connection: ConnectionName,
     key: EncryptionKey,
     old_keys: Vec<EncryptionKey>,
-}
-
-/// Tells whether a value is sealed, whatever the key.
-pub(crate) fn is_sealed(bytes: &[u8]) -> bool {
-    bytes.starts_with(MAGIC)
 }
 
 /// Tells whether there is a sealed value somewhere in the bytes, such as behind the header of a torn file.

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use crate::compiler::{self, Choice};
-use crate::{debian, deny, fuzz, guest, node, reproduce, step, test};
+use crate::{debian, deny, fuzz, guest, node, reproduce, step, test, wasi};
 
 /// A real OAuth server, for the tests against others' software.
 const DOORKEEPER: [&str; 4] = ["ruby-doorkeeper", "ruby-rails", "ruby-sqlite3", "puma"];
@@ -46,13 +46,16 @@ fn lint(root: &Path) -> anyhow::Result<()> {
     let mut clippy = step::cargo(root);
     clippy.args(["clippy", "--workspace", "--all-targets", "--locked"]);
     step::run("lint", clippy.args(["--", "--deny", "warnings"]))?;
-    // The file that touches the bindings exists on wasm only. Clippy belongs to the active toolchain, and can see that file where
+    // The files that touch the bindings exist on wasm only. Clippy belongs to the active toolchain, and can see those files where
     // that toolchain has the target.
     if !compiler::target_installed() {
         return Ok(());
     }
     let mut clippy = step::cargo(root);
-    clippy.args(["clippy", "--package", guest::PACKAGE, "--lib", "--locked"]);
+    clippy.args(["clippy", "--lib", "--locked"]);
+    for package in [guest::PACKAGE, wasi::ADAPTER, wasi::COMMAND] {
+        clippy.args(["--package", package]);
+    }
     // The bindings' generator is there already from the plugin's build.
     clippy.args(["--profile", "plugin", "--target", compiler::TARGET]);
     clippy.args(["--target-dir", guest::TARGET_FOLDER]);

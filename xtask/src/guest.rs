@@ -11,7 +11,7 @@ use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::compiler::{Choice, Compiler, TARGET};
-use crate::inputs::{self, COMPONENT, Inputs};
+use crate::inputs::{self, COMPONENT, Inputs, PLUGIN};
 use crate::step;
 
 /// The plugin's package.
@@ -23,14 +23,14 @@ pub(crate) const TARGET_FOLDER: &str = "target/guest";
 
 /// Builds the component, unless it is up to date, and prints its size and digest.
 pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
-    let inputs = Inputs::now(root)?;
+    let inputs = Inputs::now(root, &PLUGIN)?;
     // A compiler that is asked for by name is also to be used.
     if matches!(choice, Choice::Auto) && inputs.clone().differences(root)?.is_empty() {
         return report(root, "up to date");
     }
     let compiler = Compiler::find(choice)?;
     eprintln!("Building the plugin with {compiler}");
-    let component = component(root, Path::new(TARGET_FOLDER), &compiler)?;
+    let component = component(root, Path::new(TARGET_FOLDER), &compiler, PACKAGE)?;
     replace(&root.join(COMPONENT), &component)?;
     inputs.record(root)?;
     report(root, "built")
@@ -38,7 +38,7 @@ pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
 
 /// Says whether the component is up to date, and if not, why.
 pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
-    let differences = Inputs::now(root)?.differences(root)?;
+    let differences = Inputs::now(root, &PLUGIN)?.differences(root)?;
     if differences.is_empty() {
         return Ok(ExitCode::SUCCESS);
     }
@@ -50,30 +50,36 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Builds the component of the sources below `root`, in `target`, and returns its bytes.
+/// Builds a package of the sources below `root`, in `target`, as a component that names no folder of this machine; returns its bytes.
 pub(crate) fn component(
     root: &Path,
     target: &Path,
     compiler: &Compiler,
+    package: &str,
 ) -> anyhow::Result<Vec<u8>> {
-    let module = build_module(root, target, compiler)?;
-    let component = encode(&module)?;
+    let module = build_module(root, target, compiler, package)?;
+    let component = encode(&module).with_context(|| format!("cannot encode {package}"))?;
     inspect(&component, &private_folders(root))?;
     Ok(component)
 }
 
-fn build_module(root: &Path, target: &Path, compiler: &Compiler) -> anyhow::Result<Vec<u8>> {
+fn build_module(
+    root: &Path,
+    target: &Path,
+    compiler: &Compiler,
+    package: &str,
+) -> anyhow::Result<Vec<u8>> {
     let mut command = compiler.cargo_rustc();
     command.current_dir(root);
-    command.args(["--package", PACKAGE, "--lib", "--locked"]);
+    command.args(["--package", package, "--lib", "--locked"]);
     // Alone: cargo leaves out link-time optimisation where a library for Rust is built along.
     command.args(["--crate-type", "cdylib"]);
     command.args(["--profile", "plugin", "--target-dir"]);
     command.arg(target);
     command.env("CARGO_ENCODED_RUSTFLAGS", flags(root, compiler));
-    step::run("plugin", &mut command)?;
+    step::run(package, &mut command)?;
     let folder = root.join(target).join(TARGET).join("plugin");
-    let module = folder.join(format!("{}.wasm", PACKAGE.replace('-', "_")));
+    let module = folder.join(format!("{}.wasm", package.replace('-', "_")));
     fs::read(&module).with_context(|| format!("cannot read {}", module.display()))
 }
 
@@ -112,17 +118,16 @@ fn cargo_home() -> Option<PathBuf> {
         .or_else(by_default)
 }
 
-fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn encode(module: &[u8]) -> anyhow::Result<Vec<u8>> {
     ComponentEncoder::default()
         .validate(true)
         .module(module)
         .and_then(ComponentEncoder::encode)
         .and_then(|component| without_names(&component))
-        .context("cannot encode the plugin as a component")
 }
 
 /// Leaves out the names of the component's items: nobody reads them, and they take their share of the budget.
-fn without_names(component: &[u8]) -> anyhow::Result<Vec<u8>> {
+pub(crate) fn without_names(component: &[u8]) -> anyhow::Result<Vec<u8>> {
     let mut kept = wasm_encoder::Component::new();
     // What stands in a nested module or component is kept with it.
     let mut depth = 0;
@@ -161,7 +166,7 @@ fn private_folders(root: &Path) -> Vec<PathBuf> {
 }
 
 /// Writes the file so that a reader sees the old one or the new one.
-fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> anyhow::Result<()> {
     let temporary = path.with_extension("wasm.new");
     let folder = path.parent().unwrap_or(path);
     fs::create_dir_all(folder)

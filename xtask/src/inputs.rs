@@ -12,30 +12,43 @@ use std::path::{Path, PathBuf};
 use anyhow::Context as _;
 use sha2::{Digest as _, Sha256};
 
-/// The component, as the workspace's root sees it.
+/// The plugin's component, as the workspace's root sees it.
 pub(crate) const COMPONENT: &str = "dist/procore-auth.wasm";
-const RECORD: &str = "dist/procore-auth.wasm.inputs";
 
-/// Files and folders that decide what the component's bytes are; the last one holds the compiler's flags.
-const INPUTS: [&str; 7] = [
-    "Cargo.toml",
-    "Cargo.lock",
-    "guest/Cargo.toml",
-    "guest/build.rs",
-    "guest/src",
-    "wit",
-    "xtask/src/guest.rs",
-];
+/// What is built for another target: a component, and what decides on its bytes.
+pub(crate) struct Product {
+    /// The component's file, as the workspace's root sees it.
+    pub(crate) component: &'static str,
+    /// Files and folders; `guest.rs` holds the compiler's flags.
+    pub(crate) inputs: &'static [&'static str],
+}
+
+/// The plugin.
+pub(crate) const PLUGIN: Product = Product {
+    component: COMPONENT,
+    inputs: &[
+        "Cargo.toml",
+        "Cargo.lock",
+        "guest/Cargo.toml",
+        "guest/build.rs",
+        "guest/src",
+        "wit",
+        "xtask/src/guest.rs",
+    ],
+};
 
 /// Each file's digest, by its path from the workspace's root.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Inputs(BTreeMap<String, String>);
+pub(crate) struct Inputs {
+    component: &'static str,
+    digests: BTreeMap<String, String>,
+}
 
 impl Inputs {
-    /// Reads the inputs as they are now.
-    pub(crate) fn now(root: &Path) -> anyhow::Result<Self> {
+    /// Reads a product's inputs as they are now.
+    pub(crate) fn now(root: &Path, product: &Product) -> anyhow::Result<Self> {
         let mut files = Vec::new();
-        for input in INPUTS {
+        for input in product.inputs {
             collect(&root.join(input), &mut files)
                 .with_context(|| format!("cannot read {input}"))?;
         }
@@ -46,29 +59,31 @@ impl Inputs {
             let path = path.to_string_lossy().replace('\\', "/");
             digests.insert(path, digest_of_file(&file)?);
         }
-        Ok(Self(digests))
+        Ok(Self {
+            component: product.component,
+            digests,
+        })
     }
 
     /// Notes that the component was built from these inputs.
     pub(crate) fn record(mut self, root: &Path) -> anyhow::Result<()> {
         self.add_component(root)?;
-        let lines = self
-            .0
-            .iter()
-            .map(|(path, digest)| format!("{digest}  {path}\n"));
-        fs::write(root.join(RECORD), lines.collect::<String>()).context(RECORD)
+        let lines = self.digests.iter();
+        let lines = lines.map(|(path, digest)| format!("{digest}  {path}\n"));
+        let record = record(self.component);
+        fs::write(root.join(&record), lines.collect::<String>()).context(record)
     }
 
     /// The paths in which the component on disk and its record differ from these inputs; none if it is up to date.
     pub(crate) fn differences(mut self, root: &Path) -> anyhow::Result<Vec<String>> {
-        if !root.join(COMPONENT).is_file() {
-            return Ok(vec![COMPONENT.to_owned()]);
+        if !root.join(self.component).is_file() {
+            return Ok(vec![self.component.to_owned()]);
         }
         self.add_component(root)?;
-        let recorded = recorded(root);
-        let paths = self.0.keys().chain(recorded.keys());
+        let recorded = recorded(&root.join(record(self.component)));
+        let paths = self.digests.keys().chain(recorded.keys());
         let mut differing: Vec<_> = paths
-            .filter(|path| self.0.get(*path) != recorded.get(*path))
+            .filter(|path| self.digests.get(*path) != recorded.get(*path))
             .cloned()
             .collect();
         differing.sort();
@@ -77,8 +92,8 @@ impl Inputs {
     }
 
     fn add_component(&mut self, root: &Path) -> anyhow::Result<()> {
-        let digest = digest_of_file(&root.join(COMPONENT))?;
-        self.0.insert(COMPONENT.to_owned(), digest);
+        let digest = digest_of_file(&root.join(self.component))?;
+        self.digests.insert(self.component.to_owned(), digest);
         Ok(())
     }
 }
@@ -94,9 +109,14 @@ fn digest_of_file(path: &Path) -> anyhow::Result<String> {
     Ok(digest(&bytes))
 }
 
+/// Where a component's inputs are noted.
+fn record(component: &str) -> String {
+    format!("{component}.inputs")
+}
+
 /// The record's digests by path; empty where there is none.
-fn recorded(root: &Path) -> BTreeMap<String, String> {
-    let text = fs::read_to_string(root.join(RECORD)).unwrap_or_default();
+fn recorded(record: &Path) -> BTreeMap<String, String> {
+    let text = fs::read_to_string(record).unwrap_or_default();
     let lines = text.lines().filter_map(|line| line.split_once("  "));
     lines
         .map(|(digest, path)| (path.to_owned(), digest.to_owned()))
@@ -139,15 +159,19 @@ mod tests {
         root
     }
 
+    fn now(root: &Path) -> Inputs {
+        Inputs::now(root, &PLUGIN).unwrap()
+    }
+
     fn differences(root: &Path) -> Vec<String> {
-        Inputs::now(root).unwrap().differences(root).unwrap()
+        now(root).differences(root).unwrap()
     }
 
     #[test]
     fn a_recorded_component_is_up_to_date_until_something_changes() {
         let root = workspace();
         let root = root.path();
-        Inputs::now(root).unwrap().record(root).unwrap();
+        now(root).record(root).unwrap();
         assert_eq!(differences(root), [""; 0]);
 
         fs::write(root.join("guest/src/nested/logic.rs"), "two").unwrap();
@@ -162,7 +186,7 @@ mod tests {
     fn a_torn_component_is_not_up_to_date() {
         let root = workspace();
         let root = root.path();
-        Inputs::now(root).unwrap().record(root).unwrap();
+        now(root).record(root).unwrap();
         fs::write(root.join(COMPONENT), "torn").unwrap();
         assert_eq!(differences(root), [COMPONENT]);
         fs::remove_file(root.join(COMPONENT)).unwrap();

@@ -24,6 +24,7 @@ mod screenshots;
 mod simulate;
 mod step;
 mod test;
+mod wasi;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -80,6 +81,15 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds dist/procore-auth.wasi.wasm, the plugin for runtimes that lend nothing but WASI 0.2, and tests it in wasmtime.
+    Wasi {
+        /// Builds it, and tests nothing.
+        #[arg(long)]
+        build: bool,
+        /// For `cargo test`, such as a test's name.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Builds the plugin twice, in two folders, and compares: the same sources must give the same bytes.
     Reproduce {
         /// Which compiler builds the plugin.
@@ -128,6 +138,8 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Crash { arguments } => crash::run(root, &arguments)?,
         Verb::Idle { arguments } => idle::run(root, &arguments)?,
         Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
+        Verb::Wasi { build: true, .. } => wasi::build(root)?,
+        Verb::Wasi { arguments, .. } => wasi::test(root, &arguments)?,
         Verb::Reproduce { compiler } => reproduce::run(root, compiler)?,
         Verb::Sbom { target, output } => sbom::run(root, target, &output)?,
         Verb::Screenshots => screenshots::run(root)?,

@@ -22,11 +22,16 @@ pub(crate) fn run(root: &Path, choice: Choice) -> anyhow::Result<()> {
     let compiler = Compiler::find(choice)?;
     eprintln!("Building the plugin twice with {compiler}");
     let folder = tempfile::Builder::new().prefix("reproduce").tempdir()?;
-    let here = guest::component(root, &folder.path().join("here"), &compiler)?;
+    let here = guest::component(root, &folder.path().join("here"), &compiler, guest::PACKAGE)?;
 
     let copy = folder.path().join("a copy/of the sources");
     copy_sources(root, &copy).context("cannot copy the sources")?;
-    let there = guest::component(&copy, &folder.path().join("there"), &compiler)?;
+    let there = guest::component(
+        &copy,
+        &folder.path().join("there"),
+        &compiler,
+        guest::PACKAGE,
+    )?;
 
     let digest = inputs::digest(&here);
     if let Some(at) = difference(&here, &there) {
@@ -38,7 +43,9 @@ pub(crate) fn run(root: &Path, choice: Choice) -> anyhow::Result<()> {
             kept.display()
         );
     }
-    let current = inputs::Inputs::now(root)?.differences(root)?.is_empty();
+    let current = inputs::Inputs::now(root, &inputs::PLUGIN)?
+        .differences(root)?
+        .is_empty();
     if current && matches!(choice, Choice::Auto) && fs::read(root.join(COMPONENT))? != here {
         bail!(
             "{COMPONENT} is of these sources and another build of them: {digest} is what they give now"

@@ -65,7 +65,7 @@ impl Codes {
             .parent()
             .expect("a workspace");
         let mut files = Vec::new();
-        for folder in ["guest/src", "host/src"] {
+        for folder in ["guest/src", "host/src", "lending/src"] {
             list(&root.join(folder), &mut files);
         }
         let parsed: Vec<(String, syn::File)> = files

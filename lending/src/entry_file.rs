@@ -1,4 +1,4 @@
-//! The bytes of one entry's file: a header in JSON, a line feed, and the value. [`crate::FileStore`] documents the format.
+//! The bytes of one entry's file: a header in JSON, a line feed, and the value. The host's `FileStore` documents the format.
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -8,7 +8,7 @@ use crate::{hex::hex, revision};
 const FORMAT: u64 = 1;
 
 /// Longer than any header that this format has, and short enough to search for the line feed in any file.
-pub(crate) const MAX_HEADER: usize = 4096;
+pub const MAX_HEADER: usize = 4096;
 
 #[derive(Serialize, Deserialize)]
 struct Header {
@@ -23,22 +23,26 @@ struct Header {
 
 /// A file that was read whole.
 #[derive(PartialEq, Eq)]
-pub(crate) struct Decoded {
-    pub(crate) revision: u64,
-    pub(crate) install: Option<String>,
-    pub(crate) value: Vec<u8>,
+pub struct Decoded {
+    /// The version.
+    pub revision: u64,
+    /// Which installation wrote it, where that is known.
+    pub install: Option<String>,
+    /// The entry's value.
+    pub value: Vec<u8>,
 }
 
 /// Why a file is no entry.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unreadable {
+pub enum Unreadable {
     /// Torn, truncated, empty, changed, or somebody else's.
     Damaged(&'static str),
     /// A whole file, perhaps, of a later version of this software.
     NewerFormat(u64),
 }
 
-pub(crate) fn encode(revision: u64, install: Option<&str>, value: &[u8]) -> Vec<u8> {
+/// Writes a file: the inverse of [`decode`].
+pub fn encode(revision: u64, install: Option<&str>, value: &[u8]) -> Vec<u8> {
     let mut header = serde_json::json!({
         "procore-auth": FORMAT,
         "revision": revision,
@@ -54,14 +58,15 @@ pub(crate) fn encode(revision: u64, install: Option<&str>, value: &[u8]) -> Vec<
 }
 
 /// Reads the revision from a file's first bytes, whatever comes after them.
-pub(crate) fn revision(start: &[u8]) -> Option<u64> {
+pub fn revision(start: &[u8]) -> Option<u64> {
     let end = start.iter().position(|b| *b == b'\n')?;
     parse_header(&start[..end])
         .ok()
         .map(|header| header.revision)
 }
 
-pub(crate) fn decode(mut bytes: Vec<u8>) -> Result<Decoded, Unreadable> {
+/// Reads a whole file.
+pub fn decode(mut bytes: Vec<u8>) -> Result<Decoded, Unreadable> {
     use Unreadable::Damaged;
     if bytes.is_empty() {
         return Err(Damaged("the file is empty"));

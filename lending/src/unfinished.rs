@@ -7,15 +7,16 @@ use crate::{Key, StoreFailure};
 
 /// What a file that is not yet in its place is to become.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Unfinished {
-    pub(super) key: Key,
+pub struct Unfinished {
+    /// The entry that it is of.
+    pub key: Key,
     /// The revision that it follows; `Some(None)` where it is the first, `None` where it is no new generation.
-    pub(super) follows: Option<Option<u64>>,
+    pub follows: Option<Option<u64>>,
 }
 
 impl Unfinished {
     /// Reads a file's name; `None` where it is the name of something else.
-    pub(super) fn parse(name: &str) -> Option<Self> {
+    pub fn parse(name: &str) -> Option<Self> {
         let (key, rest) = name.strip_prefix('.')?.split_once('.')?;
         let follows = rest
             .split_once('.')
@@ -30,17 +31,17 @@ impl Unfinished {
 
 /// Returns what the names of all unfinished files of a key begin with. The key is followed by a dot, which no key holds: `.a.` is
 /// no beginning of a file of `a-b`.
-pub(super) fn prefix(key: &Key) -> String {
+pub fn prefix(key: &Key) -> String {
     format!(".{}.", key.as_str())
 }
 
 /// Returns what the name of a new generation begins with.
-pub(super) fn successor_prefix(key: &Key, follows: Option<u64>) -> String {
+pub fn successor_prefix(key: &Key, follows: Option<u64>) -> String {
     format!("{}{}.", prefix(key), follows.unwrap_or(0))
 }
 
 /// Returns what the name of the previous generation's file begins with.
-pub(super) fn previous_prefix(key: &Key) -> String {
+pub fn previous_prefix(key: &Key) -> String {
     format!("{}previous.", prefix(key))
 }
 

@@ -47,7 +47,7 @@ const ENVIRONMENTS: [Environment; 4] = [
 /// An origin (RFC 6454, section 4) with the scheme `https`: a host name in lower case, and a port.
 /// Equality is the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub(crate) struct Origin {
+pub struct Origin {
     host: String,
     port: u16,
 }
@@ -73,7 +73,7 @@ impl Origin {
 
 /// Where a permitted request goes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Destination {
+pub enum Destination {
     /// The environment's login origin.
     Login,
     /// One of the environment's API origins.
@@ -84,18 +84,18 @@ pub(crate) enum Destination {
 
 /// A request line that the policy permits. Send this, not the text it was made from: what was checked is what is sent.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Permit {
+pub struct Permit {
     /// The method.
-    pub(crate) method: Method,
+    pub method: Method,
     /// The absolute URI, in its normal form.
-    pub(crate) uri: Uri,
+    pub uri: Uri,
     /// Whose it is.
-    pub(crate) destination: Destination,
+    pub destination: Destination,
 }
 
 /// The policy of one connection, as the tables of this module tell it.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Egress {
+pub struct Egress {
     login: Origin,
     api: Vec<Origin>,
     token_info_probes: bool,
@@ -103,7 +103,7 @@ pub(crate) struct Egress {
 
 impl Egress {
     /// Makes the policy of an environment.
-    pub(crate) fn for_environment(environment: Environment) -> Self {
+    pub fn for_environment(environment: Environment) -> Self {
         let (login, api): (_, &[_]) = hosts(environment);
         Self {
             login: Origin::named(login),
@@ -115,7 +115,7 @@ impl Egress {
     /// Permits to ask every environment's login origin what a token is. For `advice.diagnose` only: the token in question
     /// is shown to a login host that did not issue it.
     #[must_use]
-    pub(crate) fn with_token_info_probes(self) -> Self {
+    pub fn with_token_info_probes(self) -> Self {
         Self {
             token_info_probes: true,
             ..self
@@ -123,7 +123,7 @@ impl Egress {
     }
 
     /// Returns the API origin where the environment has one only, such as `https://api.procore.com`.
-    pub(crate) fn only_api_origin(&self) -> Option<String> {
+    pub fn only_api_origin(&self) -> Option<String> {
         match self.api.as_slice() {
             [only] => Some(format!("https://{}", only.host)),
             _ => None,
@@ -131,12 +131,7 @@ impl Egress {
     }
 
     /// Checks a request line. `uses_secret` tells whether the body is to hold the client secret.
-    pub(crate) fn permit(
-        &self,
-        method: &str,
-        url: &str,
-        uses_secret: bool,
-    ) -> Result<Permit, Refusal> {
+    pub fn permit(&self, method: &str, url: &str, uses_secret: bool) -> Result<Permit, Refusal> {
         let method = permitted_method(method)?;
         let url = plain_url(url)?;
         let destination = self.destination(&method, &url)?;
@@ -169,7 +164,7 @@ impl Egress {
     }
 
     /// Checks the headers that the plugin asks for. `authorization` comes back marked as sensitive.
-    pub(crate) fn permit_headers<'a>(
+    pub fn permit_headers<'a>(
         &self,
         headers: impl IntoIterator<Item = (&'a str, &'a str)>,
     ) -> Result<HeaderMap, Refusal> {
@@ -310,7 +305,7 @@ fn permitted_value(value: &str) -> Result<HeaderValue, Refusal> {
 
 /// Why a request is not permitted. Repeats nothing of the request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
-pub(crate) enum Refusal {
+pub enum Refusal {
     /// The origin is neither the connection's login origin nor one of its API origins.
     #[error("the URL's origin is neither the connection's login origin nor its API origin")]
     OtherOrigin,
@@ -360,7 +355,7 @@ pub(crate) enum Refusal {
 
 impl Refusal {
     /// Returns the code that the contract lists at `http.failure`.
-    pub(crate) fn code(self) -> &'static str {
+    pub fn code(self) -> &'static str {
         match self {
             Self::OtherOrigin
             | Self::Scheme
@@ -377,16 +372,6 @@ impl Refusal {
             | Self::HeaderValue
             | Self::AuthorizationTwice
             | Self::TooManyHeaders => "invalid-request",
-        }
-    }
-}
-
-impl From<Refusal> for crate::HttpFailure {
-    fn from(refusal: Refusal) -> Self {
-        Self {
-            code: refusal.code(),
-            message: refusal.to_string(),
-            sent: false,
         }
     }
 }

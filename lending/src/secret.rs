@@ -2,6 +2,10 @@
 
 use std::fmt;
 
+use sha2::{Digest, Sha256};
+
+use crate::hex::hex;
+
 /// A secret string: a token, a code or a client secret.
 ///
 /// `Debug` and `Display` print `****`, so that a secret in a log line, an error or a panic message is not one. Comparing
@@ -19,6 +23,18 @@ impl Secret {
     /// Returns the secret itself. Hand it to the one place that needs it, and to nothing that prints.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Returns the fingerprint of a client secret, as the contract's `secret-fingerprint`.
+    ///
+    /// Changes with the secret's bytes. The label keeps it apart from every other digest of the same secret; 64 bits tell changes
+    /// apart and are too few to confirm a guessed secret of usual strength.
+    pub fn fingerprint(&self) -> String {
+        let digest = Sha256::new()
+            .chain_update(b"procore-auth client secret fingerprint v1\0")
+            .chain_update(self.0.as_bytes())
+            .finalize();
+        hex(&digest[..8])
     }
 }
 
@@ -58,5 +74,12 @@ mod tests {
         assert_eq!(Secret::new("a"), Secret::new("a"));
         assert_ne!(Secret::new("a"), Secret::new("b"));
         assert_ne!(Secret::new("a"), Secret::new("ab"));
+    }
+    #[test]
+    fn the_fingerprint_follows_the_secret_and_does_not_show_it() {
+        let one = Secret::new("hunter2").fingerprint();
+        assert_eq!(one.len(), 16);
+        assert_eq!(one, Secret::new("hunter2").fingerprint());
+        assert_ne!(one, Secret::new("hunter3").fingerprint());
     }
 }
