@@ -421,7 +421,9 @@ async fn flags_that_contradict_each_other_are_refused_before_anything_else() {
 #[tokio::test]
 async fn an_export_without_a_token_is_said_to_come_with_the_next_refresh() {
     let (rig, tool, _) = empty().await;
-    let (token, env) = tool.script_files(&issue(&rig.procore), crate::LONG_AGO);
+    let pair = issue(&rig.procore);
+    assert!(rig.procore.expire_access_token(Sandbox, &pair.access_token));
+    let (token, env) = tool.script_files(&pair, crate::LONG_AGO);
     // The same file, by another of its names.
     let other_name = format!(
         "{}/../.credentials/procore_token.json",

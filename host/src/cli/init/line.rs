@@ -19,6 +19,9 @@ use textwrap::core::display_width;
 use tui_input::backend::crossterm::EventHandler as _;
 use tui_input::{Input, InputRequest};
 
+/// The columns that are typed in at the least, be the terminal narrower.
+const LEAST_ROOM: usize = 10;
+
 /// What is asked for.
 pub(super) struct Line {
     pub(super) what: String,
@@ -74,15 +77,14 @@ impl Line {
 
     fn draw(&self, input: &Input) -> io::Result<()> {
         let hint = match &self.default {
-            Some(default) if !self.is_hidden => format!(" ({default})"),
+            Some(default) if !self.is_hidden && input.value().is_empty() => format!(" ({default})"),
             _ => String::new(),
         };
         let before = format!("? {}:{hint} ", self.what);
-        let columns = terminal::size().map_or(80, |(columns, _)| usize::from(columns));
-        let room = columns.saturating_sub(display_width(&before) + 1).max(1);
+        let room = columns().saturating_sub(display_width(&before) + 1);
         let (text, column) = match self.is_hidden {
             true => (String::new(), 0),
-            false => visible(input, room),
+            false => visible(input, room.max(LEAST_ROOM)),
         };
         let column = display_width(&before) + column;
         execute!(
@@ -100,6 +102,12 @@ impl Line {
     fn leave(&self, answer: &str) -> io::Result<()> {
         above(&format!("{} {}: {answer}", ">".green(), self.what))
     }
+}
+
+/// As wide as the terminal; some say that they have no columns.
+fn columns() -> usize {
+    let size = terminal::size().ok().map(|(columns, _)| columns);
+    size.filter(|columns| *columns > 0).map_or(80, usize::from)
 }
 
 /// Prints a line in place of the one with the question.
