@@ -1,5 +1,6 @@
 //! The command line: one module a verb, and the few concepts that they share.
 
+mod adoption;
 mod alerts;
 mod browser;
 mod call;
@@ -8,7 +9,9 @@ mod callback_page;
 mod companies;
 mod completions;
 mod config;
+mod config_edit;
 mod context;
+mod credential_probe;
 mod demo;
 mod doctor;
 mod env_file;
@@ -17,7 +20,6 @@ mod export;
 mod failure;
 mod heartbeat;
 mod import;
-mod import_config;
 mod init;
 mod key;
 mod keyring;

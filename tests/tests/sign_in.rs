@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use fake_procore::{Answer, Fault, Gate, Target};
-use procore_auth_host::{Health, MemoryStore, Secret};
+use procore_auth_host::{Health, MemoryStore, Secret, Store as _};
 use procore_auth_tests::{
     RecordingStore, Rig,
     rig::{SANDBOX, fake},
@@ -160,4 +160,17 @@ async fn s19_while_the_token_lives_a_store_that_cannot_be_written_does_not_stop_
         .await
         .expect("the token that still lives");
     assert_eq!(rig.procore.token_posts(), 0);
+}
+
+#[tokio::test]
+async fn s52_a_wrong_answer_is_refused_whoever_holds_the_lock() {
+    let rig = Rig::start().await;
+    let store = MemoryStore::new();
+    let connection = rig.on_store(store.clone());
+    connection.begin_login().await.expect("a link");
+    let held = store.lock(Duration::ZERO).await.expect("works");
+    assert!(held.is_some());
+    let wrong = "http://localhost:9876/callback?code=guessed&state=guessed";
+    let error = connection.finish_login(Secret::new(wrong)).await;
+    assert_eq!(error.expect_err("refused").code(), "state-mismatch");
 }

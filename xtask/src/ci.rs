@@ -39,6 +39,7 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     document(root)?;
     reproduce::run(root, Choice::Auto)?;
     test::run(root, &[])?;
+    wasi::test(root, &[])?;
     fuzz::run_briefly(root, FUZZ_SECONDS)
 }
 

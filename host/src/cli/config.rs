@@ -276,11 +276,20 @@ impl Config {
 impl ConnectionConfig {
     /// Reads what the connection refers to, and returns its settings.
     pub(crate) fn settings(&self, name: &ConnectionName) -> Result<Settings, Failure> {
+        self.settings_with(name, self.client_secret()?)
+    }
+
+    /// Returns the settings with this client secret in place of the one that the connection refers to.
+    pub(crate) fn settings_with(
+        &self,
+        name: &ConnectionName,
+        client_secret: Secret,
+    ) -> Result<Settings, Failure> {
         Ok(Settings {
             name: name.clone(),
             environment: self.environment,
             client_id: self.client_id()?,
-            client_secret: self.client_secret()?,
+            client_secret,
             grant: self.grant.clone(),
             company_id: self.company_id,
             policy: self.policy.clone(),
@@ -325,6 +334,11 @@ impl ConnectionConfig {
     pub(crate) fn client_id(&self) -> Result<String, Failure> {
         let span = self.client_id.span();
         self.client_id.get_ref().read(&self.source, span)
+    }
+
+    /// Returns where the client secret is.
+    pub(crate) fn secret_reference(&self) -> &SecretReference {
+        self.client_secret.get_ref()
     }
 
     /// Returns the settings of the service account that may stand in for the one with these; `None` where none may.

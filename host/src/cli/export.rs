@@ -142,9 +142,7 @@ impl Export {
         let Some((token, times)) = self.stored().await else {
             return Ok(None);
         };
-        if let Standing::Other(what) = Standing::read(&self.file).map_err(|e| self.failed(&e))? {
-            return Err(self.refused(what));
-        }
+        check_place(&self.file)?;
         let document = Document::new(&token, times, time::now());
         let text = serde_json::to_string_pretty(&document).map_err(|e| self.failed(&e.into()))?;
         if let Some(folder) = self.file.parent() {
@@ -207,26 +205,39 @@ impl Export {
     }
 
     fn failed(&self, error: &std::io::Error) -> Failure {
-        Explained::new(
-            Exit::Refused,
-            "export-failed",
-            format!("The access token cannot be written to {}: {error}.", self.file.display()),
-            "Make the folder writable for this account, or name another file as `export` in the configuration. Scripts that read \
-             the file go on with the old token until it expires.",
-        )
-        .into()
+        failed(&self.file, error)
     }
+}
 
-    fn refused(&self, what: &str) -> Failure {
-        Explained::new(
-            Exit::Refused,
-            "export-not-replaced",
-            format!("{} {what}, and is left alone.", self.file.display()),
-            "Move it away, or name another file. Before a token file with a refresh token goes, take it over: \
-             `procore-auth init --token FILE`, or `import`.",
-        )
-        .into()
+/// Checks that nothing stands where the file goes but an exported one.
+pub(super) fn check_place(file: &Path) -> Result<(), Failure> {
+    match Standing::read(file).map_err(|error| failed(file, &error))? {
+        Standing::Other(what) => Err(not_replaced(file, what)),
+        Standing::Missing | Standing::Exported(_) => Ok(()),
     }
+}
+
+fn failed(file: &Path, error: &std::io::Error) -> Failure {
+    Explained::new(
+        Exit::Refused,
+        "export-failed",
+        format!("The access token cannot be written to {}: {error}.", file.display()),
+        "Make the folder writable for this account, or name another file as `export` in the configuration. Scripts that read \
+         the file go on with the old token until it expires.",
+    )
+    .into()
+}
+
+/// Refuses to replace what stands there, in words that follow the file's name.
+pub(super) fn not_replaced(file: &Path, what: &str) -> Failure {
+    Explained::new(
+        Exit::Refused,
+        "export-not-replaced",
+        format!("{} {what}, and is left alone.", file.display()),
+        "Move it away, or name another file. Before a token file with a refresh token goes, take it over: \
+         `procore-auth init --token FILE`, or `import`.",
+    )
+    .into()
 }
 
 fn nowhere(config: &Path, name: &str) -> Failure {

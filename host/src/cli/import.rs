@@ -6,19 +6,19 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use procore_auth_host::{
-    ConnectionName, Diagnosis, Environment, Grant, Health, Identity, Policy, Redirect, Secret,
-    Settings, Status,
+    ConnectionName, Diagnosis, Environment, Grant, Identity, Policy, Redirect, Secret, Settings,
+    Status,
 };
 use serde::Serialize;
 
 use super::config::Config;
+use super::config_edit::{NewConnection, SecretPlace};
 use super::context::Context;
-use super::env_file::{self, EnvFile, Unknown};
+use super::env_file::EnvFile;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::import_config::{self, NewConnection, SecretPlace};
 use super::open::{Open, Opener};
-use super::{login, report, status, time};
+use super::{adoption, login, report, status, time};
 
 /// What to take over.
 #[derive(Args)]
@@ -30,7 +30,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "FILE")]
     env: PathBuf,
     /// The environment [default: what the URLs in the file say]
-    #[arg(long, value_name = "NAME", value_parser = environment)]
+    #[arg(long, value_name = "NAME", value_parser = adoption::environment)]
     environment: Option<Environment>,
     /// The redirect URI as registered [default: what the file says]
     #[arg(long, value_name = "URI")]
@@ -62,23 +62,23 @@ struct Document<'a> {
 
 /// Adopts the tokens, checks them, and says what belongs into the configuration.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
-    let token = read(&arguments.token)?;
-    let env = EnvFile::parse(&String::from_utf8_lossy(&read(&arguments.env)?))
-        .map_err(|unknown| unknown_value(&arguments.env, &unknown))?;
+    let token = adoption::read(&arguments.token)?;
+    let env = EnvFile::parse(&String::from_utf8_lossy(&adoption::read(&arguments.env)?))
+        .map_err(|unknown| adoption::unknown_value(&arguments.env, &unknown))?;
     let opener = context.opener(context.config_for_writing()?)?;
-    let name = name(context)?;
+    let name = adoption::name(context)?;
     let found = find(&opener, &name, arguments, env).await?;
     refuse_other(opener.config(), &name, &found.settings)?;
     let addition = addition(opener.config(), &name, &found.settings);
     let to_write = addition.as_ref().filter(|_| arguments.write);
     if let Some(addition) = to_write {
-        addition.check(opener.config())?;
+        addition.check()?;
     }
     let open = opener.open_with(found.settings, found.redirect)?;
-    let adopted = adopt(&open, token, arguments.replace).await?;
-    let identity = verify_unspent(context, &open, &adopted).await;
+    let adopted = adoption::adopt(&open, token, arguments.replace).await?;
+    let identity = adoption::verify_unspent(context, &open, &adopted).await;
     if let Some(addition) = to_write {
-        addition.write(opener.config())?;
+        addition.write()?;
     }
     let written = to_write.is_some();
     tell(
@@ -90,54 +90,8 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         addition.as_ref(),
         written,
     )?;
-    warn(context, Some(&arguments.token), Some(&arguments.env));
+    adoption::warn(context, Some(&arguments.token), Some(&arguments.env));
     Ok(status::exit_of(&open.connection.status().await?))
-}
-
-/// Takes the tokens over, unless these very ones were taken over before: an import may be run again with `--write`.
-pub(super) async fn adopt(open: &Open, token: Vec<u8>, replace: bool) -> Result<Status, Failure> {
-    if !replace && let Some(status) = taken_over(open, &token).await {
-        return Ok(status);
-    }
-    Ok(open.connection.adopt(token, replace).await?)
-}
-
-/// Returns the status where the connection has this very token. A token that is due is not asked for: that would spend it.
-async fn taken_over(open: &Open, token: &[u8]) -> Option<Status> {
-    let status = open.connection.status().await.ok()?;
-    if !rests(&status) {
-        return None;
-    }
-    let saved: serde_json::Value = serde_json::from_slice(token).ok()?;
-    let stored = open.connection.access_token().await.ok()?;
-    (saved.get("access_token")?.as_str()? == stored.bearer().expose()).then_some(status)
-}
-
-/// Whether the token is good for a while, so that asking for it sends nothing.
-fn rests(status: &Status) -> bool {
-    let soon = time::now().saturating_add(A_WHILE);
-    status.health == Health::Healthy && status.token.is_some_and(|token| token.refresh_at > soon)
-}
-
-/// Longer than it takes to ask for a token, in milliseconds.
-const A_WHILE: u64 = 60_000;
-
-/// The tokens' connection is the one that is named, or `default`.
-pub(super) fn name(context: &Context<'_>) -> Result<ConnectionName, Failure> {
-    if let Some(name) = context.named() {
-        return Ok(name.clone());
-    }
-    "default"
-        .parse()
-        .map_err(|error: procore_auth_host::InvalidConnectionName| {
-            Explained::new(
-                Exit::Internal,
-                "name",
-                error.to_string(),
-                "Give --connection.",
-            )
-            .into()
-        })
 }
 
 /// Puts the settings together. What the file lacks is asked for, by name.
@@ -200,7 +154,7 @@ async fn agreed_environment(
     let said = arguments.environment.or(env.environment);
     if env.url_names.is_empty() {
         if let (None, Some(unknown)) = (said, &env.unknown_environment) {
-            return Err(unknown_value(&arguments.env, unknown));
+            return Err(adoption::unknown_value(&arguments.env, unknown));
         }
         return said.ok_or_else(|| {
             missing(
@@ -253,31 +207,6 @@ fn addition(config: &Config, name: &ConnectionName, settings: &Settings) -> Opti
     }
 }
 
-/// Asks who the token acts as, while that needs no refresh: a refresh would spend the token that others may still hold.
-pub(super) async fn verify_unspent(
-    context: &Context<'_>,
-    open: &Open,
-    adopted: &Status,
-) -> Option<Identity> {
-    let fresh = adopted
-        .token
-        .is_some_and(|token| token.refresh_at > time::now());
-    if !fresh {
-        context.terminal.note(
-            "The access token is due for a refresh, which spends the refresh token, so it was not tried. End the other \
-             programs that use it, then run `procore-auth tick`.",
-        );
-        return None;
-    }
-    match open.connection.verify().await {
-        Ok(identity) => Some(identity),
-        Err(error) => {
-            report::failure(&context.terminal, &error.into());
-            None
-        }
-    }
-}
-
 fn tell(
     context: &Context<'_>,
     config: &Config,
@@ -308,7 +237,7 @@ fn tell(
     let path = config.path().display();
     if let Some(to_add) = to_add {
         // What cannot be compared must be replaced by itself.
-        let options = if rests(adopted) {
+        let options = if adoption::rests(adopted) {
             "--write"
         } else {
             "--write --replace"
@@ -324,59 +253,12 @@ fn tell(
     Ok(())
 }
 
-/// Warns of programs that still refresh the token, and of files that others can read.
-pub(super) fn warn(context: &Context<'_>, token: Option<&Path>, env: Option<&Path>) {
-    if let Some(token) = token {
-        context.terminal.note(format_args!(
-            "A refresh token works once. End every other program that refreshes this one (cron jobs, keepalive scripts, agents that \
-             read {}): whichever refreshes first locks the others out. They can ask `procore-auth token` instead, or read a file \
-             that is kept fresh and has no refresh token (`export` in the configuration).",
-            token.display()
-        ));
-    }
-    for path in [token, env].into_iter().flatten() {
-        if import_config::is_shared(path) {
-            context.terminal.note(format_args!(
-                "Others can read {}: run chmod 600 on it, or delete it once nothing uses it.",
-                path.display()
-            ));
-        }
-    }
-}
-
-pub(super) fn read(path: &Path) -> Result<Vec<u8>, Failure> {
-    std::fs::read(path).map_err(|error| Failure::file("read", path, &error))
-}
-
-pub(super) fn environment(name: &str) -> Result<Environment, String> {
-    env_file::environment(name).ok_or_else(|| env_file::ENVIRONMENTS.to_owned())
-}
-
 fn missing(arguments: &Arguments, what: &str, remedy: &str) -> Failure {
     Explained::new(
         Exit::Refused,
         "import-incomplete",
         format!("{} does not say {what}.", arguments.env.display()),
         remedy,
-    )
-    .into()
-}
-
-pub(super) fn unknown_value(path: &Path, unknown: &Unknown) -> Failure {
-    let Unknown {
-        line,
-        name,
-        value,
-        expected,
-    } = unknown;
-    Explained::new(
-        Exit::Refused,
-        "import-invalid",
-        format!(
-            "{}:{line}: {name} is {value:?}, and not {expected}.",
-            path.display()
-        ),
-        format!("Write {expected} there, or remove the line."),
     )
     .into()
 }

@@ -3,45 +3,57 @@
 //! | step | what is written |
 //! |---|---|
 //! | the questions: a script's files, environment, grant, client id, where its secret is kept, the secret, redirect URI or company | nothing |
+//! | the login host is asked whether it knows the client id with the secret; where it does not, these are asked for again | nothing |
 //! | the connection | its secret, then a commented table in the configuration, whole or not at all |
 //! | the sign-in, or taking over the tokens of a script; who one is signed in as | the tokens |
 //! | the company, asked for only where there are several | `company_id` in the table |
+//! | the file that is kept fresh for scripts, where one is asked for | `export` in the table, the file |
 //!
 //! The connection is the one that `--connection` names, or `default`. One that is in the configuration already is gone on with: nothing
-//! is asked anew. Without a terminal nothing is asked at all, and a missing answer is a refusal that names its flag.
+//! is asked anew, and a flag that says something else is applied or refused. Without a terminal nothing is asked at all, and a missing answer is a refusal that names its flag.
 
 mod ask;
+mod commands;
 mod company;
 mod end;
+mod handover;
+mod known;
+mod line;
 mod others;
+mod pair;
 mod questions;
 mod scripts;
 mod secret;
 
+use std::ops::RangeInclusive;
 use std::path::PathBuf;
 
 use clap::Args;
-use procore_auth_host::{ConnectionName, Environment, Grant, Identity, Status};
+use procore_auth_host::{ConnectionName, Environment, Identity, Status};
 
 use super::companies::Company;
 use super::config::{Config, ConnectionConfig};
+use super::config_edit::{self, COMPANY, NewConnection};
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
-use super::import_config::{self, COMPANY, NewConnection};
 use super::open::{Open, Opener};
-use super::{import, login, status};
+use super::{adoption, login, status};
 use ask::Asker;
+use commands::Commands;
 use end::End;
 use questions::{GrantKind, Questions};
 use scripts::{Adoption, Scripts};
 use secret::Keep;
 
+/// The ids that a company can have: what TOML can hold, and not 0.
+const COMPANIES: RangeInclusive<u64> = 1..=i64::MAX.unsigned_abs();
+
 /// The answers, as far as they are known. What is not given is asked for.
 #[derive(Args)]
 pub(super) struct Arguments {
     /// Where the data is: production, sandbox, monthly-sandbox or federal
-    #[arg(long, value_name = "NAME", value_parser = import::environment)]
+    #[arg(long, value_name = "NAME", value_parser = adoption::environment)]
     environment: Option<Environment>,
     /// How the agent signs in
     #[arg(long, value_enum)]
@@ -59,7 +71,7 @@ pub(super) struct Arguments {
     #[arg(long, value_name = "URI")]
     redirect_uri: Option<String>,
     /// The company that calls are for [default: looked up after the sign-in]
-    #[arg(long, value_name = "ID")]
+    #[arg(long, value_name = "ID", value_parser = clap::value_parser!(u64).range(COMPANIES))]
     company: Option<u64>,
     /// Take over the tokens that a script has saved
     #[arg(long, value_name = "FILE")]
@@ -89,29 +101,28 @@ pub(super) struct Arguments {
 
 /// Sets a connection up, signs in, and says who and which company.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
+    arguments.check()?;
     let sign_in = arguments.sign_in();
     login::check_code_from(&sign_in)?;
     let opener = context.opener(context.config_for_writing()?)?;
-    let name = import::name(context)?;
+    let name = adoption::name(context)?;
     let asker = Asker::new(context);
-    let goes_on = opener.config().get(&name).is_some();
-    let adoption = if goes_on {
-        refuse_other(opener.config(), &name, arguments)?;
-        context.terminal.note(format_args!(
-            "{} has the connection {name} already: going on from there.",
-            opener.config().path().display()
-        ));
-        adoption_of_known(&opener, &name, &asker, arguments).await?
+    let adoption = if known::take(context, &opener, &name, arguments).await? {
+        let opener = reopened(&opener)?;
+        let adoption = adoption_of_known(&opener, &name, &asker, arguments).await?;
+        handover::check(&adoption)?;
+        adoption
     } else {
         let scripts = Scripts::find(arguments);
         let adoption = scripts.adoption(&asker, arguments).await?;
+        handover::check(&adoption)?;
         add(context, &opener, &name, &asker, arguments, &adoption).await?;
         adoption
     };
     let opener = reopened(&opener)?;
     let open = opener.open(&name).await?;
     let signed_in = signed_in(context, &open, &sign_in, &adoption).await;
-    let identity = signed_in.inspect_err(|failure| tell_kept(context, failure, &name))?;
+    let identity = signed_in.inspect_err(|failure| tell_kept(context, &opener, failure, &name))?;
     let (company, companies) = company(
         context,
         &opener,
@@ -121,7 +132,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         identity.as_ref(),
     )
     .await?;
-    let export = export(context, &opener, &open, &adoption).await?;
+    let export = handover::carry_out(context, &opener, &open, &adoption).await?;
     let end = End {
         opener: &opener,
         open: &open,
@@ -129,15 +140,42 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         company: company.as_ref(),
         companies: &companies,
         adopted: adoption.token.is_some(),
-        export: export.as_deref(),
+        export: export.as_ref(),
         questions: asker.asked(),
     };
     end.tell(context)?;
-    import::warn(context, adoption.token.as_deref(), adoption.env.as_deref());
+    adoption::warn(context, adoption.token.as_deref(), adoption.env.as_deref());
     Ok(status::exit_of(&open.connection.status().await?))
 }
 
 impl Arguments {
+    /// Refuses flags that cannot both be meant.
+    fn check(&self) -> Result<(), Failure> {
+        let is_elsewhere = self
+            .client_secret
+            .as_deref()
+            .is_some_and(|place| place != "-");
+        if is_elsewhere && self.secret_in.is_some() {
+            return Err(contradiction(
+                "--secret-in says where a secret is put that is typed or piped in, and --client-secret says that it is there already.",
+                "Leave --secret-in out, or pipe the secret in with `--client-secret -`.",
+            ));
+        }
+        if self.grant != Some(GrantKind::ClientCredentials) {
+            return Ok(());
+        }
+        if self.token.is_some() {
+            return Err(nothing_to_adopt());
+        }
+        if self.redirect_uri.is_some() {
+            return Err(contradiction(
+                "A service account signs in without a browser, and has no redirect URI.",
+                "Leave --redirect-uri out, or pass --grant authorization-code.",
+            ));
+        }
+        Ok(())
+    }
+
     fn sign_in(&self) -> login::Arguments {
         login::Arguments {
             browser: self.browser,
@@ -148,37 +186,6 @@ impl Arguments {
             ..login::Arguments::default()
         }
     }
-}
-
-/// Refuses to go on with another connection of the same name.
-fn refuse_other(
-    config: &Config,
-    name: &ConnectionName,
-    arguments: &Arguments,
-) -> Result<(), Failure> {
-    let Some(known) = config.get(name) else {
-        return Ok(());
-    };
-    let other_environment = arguments
-        .environment
-        .is_some_and(|one| one != known.environment());
-    let other_client = match &arguments.client_id {
-        Some(id) => *id != known.client_id()?,
-        None => false,
-    };
-    if !other_environment && !other_client {
-        return Ok(());
-    }
-    Err(Explained::new(
-        Exit::Refused,
-        "connection-exists",
-        format!(
-            "{} has another connection {name}: its environment or client id differs.",
-            config.path().display()
-        ),
-        "Choose another name with --connection.",
-    )
-    .into())
 }
 
 /// A connection that is signed in has nothing to take over.
@@ -216,13 +223,11 @@ async fn add(
         script: &adoption.settings,
         adopts_tokens: adoption.token.is_some(),
     };
-    let (settings, secret) = questions.answers(name).await?;
-    if adoption.token.is_some() && settings.grant == Grant::ClientCredentials {
-        return Err(nothing_to_adopt());
-    }
+    let answers = questions.answers(name).await?;
+    let (settings, secret) = pair::agreed(&questions, opener, answers).await?;
     let new = NewConnection::new(opener.config(), &settings, secret);
-    new.check(opener.config())?;
-    new.write(opener.config())
+    new.check()?;
+    new.write()
 }
 
 /// Goes on with the configuration as it is now.
@@ -238,8 +243,8 @@ async fn signed_in(
     adoption: &Adoption,
 ) -> Result<Option<Identity>, Failure> {
     if let Some(token) = &adoption.token {
-        let adopted = import::adopt(open, import::read(token)?, false).await?;
-        return Ok(import::verify_unspent(context, open, &adopted).await);
+        let adopted = adoption::adopt(open, adoption::read(token)?, false).await?;
+        return Ok(adoption::verify_unspent(context, open, &adopted).await);
     }
     let status = open.connection.status().await?;
     if is_signed_in(&status) {
@@ -254,12 +259,20 @@ fn is_signed_in(status: &Status) -> bool {
     status.token.is_some() && matches!(status.health, Healthy | Unverified | AtRisk)
 }
 
-fn tell_kept(context: &Context<'_>, failure: &Failure, name: &ConnectionName) {
-    if let Failure::Explained(_) = failure {
-        context.terminal.note(format_args!(
-            "The connection {name} is in the configuration: `procore-auth init --connection {name}` goes on from here."
-        ));
-    }
+/// Says what is there, and how to go on from it.
+fn tell_kept(context: &Context<'_>, opener: &Opener, failure: &Failure, name: &ConnectionName) {
+    let config = opener.config();
+    let (Failure::Explained(_), Some(known)) = (failure, config.get(name)) else {
+        return;
+    };
+    let commands = Commands::on(config);
+    context.terminal.note(format_args!(
+        "The connection {name} is in {}, its secret in {}.\n  {}\n      goes on from here\n  {}\n      looks for what is wrong",
+        config.path().display(),
+        known.secret_reference().place(),
+        commands.on_connection("init", name),
+        commands.on_connection("doctor", name),
+    ));
 }
 
 /// Finds the company and writes it down, unless the configuration has one.
@@ -297,39 +310,9 @@ async fn company(
     if let Some(chosen) = company.as_ref().filter(|chosen| Some(chosen.id) != known) {
         let id = i64::try_from(chosen.id).map_err(|_| no_company(chosen.id))?;
         let path = opener.config().path();
-        import_config::set(path, &open.name, "company_id", id, COMPANY)?;
+        config_edit::set(path, &open.name, "company_id", id, COMPANY)?;
     }
     Ok((company, companies))
-}
-
-/// Has the access token kept in a file, where that was asked for. The file with the script's own tokens is moved aside for it.
-async fn export(
-    context: &Context<'_>,
-    opener: &Opener,
-    open: &Open,
-    adoption: &Adoption,
-) -> Result<Option<PathBuf>, Failure> {
-    let Some(file) = &adoption.export else {
-        return Ok(None);
-    };
-    let is_taken_over = adoption.token.as_deref().map(std::path::absolute);
-    let is_taken_over = is_taken_over.and_then(Result::ok).as_ref() == Some(file);
-    if is_taken_over && scripts::has_refresh_token(file) {
-        let aside = scripts::set_aside(file)?;
-        context.terminal.note(format_args!(
-            "The script's tokens are in {} now; delete it once nothing needs it.",
-            aside.display()
-        ));
-    }
-    let written = file.to_string_lossy().into_owned();
-    let comment = "Kept fresh for scripts that read it; it has no refresh token.";
-    let path = opener.config().path();
-    import_config::set(path, &open.name, "export", written, comment)?;
-    opener
-        .export_of(&open.connection, file.clone())
-        .keep()
-        .await;
-    Ok(Some(file.clone()))
 }
 
 fn signed_in_already(name: &ConnectionName) -> Failure {
@@ -340,6 +323,10 @@ fn signed_in_already(name: &ConnectionName) -> Failure {
         "Leave --token out, choose another name with --connection, or replace them with `procore-auth import --replace`.",
     )
     .into()
+}
+
+fn contradiction(summary: &str, remedy: &str) -> Failure {
+    Explained::new(Exit::Refused, "init-contradiction", summary, remedy).into()
 }
 
 fn nothing_to_adopt() -> Failure {

@@ -46,6 +46,50 @@ impl SecretReference {
         }
     }
 
+    /// Names the place in a sentence. What may be the secret itself is not repeated.
+    pub(crate) fn place(&self) -> String {
+        match self {
+            Self::Env(name) => name.named(),
+            Self::File(file) => file.named(),
+            Self::Keyring(entry, _) => format!("the keyring's entry {}", entry.name()),
+        }
+    }
+
+    /// Whether both name the same place; fallbacks do not count.
+    pub(crate) fn is_at(&self, other: &Self) -> bool {
+        match (self, other) {
+            (Self::Env(a), Self::Env(b)) => a == b,
+            (Self::File(a), Self::File(b)) => a.is_at(b),
+            (Self::Keyring(a, _), Self::Keyring(b, _)) => a == b,
+            _ => false,
+        }
+    }
+
+    /// Checks that the place is one which [`replace`](Self::replace) writes to.
+    pub(crate) fn check_replaceable(&self) -> Result<(), Unreadable> {
+        match self {
+            Self::Env(name) => Err(Unreadable {
+                message: format!(
+                    "the secret is in {}, which cannot be set from here",
+                    name.named()
+                ),
+                cure: "set it for everything that runs procore-auth".to_owned(),
+            }),
+            Self::File(file) => file.check_replaceable(),
+            Self::Keyring(entry, _) => entry.exists().map(|_| ()),
+        }
+    }
+
+    /// Writes the secret to the place, in place of the one that is there.
+    pub(crate) fn replace(&self, secret: &Secret) -> Result<(), Unreadable> {
+        self.check_replaceable()?;
+        match self {
+            Self::Env(_) => Ok(()),
+            Self::File(file) => file.replace(secret),
+            Self::Keyring(entry, _) => entry.write(secret),
+        }
+    }
+
     /// Returns the name of the environment variable that holds the secret.
     pub(crate) fn variable(&self) -> Option<&str> {
         match self {
@@ -98,19 +142,28 @@ impl VariableName {
     /// Names the variable only where its name is one by custom: any other may be the secret itself.
     fn refuse(&self, what: &str) -> Unreadable {
         let Self(name) = self;
+        let message = format!("{} {what}", self.named());
         if self.is_customary() {
             return Unreadable {
-                message: format!("the environment variable {name} {what}"),
+                message,
                 cure: format!(
                     "set {name} for this process (systemd: `EnvironmentFile=`), or refer to a file: `{{ file = \"/path\" }}`"
                 ),
             };
         }
         Unreadable {
-            message: format!("the environment variable that is named here {what}"),
+            message,
             cure: "give the variable's name, such as `env = \"PROCORE_CLIENT_SECRET\"`, not its value, and set it for this \
                    process (systemd: `EnvironmentFile=`)"
                 .to_owned(),
+        }
+    }
+
+    /// Names the variable in a sentence.
+    fn named(&self) -> String {
+        match self.is_customary() {
+            true => format!("the environment variable {}", self.0),
+            false => "the environment variable that is named here".to_owned(),
         }
     }
 

@@ -25,7 +25,7 @@ const AT_ONCE: usize = 32;
 #[derive(Args)]
 pub(super) struct Arguments {
     /// How long until the next visit: what would fall due before then is done now
-    #[arg(long, value_name = "TIME", default_value = "60m", value_parser = time::parse_span)]
+    #[arg(long, value_name = "TIME", default_value = "62m", value_parser = time::parse_span)]
     next_visit: Duration,
 }
 

@@ -3,7 +3,7 @@
 //!
 //! A block of ` ```console ` is followed line by line by a [`Reader`] in a home of their own, against the stand-in for Procore; what
 //! the document shows of the answers is compared loosely. Blocks of other languages are checked as what they are. Pieces of text that
-//! are commands (`tick --next-visit 60m`) are checked for verbs and options that do not exist, and links for places that do not.
+//! are commands (`tick --next-visit 62m`) are checked for verbs and options that do not exist, and links for places that do not.
 
 mod languages;
 mod lists;

@@ -14,7 +14,7 @@ use procore_auth_tests::doorkeeper::{self, Doorkeeper, Rotation};
 use procore_auth_tests::tool::{OUT_OF_BAND, free_port, issue, register, visit};
 use procore_auth_tests::{Rig, Tool};
 
-use crate::person::{CTRL_C, DOWN, ENTER, Person};
+use crate::person::{CTRL_C, CTRL_U, DOWN, ENTER, Person};
 use crate::{PROGRAM, fresh};
 
 /// Leaves what concerns the network, and no connection.
@@ -128,7 +128,7 @@ async fn from_nothing_to_verified_against_doorkeeper_in_under_a_minute() {
         "signed in to sandbox as Ada Agent, ada@example.com",
         "for Demo Builders (company 4040)",
         "procore-auth run",
-        "tick --next-visit 60m",
+        "tick --next-visit 62m",
     ] {
         assert!(screen.contains(said), "{said:?} is not on\n{screen}");
     }
@@ -225,11 +225,14 @@ async fn after_a_failed_sign_in_nothing_is_asked_anew() {
     person.link().await;
     person.types(CTRL_C).await;
     assert_eq!(person.end().await, Some(130));
-    assert!(
-        person.screen().contains("goes on from here"),
-        "{}",
-        person.screen()
-    );
+    for said in [
+        "goes on from here",
+        "init --connection default --config ",
+        "doctor --connection default --config ",
+        "/default.secret",
+    ] {
+        assert!(person.screen().contains(said), "{}", person.screen());
+    }
     let written = config(&tool);
 
     let mut person = Person::start(&tool, &["init"]);
@@ -287,7 +290,7 @@ async fn a_scripts_files_are_adopted_and_its_token_file_is_kept_fresh() {
     person.answers("Redirect URI", ENTER).await;
     assert_eq!(person.end().await, Some(0), "{}", person.screen());
     assert!(person.screen().contains("Demo User"), "{}", person.screen());
-    assert_eq!(rig.procore.token_posts(), 0, "nothing is spent");
+    assert_eq!(rig.procore.rotations(), 0, "nothing is spent");
 
     let aside = fs::read_to_string(format!("{token}.taken-over")).expect("moved aside");
     assert_eq!(aside, before, "the refresh token is not destroyed");
@@ -341,4 +344,91 @@ async fn a_secret_in_a_variable_is_named_and_not_asked_for() {
     assert_eq!(person.end().await, Some(0), "{}", person.screen());
     assert!(config(&tool).contains("client_secret = { env = \"PROCORE_CLIENT_SECRET\" }"));
     assert!(!tool.path("default.secret").exists());
+}
+
+#[tokio::test]
+async fn what_is_written_to_the_configuration_between_two_questions_stays() {
+    let (rig, tool, redirect_uri) = empty().await;
+    let known = ["--environment", "sandbox", "--client-id", client_id()];
+    let mut person = Person::start(&tool, &[&["init"], &known[..]].concat());
+    person.answers("Grant", ENTER).await;
+    let meanwhile = format!("{}\n# written meanwhile\n", config(&tool).trim_end());
+    fs::write(tool.path("config.toml"), &meanwhile).expect("written");
+    person
+        .answers("Where the client secret is kept", ENTER)
+        .await;
+    person
+        .answers("Client secret", &format!("{}{ENTER}", client_secret()))
+        .await;
+    person
+        .answers("Redirect URI", &format!("{redirect_uri}{ENTER}"))
+        .await;
+    let callback = rig.browse(&person.link().await).await;
+    assert_eq!(visit(&callback).await.0, 200);
+    assert_eq!(person.end().await, Some(0), "{}", person.screen());
+    let text = config(&tool);
+    assert!(text.starts_with(meanwhile.trim_end()), "{text}");
+    assert!(text.contains("\n[connections.default]\n"), "{text}");
+}
+
+#[tokio::test]
+async fn ctrl_u_clears_what_was_typed_even_where_it_is_not_shown() {
+    let (rig, tool, redirect_uri) = empty().await;
+    let mut person = Person::start(&tool, &["init"]);
+    let corrected = |wrong: &str, right: &str| format!("{wrong}{CTRL_U}{right}");
+    answer_all(
+        &mut person,
+        &corrected("wrong", client_id()),
+        &corrected("wrong", client_secret()),
+        &corrected("http://wrong", &redirect_uri),
+    )
+    .await;
+    let callback = rig.browse(&person.link().await).await;
+    assert_eq!(visit(&callback).await.0, 200);
+    assert_eq!(person.end().await, Some(0), "{}", person.screen());
+    let uri = format!("redirect_uri = \"{redirect_uri}\"");
+    assert!(config(&tool).contains(&uri), "{}", config(&tool));
+    let secret = fs::read_to_string(tool.path("default.secret")).expect("there");
+    assert_eq!(secret.trim_end(), client_secret());
+}
+
+#[tokio::test]
+async fn the_pair_of_another_environment_is_told_and_asked_for_again_before_anything_is_written() {
+    let (rig, tool, redirect_uri) = empty().await;
+    let before = config(&tool);
+    let mut person = Person::start(&tool, &["init", "--grant", "authorization-code"]);
+    person.answers("Environment", ENTER).await;
+    person
+        .answers("Client id", &format!("{}{ENTER}", client_id()))
+        .await;
+    person
+        .answers("Where the client secret is kept", ENTER)
+        .await;
+    person
+        .answers("Client secret", &format!("{}x{ENTER}", client_secret()))
+        .await;
+    person
+        .answers("Redirect URI", &format!("{redirect_uri}{ENTER}"))
+        .await;
+    // No login host knows this one.
+    person.sees("code: invalid_client").await;
+    person.answers("Environment", ENTER).await;
+    person.answers("Client id", ENTER).await;
+    person
+        .answers("Client secret", &format!("{}{ENTER}", client_secret()))
+        .await;
+    // And this one is the sandbox's, which is proposed now.
+    person
+        .sees("The client id and secret are those of sandbox, and not of production.")
+        .await;
+    assert_eq!(config(&tool), before);
+    assert!(!tool.path("default.secret").exists());
+    person.answers("Environment", ENTER).await;
+    person.answers("Client id", ENTER).await;
+    person.answers("Client secret", ENTER).await;
+    let callback = rig.browse(&person.link().await).await;
+    assert_eq!(visit(&callback).await.0, 200);
+    assert_eq!(person.end().await, Some(0), "{}", person.screen());
+    assert!(config(&tool).contains("environment = \"sandbox\""));
+    assert!(!person.transcript().contains(client_secret()));
 }

@@ -165,7 +165,7 @@ async fn a_service_account_names_its_company_and_needs_nobody() {
     let ready = tool.run(&arguments).await.code_is(0).json();
     assert_eq!(ready["identity"]["name"], "Service Account");
     assert_eq!(ready["company"]["id"], 4001);
-    assert_eq!(rig.procore.token_posts(), 1);
+    assert_eq!(rig.procore.token_posts(), 2, "the probe, and the token");
     let text = config(&tool);
     assert!(
         text.contains("company_id = 4001") && !text.contains("redirect_uri"),
@@ -249,7 +249,7 @@ async fn every_shape_of_a_scripts_token_file_is_taken_over_by_flags() {
             (&true.into(), &true.into()),
             "{shape}"
         );
-        assert_eq!(rig.procore.token_posts(), 0, "nothing is spent: {shape}");
+        assert_eq!(rig.procore.rotations(), 0, "nothing is spent: {shape}");
         assert!(
             rig.procore
                 .refresh_token_is_live(Sandbox, &pair.refresh_token)
@@ -283,4 +283,180 @@ async fn a_secret_file_of_another_connection_is_left_alone() {
     refused.code_is(1).says("secret-file-exists");
     assert_eq!(fs::read_to_string(other).expect("there"), "another");
     assert!(!config(&tool).contains("[connections"));
+}
+
+#[tokio::test]
+async fn a_pair_that_the_login_host_does_not_know_leaves_nothing_behind() {
+    let (_rig, tool, redirect_uri) = empty().await;
+    let before = config(&tool);
+    let mut arguments = with(&answers(&redirect_uri), &["--client-secret", "-"]);
+    let refused = tool.run_with_input(&arguments, "another secret").await;
+    refused.code_is(1).says("invalid_client");
+    arguments[2] = "production";
+    let refused = tool.run_with_input(&arguments, client_secret()).await;
+    refused
+        .code_is(1)
+        .says("wrong-environment")
+        .says("--environment sandbox");
+    assert_eq!(config(&tool), before);
+    assert!(!tool.path("default.secret").exists());
+}
+
+#[tokio::test]
+async fn a_login_host_that_cannot_be_asked_keeps_nobody_from_being_configured() {
+    let (rig, tool, redirect_uri) = empty().await;
+    rig.procore
+        .inject(fake_procore::Target::Token, fake_procore::Fault::unread());
+    let arguments = with(&answers(&redirect_uri), &["--client-secret", "-"]);
+    let ready = sign_in(&rig, &tool, &arguments, client_secret()).await;
+    assert_eq!(ready["verified"], true);
+}
+
+/// Configures a connection whose secret is in the file `default.secret`, and signs nobody in.
+async fn configured(tool: &Tool, redirect_uri: &str) {
+    let mut arguments = with(&answers(redirect_uri), &["--client-secret", "-"]);
+    arguments.retain(|word| *word != "--no-browser");
+    let unattended = tool.run_with_input(&arguments, client_secret()).await;
+    unattended
+        .code_is(4)
+        .says("init --connection default")
+        .says("doctor --connection default")
+        .says("/default.secret");
+}
+
+#[tokio::test]
+async fn a_corrected_secret_goes_where_the_configuration_says_that_it_is() {
+    let (rig, tool, redirect_uri) = empty().await;
+    configured(&tool, &redirect_uri).await;
+    let text = config(&tool);
+    let secret = tool.write("default.secret", "wrong");
+    let arguments = with(&answers(&redirect_uri), &["--client-secret", "-"]);
+    let refused = tool.run_with_input(&arguments, "wrong as well").await;
+    refused.code_is(1).says("invalid_client");
+    assert_eq!(fs::read_to_string(&secret).expect("there"), "wrong");
+
+    sign_in(&rig, &tool, &arguments, client_secret()).await;
+    let written = fs::read_to_string(&secret).expect("there");
+    assert_eq!(written.trim_end(), client_secret());
+    assert!(config(&tool).starts_with(&text), "the company is added");
+}
+
+#[tokio::test]
+async fn another_redirect_uri_is_set() {
+    let (rig, tool, redirect_uri) = empty().await;
+    configured(&tool, "http://localhost:9876/callback").await;
+    let arguments = ["init", "--redirect-uri", &redirect_uri, "--no-browser"];
+    sign_in(&rig, &tool, &arguments, "").await;
+    let text = config(&tool);
+    assert_eq!(text.matches("redirect_uri").count(), 1, "{text}");
+    assert!(text.contains(&redirect_uri), "{text}");
+}
+
+#[tokio::test]
+async fn a_flag_that_the_configuration_contradicts_is_refused_by_name() {
+    let (rig, tool, redirect_uri) = empty().await;
+    configured(&tool, &redirect_uri).await;
+    let (before, asked) = (config(&tool), rig.procore.requests().len());
+    let other_env = tool.write("other.env", "PROCORE_CLIENT_ID=another\n");
+    for (flag, value, key) in [
+        ("--environment", "production", "environment"),
+        ("--grant", "client-credentials", "grant"),
+        ("--client-id", "another", "client_id"),
+        (
+            "--client-secret",
+            "env:PROCORE_CLIENT_SECRET",
+            "client_secret",
+        ),
+        ("--secret-in", "keyring", "client_secret"),
+        ("--env", &other_env, "client_id"),
+    ] {
+        let refused = tool.run(&["init", flag, value]).await;
+        refused
+            .code_is(1)
+            .says("connection-exists")
+            .says(flag)
+            .says(&format!("`{key}`"))
+            .says("config.toml");
+    }
+    assert_eq!(config(&tool), before);
+    assert_eq!(rig.procore.requests().len(), asked);
+    tool.write("default.secret", "wrong");
+    fs::rename(tool.path("default.secret"), tool.path("elsewhere")).expect("moved");
+    std::os::unix::fs::symlink(tool.path("elsewhere"), tool.path("default.secret")).expect("made");
+    let refused = tool
+        .run_with_input(&["init", "--client-secret", "-"], client_secret())
+        .await;
+    refused
+        .code_is(1)
+        .says("secret-not-replaced")
+        .says("default.secret");
+}
+
+#[tokio::test]
+async fn flags_that_contradict_each_other_are_refused_before_anything_else() {
+    let (_rig, tool, _) = empty().await;
+    let token = tool.write("t.json", "{}");
+    for (flags, code) in [
+        (
+            ["--client-secret", "env:NONE", "--secret-in", "file"],
+            "init-contradiction",
+        ),
+        (
+            ["--grant", "client-credentials", "--redirect-uri", "urn:x"],
+            "init-contradiction",
+        ),
+        (
+            ["--grant", "client-credentials", "--token", &token],
+            "nothing-to-adopt",
+        ),
+    ] {
+        let refused = tool.run(&with(&["init"], &flags)).await;
+        refused.code_is(1).says(code);
+    }
+    for id in ["0", "9223372036854775808"] {
+        tool.run(&["init", "--company", id]).await.code_is(2);
+    }
+}
+
+#[tokio::test]
+async fn an_export_without_a_token_is_said_to_come_with_the_next_refresh() {
+    let (rig, tool, _) = empty().await;
+    let pair = issue(&rig.procore);
+    assert!(rig.procore.expire_access_token(Sandbox, &pair.access_token));
+    let (token, env) = tool.script_files(&pair, crate::LONG_AGO);
+    // The same file, by another of its names.
+    let other_name = format!(
+        "{}/../.credentials/procore_token.json",
+        tool.path(".credentials").display()
+    );
+    let init = [
+        "init",
+        "--token",
+        &token,
+        "--env",
+        &env,
+        "--export",
+        &other_name,
+    ];
+    let told = tool.run(&init).await;
+    told.code_is(11)
+        .says("is written for scripts at the next refresh");
+    assert!(!tool.path(".credentials/procore_token.json").exists());
+    tool.run(&["tick"]).await.code_is(0);
+    let exported = fs::read_to_string(&token).expect("written");
+    assert!(exported.contains(&tool.token().await) && !exported.contains("refresh_token"));
+}
+
+#[tokio::test]
+async fn an_export_that_fails_leaves_everything_as_it_was() {
+    let (rig, tool, _) = empty().await;
+    let (token, env) = tool.script_files(&issue(&rig.procore), Duration::ZERO);
+    let before = fs::read_to_string(&token).expect("there");
+    tool.write(".credentials/procore_token.json.taken-over", "in the way");
+    let init = ["init", "--token", &token, "--env", &env, "--export", &token];
+    let failed = tool.run(&init).await;
+    failed.code_is(1).says("procore_token.json.taken-over");
+    assert_eq!(fs::read_to_string(&token).expect("left"), before);
+    assert!(!config(&tool).contains("export"), "{}", config(&tool));
+    assert!(!failed.out.contains("kept fresh"), "{}", failed.out);
 }

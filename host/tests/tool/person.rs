@@ -24,6 +24,9 @@ pub(crate) const DOWN: &str = "\x1b[B";
 /// What Ctrl-C types.
 pub(crate) const CTRL_C: &str = "\x03";
 
+/// What Ctrl-U types.
+pub(crate) const CTRL_U: &str = "\x15";
+
 /// The terminal, with the program in it.
 pub(crate) struct Person {
     pty: Pty,

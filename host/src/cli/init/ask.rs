@@ -5,16 +5,15 @@ use std::io;
 use std::sync::atomic::{AtomicU32, Ordering};
 
 use crossterm::cursor::Show;
-use crossterm::terminal::disable_raw_mode;
 use inquire::error::InquireResult;
-use inquire::validator::Validation;
-use inquire::{InquireError, Password, PasswordDisplayMode, Select, Text};
+use inquire::{InquireError, Select};
 use procore_auth_host::Secret;
 
 use super::super::context::Context;
 use super::super::exit::Exit;
 use super::super::failure::{Explained, Failure};
 use super::super::terminal::is_attended;
+use super::line::{self, Line};
 
 /// Who asks, and how often.
 pub(super) struct Asker<'a> {
@@ -114,46 +113,31 @@ impl<'a> Asker<'a> {
         check: impl Fn(&str) -> Result<(), String> + Clone + Send + 'static,
     ) -> Result<String, Failure> {
         self.begin(question)?;
-        let message = format!("{}:", question.what);
-        let answer: String = self
-            .prompt(move || {
-                let mut text = Text::new(&message).with_validator(move |answer: &str| {
-                    Ok(match check(answer.trim()) {
-                        Ok(()) => Validation::Valid,
-                        Err(refusal) => Validation::Invalid(refusal.into()),
-                    })
-                });
-                if let Some(default) = &default {
-                    text = text.with_default(default);
-                }
-                text.prompt()
-            })
-            .await?;
-        Ok(answer.trim().to_owned())
+        let line = Line {
+            what: question.what.to_owned(),
+            default,
+            is_hidden: false,
+        };
+        self.prompt(move || line.read(check)).await
     }
 
-    /// Asks for a secret, which is not shown.
-    pub(super) async fn secret(&self, question: &Question<'_>) -> Result<Secret, Failure> {
+    /// Asks for a secret, which is not shown. Enter alone answers with the one there is.
+    pub(super) async fn secret(
+        &self,
+        question: &Question<'_>,
+        default: Option<&Secret>,
+    ) -> Result<Secret, Failure> {
         self.begin(question)?;
-        let message = format!("{}:", question.what);
-        let answer: String = self
-            .prompt(move || {
-                Password::new(&message)
-                    .without_confirmation()
-                    .with_display_mode(PasswordDisplayMode::Hidden)
-                    .with_formatter(&|_| "****".to_owned())
-                    .with_help_message("nothing is shown while you type or paste; Enter ends it")
-                    .with_validator(|answer: &str| {
-                        Ok(if answer.trim().is_empty() {
-                            Validation::Invalid("paste the client secret".into())
-                        } else {
-                            Validation::Valid
-                        })
-                    })
-                    .prompt()
-            })
-            .await?;
-        Ok(Secret::new(answer.trim()))
+        let line = Line {
+            what: question.what.to_owned(),
+            default: default.map(|secret| secret.expose().to_owned()),
+            is_hidden: true,
+        };
+        let check = |answer: &str| match answer {
+            "" => Err("paste the client secret".to_owned()),
+            _ => Ok(()),
+        };
+        self.prompt(move || line.read(check)).await.map(Secret::new)
     }
 
     /// Blocks a thread of its own. SIGTERM ends the wait, and leaves the terminal as it was.
@@ -168,8 +152,8 @@ impl<'a> Asker<'a> {
                 Err(error) => Err(unanswered(&InquireError::IO(io::Error::other(error)))),
             },
             () = self.context.shutdown.requested() => {
+                line::restore();
                 // Where the terminal is gone, nothing is left to restore.
-                let _ = disable_raw_mode();
                 let _ = crossterm::execute!(io::stderr(), Show);
                 Err(stopped())
             }

@@ -11,6 +11,8 @@ use super::super::failure::Failure;
 use super::super::login;
 use super::super::open::{Open, Opener};
 use super::super::status;
+use super::commands::Commands;
+use super::handover::Handover;
 
 /// What came of it.
 pub(super) struct End<'a> {
@@ -21,7 +23,7 @@ pub(super) struct End<'a> {
     pub(super) company: Option<&'a Company>,
     pub(super) companies: &'a [Company],
     pub(super) adopted: bool,
-    pub(super) export: Option<&'a Path>,
+    pub(super) export: Option<&'a Handover>,
     pub(super) questions: u32,
 }
 
@@ -38,6 +40,8 @@ struct Document<'a> {
     companies: &'a [Company],
     adopted: bool,
     export: Option<&'a Path>,
+    /// Whether there was a token for it already.
+    export_written: bool,
     questions: u32,
     keep_alive: [String; 2],
 }
@@ -46,7 +50,8 @@ impl End<'_> {
     /// Tells it.
     pub(super) fn tell(&self, context: &Context<'_>) -> Result<(), Failure> {
         let environment = status::environment(self.open.environment);
-        let keep_alive = self.keep_alive();
+        let commands = Commands::on(self.opener.config());
+        let keep_alive = [commands.run(), commands.cron()];
         if context.terminal.is_json() {
             return context.terminal.json(&Document {
                 event: "ready",
@@ -58,7 +63,8 @@ impl End<'_> {
                 company: self.company,
                 companies: self.companies,
                 adopted: self.adopted,
-                export: self.export,
+                export: self.export.map(|export| &*export.file),
+                export_written: self.export.is_some_and(|export| export.is_written),
                 questions: self.questions,
                 keep_alive,
             });
@@ -72,15 +78,13 @@ impl End<'_> {
             .terminal
             .line(format_args!("\n{name}: {who}{}.", self.company_in_words()))?;
         if let Some(export) = self.export {
-            context.terminal.line(format_args!(
-                "{} is kept fresh for scripts, without a refresh token.",
-                export.display()
-            ))?;
+            context.terminal.line(in_words(export))?;
         }
         let [run, tick] = &keep_alive;
         context.terminal.line(format_args!(
             "\nKeep it alive, one of:\n  {run}\n      in the foreground; `packaging/` has units for systemd, launchd and Windows\n  {tick}\n      \
-             a line of the crontab\n\nTry it: procore-auth call /rest/v1.0/me --connection {name}"
+             a line of the crontab\n\nTry it: {}",
+            commands.on_connection("call /rest/v1.0/me", name)
         ))
     }
 
@@ -90,20 +94,15 @@ impl End<'_> {
             None => String::new(),
         }
     }
+}
 
-    /// Commands that work from any folder. The keeper keeps all connections of the file.
-    fn keep_alive(&self) -> [String; 2] {
-        let program = std::env::current_exe();
-        let program = program.map_or_else(
-            |_| "procore-auth".to_owned(),
-            |path| path.display().to_string(),
-        );
-        let config = self.opener.config().path();
-        let config = std::path::absolute(config).unwrap_or_else(|_| config.to_owned());
-        let config = config.display();
-        [
-            format!("procore-auth run --config {config}"),
-            format!("0 * * * * {program} tick --next-visit 60m --config {config}"),
-        ]
+fn in_words(export: &Handover) -> String {
+    let file = export.file.display();
+    match export.is_written {
+        true => format!("{file} is kept fresh for scripts, without a refresh token."),
+        false => format!(
+            "{file} is written for scripts at the next refresh, without a refresh token, and kept fresh from then on: there is no token \
+             with enough time left now."
+        ),
     }
 }

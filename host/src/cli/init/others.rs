@@ -47,6 +47,9 @@ fn is_one(command: &str) -> bool {
 
 #[cfg(target_os = "linux")]
 fn processes() -> Vec<String> {
+    use std::os::unix::fs::MetadataExt as _;
+
+    let us = rustix::process::geteuid().as_raw();
     let Ok(entries) = std::fs::read_dir("/proc") else {
         return Vec::new();
     };
@@ -55,7 +58,8 @@ fn processes() -> Vec<String> {
     for entry in entries.flatten() {
         let pid = entry.file_name().to_string_lossy().into_owned();
         let is_process = pid.bytes().all(|byte| byte.is_ascii_digit());
-        if !is_process || pid == own {
+        let is_ours = || entry.metadata().is_ok_and(|found| found.uid() == us);
+        if !is_process || pid == own || !is_ours() {
             continue;
         }
         let command = std::fs::read(entry.path().join("cmdline")).unwrap_or_default();
@@ -80,6 +84,36 @@ mod tests {
     fn scripts_are_told_by_their_line_and_ours_are_not() {
         let crontab = "# procore.py\n0 * * * * /usr/local/bin/procore-auth tick\n*/30 * * * * SECRET=x python3 /opt/procore-auth.py\n";
         assert_eq!(jobs(crontab), ["line 3 of this account's crontab"]);
+    }
+
+    /// The names that the other accounts' processes have are theirs.
+    #[cfg(target_os = "linux")]
+    #[test]
+    fn only_processes_of_this_account_are_told() {
+        use std::os::unix::process::CommandExt as _;
+        use std::process::{Child, Command, Stdio};
+
+        let told = |child: &Child| {
+            let process = format!("process {} ", child.id());
+            super::processes()
+                .iter()
+                .any(|one| one.starts_with(&process))
+        };
+        let script = |command: &mut Command| {
+            // Reads until its input is closed.
+            let command = command.args(["-c", "read x", "procore_refresh.py"]);
+            command.stdin(Stdio::piped()).spawn()
+        };
+        let mut ours = script(&mut Command::new("sh")).expect("started");
+        assert!(told(&ours));
+        drop(ours.stdin.take());
+        ours.wait().expect("ended");
+        // Only root can start one of another account.
+        if let Ok(mut theirs) = script(Command::new("sh").uid(65_534)) {
+            assert!(!told(&theirs));
+            drop(theirs.stdin.take());
+            theirs.wait().expect("ended");
+        }
     }
 
     #[test]

@@ -4,11 +4,11 @@
 use procore_auth_host::{Advice, ConnectionName, Diagnosis, Environment, Grant, Policy, Settings};
 use tokio::runtime::Handle;
 
+use super::super::config_edit::SecretPlace;
 use super::super::context::Context;
 use super::super::env_file::EnvFile;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
-use super::super::import_config::SecretPlace;
 use super::super::{browser, report, status};
 use super::Arguments;
 use super::ask::{Asker, Choice, Question};
@@ -71,6 +71,23 @@ impl Questions<'_> {
         Ok((settings, place))
     }
 
+    /// Asks again for what the login host did not know, each with the former answer as its default. A secret that is kept elsewhere
+    /// stays.
+    pub(super) async fn pair_again(
+        &self,
+        settings: &mut Settings,
+        place: &SecretPlace,
+        first: Environment,
+    ) -> Result<(), Failure> {
+        settings.environment = self.ask_environment(first).await?;
+        let id = Some(settings.client_id.clone());
+        settings.client_id = self.ask_client_id(settings.environment, id).await?;
+        if !matches!(place, SecretPlace::There(_)) {
+            settings.client_secret = secret::again(self.asker, &settings.client_secret).await?;
+        }
+        Ok(())
+    }
+
     async fn environment(&self) -> Result<Environment, Failure> {
         if let Some(environment) = self.arguments.environment {
             return Ok(environment);
@@ -79,6 +96,12 @@ impl Questions<'_> {
         if let (Some(said), false) = (said, self.asker.is_attended()) {
             return Ok(said);
         }
+        self.ask_environment(said.unwrap_or(Environment::Production))
+            .await
+    }
+
+    /// Asks for the environment, the cursor on `first`.
+    async fn ask_environment(&self, first: Environment) -> Result<Environment, Failure> {
         let all = [
             Environment::Production,
             Environment::Sandbox,
@@ -102,7 +125,7 @@ impl Questions<'_> {
                 ),
             });
         }
-        let first = said.and_then(|said| all.iter().position(|one| *one == said));
+        let first = all.iter().position(|one| *one == first);
         let question = Question {
             what: "Environment",
             help: "Where the data is. Production and the monthly sandbox take the app's production credentials, the sandbox its own; federal \
@@ -169,6 +192,14 @@ impl Questions<'_> {
         if let (Some(said), false) = (&said, self.asker.is_attended()) {
             return Ok(said.clone());
         }
+        self.ask_client_id(environment, said).await
+    }
+
+    async fn ask_client_id(
+        &self,
+        environment: Environment,
+        default: Option<String>,
+    ) -> Result<String, Failure> {
         let urls = self.advice.endpoints(environment).await?;
         let question = Question {
             what: "Client id",
@@ -179,7 +210,7 @@ impl Questions<'_> {
             flag: "--client-id ID",
         };
         self.asker
-            .line(&question, said, |answer| {
+            .line(&question, default, |answer| {
                 let is_one = !answer.is_empty() && !answer.contains(char::is_whitespace);
                 is_one
                     .then_some(())
@@ -253,9 +284,9 @@ impl Questions<'_> {
 }
 
 fn number(answer: &str) -> Result<u64, String> {
-    answer
-        .parse()
-        .map_err(|_| "a number, such as 1234".to_owned())
+    let number = answer.parse().ok();
+    let number = number.filter(|number| super::COMPANIES.contains(number));
+    number.ok_or_else(|| "a number, such as 1234".to_owned())
 }
 
 /// In a line: what is wrong, and what to register instead.

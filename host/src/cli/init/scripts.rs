@@ -1,22 +1,28 @@
-//! The files of a script that came before: found, taken over, and put aside only where that was asked for.
+//! The files of a script that came before: found, and taken over where that is asked for.
 
+use std::fs::File;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::super::adoption;
 use super::super::env_file::EnvFile;
 use super::super::exit::Exit;
 use super::super::failure::{Explained, Failure};
-use super::super::import;
 use super::Arguments;
 use super::ask::{Asker, Choice, Question};
 use super::others;
+use super::questions::GrantKind;
 
 /// Where scripts keep their tokens, in the working directory.
 const TOKENS: [&str; 2] = [".credentials/procore_token.json", "procore_token.json"];
 
 /// Where scripts keep their settings.
 const SETTINGS: [&str; 2] = [".credentials/procore.env", "procore.env"];
+
+/// The most bytes of a token file that are looked at.
+const LARGEST: u64 = 64 * 1024;
 
 /// A script's files, as far as there are any.
 #[derive(Debug, Default)]
@@ -75,8 +81,10 @@ impl Scripts {
             let mut paths = paths.into_iter().map(PathBuf::from);
             paths.find(|path| fits(path))
         };
+        // A service account gets its own tokens.
+        let has_tokens = arguments.grant != Some(GrantKind::ClientCredentials);
         Self {
-            token: first(TOKENS, has_refresh_token),
+            token: first(TOKENS, has_refresh_token).filter(|_| has_tokens),
             env: first(SETTINGS, Path::is_file),
             are_named: false,
         }
@@ -161,41 +169,22 @@ impl Scripts {
     }
 }
 
-/// Moves a token file aside, with its refresh token, so that an exported one can take its place. Returns where it is now.
-pub(super) fn set_aside(token: &Path) -> Result<PathBuf, Failure> {
-    let mut name = token.as_os_str().to_owned();
-    name.push(".taken-over");
-    let aside = PathBuf::from(name);
-    // Unlike a rename, a link never takes the place of what is there.
-    std::fs::hard_link(token, &aside)
-        .and_then(|()| close(&aside))
-        .and_then(|()| std::fs::remove_file(token))
-        .map_err(|error| Failure::file("move the token file to", &aside, &error))?;
-    Ok(aside)
-}
-
-/// Leaves the file to its owner alone.
-#[cfg(unix)]
-fn close(path: &Path) -> std::io::Result<()> {
-    use std::os::unix::fs::PermissionsExt as _;
-    std::fs::set_permissions(path, std::fs::Permissions::from_mode(0o600))
-}
-
-#[cfg(not(unix))]
-fn close(_: &Path) -> std::io::Result<()> {
-    Ok(())
-}
-
-/// Whether the file has a refresh token that could be spent.
+/// Whether this is a file with a refresh token that could be spent. What is no file is not opened: a pipe would wait for its other end.
 pub(super) fn has_refresh_token(path: &Path) -> bool {
-    let text = std::fs::read(path).unwrap_or_default();
+    let mut text = Vec::new();
+    if path.is_file()
+        && let Ok(file) = File::open(path)
+    {
+        // What cannot be read to the end is no JSON.
+        let _ = file.take(LARGEST).read_to_end(&mut text);
+    }
     let value = serde_json::from_slice::<Value>(&text).unwrap_or_default();
     value.get("refresh_token").is_some_and(Value::is_string)
 }
 
 /// Finds out before anything else is asked whether the file can be taken over.
 fn check_token(path: &Path) -> Result<(), Failure> {
-    let text = import::read(path)?;
+    let text = adoption::read(path)?;
     let value = serde_json::from_slice::<Value>(&text).unwrap_or_default();
     if value.get("access_token").is_some_and(Value::is_string) {
         return Ok(());
@@ -209,12 +198,44 @@ fn check_token(path: &Path) -> Result<(), Failure> {
     .into())
 }
 
-fn settings(path: &Path) -> Result<EnvFile, Failure> {
-    let text = import::read(path)?;
+pub(super) fn settings(path: &Path) -> Result<EnvFile, Failure> {
+    let text = adoption::read(path)?;
     let text = String::from_utf8_lossy(&text);
-    EnvFile::parse(&text).map_err(|unknown| import::unknown_value(path, &unknown))
+    EnvFile::parse(&text).map_err(|unknown| adoption::unknown_value(path, &unknown))
 }
 
 fn absolute(path: &Path) -> PathBuf {
     std::path::absolute(path).unwrap_or_else(|_| path.to_owned())
+}
+
+#[cfg(all(test, unix))]
+mod tests {
+    use rustix::fs::{CWD, FileType, Mode, mknodat};
+
+    use super::has_refresh_token;
+
+    #[test]
+    fn a_pipe_is_not_waited_for() {
+        let folder = tempfile::tempdir().expect("folder");
+        let pipe = folder.path().join("procore_token.json");
+        mknodat(CWD, &pipe, FileType::Fifo, Mode::RUSR | Mode::WUSR, 0).expect("made");
+        let (sender, receiver) = std::sync::mpsc::channel();
+        std::thread::spawn(move || sender.send(has_refresh_token(&pipe)));
+        let looked = receiver.recv_timeout(std::time::Duration::from_secs(10));
+        assert!(!looked.expect("no waiting"));
+    }
+
+    #[test]
+    fn a_file_has_one_by_its_field() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("t.json");
+        for (text, has_one) in [
+            (r#"{"refresh_token":"r"}"#, true),
+            (r#"{"refresh_token":null}"#, false),
+            ("{", false),
+        ] {
+            std::fs::write(&path, text).expect("written");
+            assert_eq!(has_refresh_token(&path), has_one, "{text}");
+        }
+    }
 }

@@ -4,14 +4,14 @@ use std::path::{Path, PathBuf};
 
 use procore_auth_host::{ConnectionName, Secret};
 
+use super::super::config_edit::SecretPlace;
 use super::super::exit::Exit;
 use super::super::failure::{Explained, Failure};
-use super::super::import_config::SecretPlace;
 use super::super::secret_reference::{
     KeyringEntry, SecretFile, SecretReference, Unreadable, VariableName,
 };
 use super::super::typed::Input;
-use super::ask::{Choice, Question};
+use super::ask::{Asker, Choice, Question};
 use super::questions::Questions;
 
 /// Where a secret that is typed or piped in is kept.
@@ -67,13 +67,23 @@ async fn typed(
     if let Some(said) = said {
         return Ok((said, place));
     }
-    let question = Question {
-        what: "Client secret",
-        help: "On the app's page, next to the client id.",
-        flag: FLAG,
-    };
-    Ok((questions.asker.secret(&question).await?, place))
+    Ok((questions.asker.secret(&QUESTION, None).await?, place))
 }
+
+/// Asks for another secret. Enter alone answers with the one there is.
+pub(super) async fn again(asker: &Asker<'_>, known: &Secret) -> Result<Secret, Failure> {
+    let question = Question {
+        help: "Enter alone takes the same again. Nothing is shown while you type or paste; Ctrl-U clears it.",
+        ..QUESTION
+    };
+    asker.secret(&question, Some(known)).await
+}
+
+const QUESTION: Question<'static> = Question {
+    what: "Client secret",
+    help: "On the app's page, next to the client id. Nothing is shown while you type or paste; Ctrl-U clears it.",
+    flag: FLAG,
+};
 
 const FLAG: &str =
     "--client-secret with env:NAME, file:PATH, keyring:NAME, or - for standard input";
@@ -143,7 +153,14 @@ fn place(keep: Keep, name: &ConnectionName) -> Result<SecretPlace, Failure> {
 
 /// Reads `env:NAME`, `file:PATH` or `keyring:NAME`. A refusal does not repeat it: it may be the secret.
 fn referred(reference: &str) -> Result<(Secret, SecretPlace), Failure> {
-    let (reference, written) = match reference.split_once(':') {
+    let (reference, written) = parse(reference)?;
+    let secret = reference.read().map_err(refused)?;
+    Ok((secret, SecretPlace::There(written)))
+}
+
+/// Returns the reference, and how the configuration words it.
+pub(super) fn parse(reference: &str) -> Result<(SecretReference, String), Failure> {
+    Ok(match reference.split_once(':') {
         Some(("env", name)) => {
             let parsed = VariableName::parse(name.to_owned()).map_err(refused)?;
             (
@@ -168,18 +185,14 @@ fn referred(reference: &str) -> Result<(Secret, SecretPlace), Failure> {
             )
         }
         _ => return Err(no_reference()),
-    };
-    Ok((
-        reference.read().map_err(refused)?,
-        SecretPlace::There(written),
-    ))
+    })
 }
 
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
 }
 
-fn piped() -> Result<Secret, Failure> {
+pub(super) fn piped() -> Result<Secret, Failure> {
     let text = Input::from_argument(Path::new("-")).read_all()?;
     let text = String::from_utf8_lossy(&text).trim().to_owned();
     if text.is_empty() {

@@ -4,9 +4,10 @@ use std::fs::{File, Metadata};
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
-use procore_auth_host::internals;
+use procore_auth_host::{Secret, internals};
 
 use super::{Unreadable, content};
+use crate::cli::replace_file;
 
 /// The most bytes of a secret file that are read: a larger one is not a client secret.
 const LARGEST: u64 = 64 * 1024;
@@ -41,6 +42,42 @@ impl SecretFile {
             .read_to_string(&mut text)
             .map_err(|e| self.unreadable(&e))?;
         content(text).ok_or_else(|| self.empty())
+    }
+
+    /// Whether both name the same file.
+    pub(super) fn is_at(&self, other: &Self) -> bool {
+        match (
+            std::path::absolute(&self.path),
+            std::path::absolute(&other.path),
+        ) {
+            (Ok(a), Ok(b)) => a == b,
+            _ => false,
+        }
+    }
+
+    /// Checks that the file is this account's own, and no link; or that there is none.
+    pub(super) fn check_replaceable(&self) -> Result<(), Unreadable> {
+        let metadata = match self.path.symlink_metadata() {
+            Ok(metadata) => metadata,
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(self.unreadable(&error)),
+        };
+        if metadata.is_file() && is_ours(&metadata) {
+            return Ok(());
+        }
+        Err(Unreadable {
+            message: format!("{} is a link, or not this account's own", self.named()),
+            cure: format!("put the secret into {}", self.argument()),
+        })
+    }
+
+    /// Replaces the file by one with this secret.
+    pub(super) fn replace(&self, secret: &Secret) -> Result<(), Unreadable> {
+        let text = format!("{}\n", secret.expose());
+        replace_file::replace(&self.path, &text, None).map_err(|error| Unreadable {
+            message: format!("cannot write {}: {error}", self.named()),
+            cure: format!("put the secret into {}", self.argument()),
+        })
     }
 
     fn refuse_irregular(&self, metadata: &Metadata) -> Result<(), Unreadable> {
@@ -119,7 +156,7 @@ impl SecretFile {
     }
 
     /// Names the file in a sentence.
-    fn named(&self) -> String {
+    pub(super) fn named(&self) -> String {
         if self.is_path {
             format!("the secret file {}", self.path.display())
         } else {
@@ -135,6 +172,17 @@ impl SecretFile {
             "FILE (the one that is named here)".to_owned()
         }
     }
+}
+
+#[cfg(unix)]
+fn is_ours(metadata: &Metadata) -> bool {
+    use std::os::unix::fs::MetadataExt as _;
+    metadata.uid() == rustix::process::geteuid().as_raw()
+}
+
+#[cfg(not(unix))]
+fn is_ours(_: &Metadata) -> bool {
+    true
 }
 
 /// Tells whether the text is a path: it has a separator, or an extension and no long run of a token's characters.
@@ -179,7 +227,7 @@ fn open(path: &Path) -> io::Result<File> {
 mod tests {
     use std::path::Path;
 
-    use super::SecretFile;
+    use super::{Secret, SecretFile};
 
     fn at(path: &Path) -> SecretFile {
         SecretFile::new(path.to_owned(), &path.to_string_lossy())
@@ -275,6 +323,23 @@ mod tests {
         let refused = reference.read().expect_err("another's");
         assert!(refused.message.contains("65534"), "{refused:?}");
         assert!(refused.cure.starts_with("run: chown "), "{refused:?}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn a_secret_is_replaced_in_a_file_and_not_behind_a_link() {
+        let folder = tempfile::tempdir().expect("folder");
+        let file = write(folder.path(), "hunter2", 0o600);
+        file.check_replaceable().expect("ours");
+        file.replace(&Secret::new("hunter3")).expect("written");
+        assert_eq!(file.read().expect("readable"), "hunter3");
+        let missing = at(&folder.path().join("missing"));
+        missing.check_replaceable().expect("nothing is there");
+        missing.replace(&Secret::new("hunter3")).expect("written");
+        assert_eq!(missing.read().expect("for us alone"), "hunter3");
+        let link = folder.path().join("link");
+        std::os::unix::fs::symlink(folder.path().join("secret"), &link).expect("linked");
+        assert!(at(&link).check_replaceable().is_err());
     }
 
     #[test]

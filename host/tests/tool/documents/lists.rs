@@ -90,6 +90,10 @@ pub(super) const NOT_RUN: &[(&str, &str)] = &[
         "schtasks ",
         "needs Windows; the task is checked by the tests of `packaging`",
     ),
+    (
+        "procore-auth init",
+        "asks at a terminal; the tests of `init` sit at one",
+    ),
     ("wasm-tools ", "is another project's tool"),
 ];
 

@@ -1,18 +1,21 @@
-//! Adds a connection to the configuration: a table at the end of the file, and a file of its own for the secret.
+//! Adds a connection: a commented table at the end of the file, and a file of its own for the secret.
 
 use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use procore_auth_host::{ConnectionName, Grant, Secret, Settings, internals};
 
-use super::config::Config;
-use super::exit::Exit;
-use super::failure::{Explained, Failure};
-use super::secret_reference::{KeyringEntry, SecretFile};
-use super::{keyring, replace_file, status};
+use crate::cli::config::Config;
+use crate::cli::exit::Exit;
+use crate::cli::failure::{Explained, Failure};
+use crate::cli::secret_reference::{KeyringEntry, SecretFile};
+use crate::cli::{keyring, status};
 
 /// A connection that the configuration does not have yet.
-pub(super) struct NewConnection {
+pub(crate) struct NewConnection {
+    /// The configuration file.
+    config: PathBuf,
+    name: ConnectionName,
     toml: String,
     secret: Secret,
     place: Place,
@@ -20,7 +23,7 @@ pub(super) struct NewConnection {
 
 /// Where a new connection's secret is to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum SecretPlace {
+pub(crate) enum SecretPlace {
     /// In a file `NAME.secret` next to the configuration.
     NextToIt,
     /// In the operating system's keyring.
@@ -38,7 +41,7 @@ enum Place {
 
 impl NewConnection {
     /// Words the table.
-    pub(super) fn new(config: &Config, settings: &Settings, secret: SecretPlace) -> Self {
+    pub(crate) fn new(config: &Config, settings: &Settings, secret: SecretPlace) -> Self {
         let (reference, place) = match secret {
             SecretPlace::NextToIt => {
                 let secret_name = format!("{}.secret", settings.name);
@@ -53,6 +56,8 @@ impl NewConnection {
             SecretPlace::There(reference) => (reference, Place::Nowhere),
         };
         Self {
+            config: config.path().to_owned(),
+            name: settings.name.clone(),
             toml: table(settings, &reference),
             secret: settings.client_secret.clone(),
             place,
@@ -60,20 +65,17 @@ impl NewConnection {
     }
 
     /// Returns the table's text.
-    pub(super) fn toml(&self) -> &str {
+    pub(crate) fn toml(&self) -> &str {
         &self.toml
     }
 
     /// Checks what can be checked before tokens are taken over: the result is valid, and both files can be written.
-    pub(super) fn check(&self, config: &Config) -> Result<(), Failure> {
-        let path = config.path();
-        Config::parse(path, joined(config.text(), &self.toml))?;
+    pub(crate) fn check(&self) -> Result<(), Failure> {
+        self.added_to(&super::now(&self.config)?)?;
         self.check_secret_file()?;
-        if let Some(folder) = path.parent() {
-            internals::create_folder(folder)
-                .map_err(|error| Failure::file("create", folder, &error))?;
-        }
-        let target = path.canonicalize().unwrap_or_else(|_| path.to_owned());
+        self.create_folder()?;
+        let target = self.config.canonicalize();
+        let target = target.unwrap_or_else(|_| self.config.clone());
         let mut files = vec![&target];
         if let Place::File(path) = &self.place {
             files.push(path);
@@ -84,6 +86,37 @@ impl NewConnection {
                 .map_err(|error| Failure::file("write", file, &error))?;
         }
         Ok(())
+    }
+
+    /// Returns the text of the configuration with the table, where that is valid and the connection is still a new one.
+    fn added_to(&self, now: &Config) -> Result<String, Failure> {
+        if now.get(&self.name).is_some() {
+            return Err(self.added_meanwhile());
+        }
+        let text = joined(now.text(), &self.toml);
+        Config::parse(&self.config, text.clone())?;
+        Ok(text)
+    }
+
+    fn added_meanwhile(&self) -> Failure {
+        let name = &self.name;
+        Explained::new(
+            Exit::Refused,
+            "connection-exists",
+            format!(
+                "{} has a connection {name} now: it was added meanwhile, by something else.",
+                self.config.display()
+            ),
+            format!("Run `procore-auth init --connection {name}` to go on with that one, or choose another name with --connection."),
+        )
+        .into()
+    }
+
+    fn create_folder(&self) -> Result<(), Failure> {
+        let Some(folder) = self.config.parent() else {
+            return Ok(());
+        };
+        internals::create_folder(folder).map_err(|error| Failure::file("create", folder, &error))
     }
 
     /// A file with this very secret is none of another connection's: a run that ended early has left it.
@@ -103,16 +136,14 @@ impl NewConnection {
     }
 
     /// Writes both files. The configuration changes last, whole or not at all, and only if the result is valid.
-    pub(super) fn write(&self, config: &Config) -> Result<(), Failure> {
-        let path = config.path();
-        let text = joined(config.text(), &self.toml);
-        Config::parse(path, text.clone())?;
-        if let Some(folder) = path.parent() {
-            internals::create_folder(folder)
-                .map_err(|error| Failure::file("create", folder, &error))?;
-        }
-        self.write_secret()?;
-        replace(path, &text).map_err(|error| Failure::file("write", path, &error))
+    pub(crate) fn write(&self) -> Result<(), Failure> {
+        self.create_folder()?;
+        let add = |now: &Config| {
+            let text = self.added_to(now)?;
+            self.write_secret()?;
+            Ok(text)
+        };
+        super::edit(&self.config, add).map(|_| ())
     }
 
     /// What is there is left alone: it may be another connection's.
@@ -137,80 +168,6 @@ impl NewConnection {
             .and_then(|()| file.sync_all())
             .map_err(|error| Failure::file("write", path, &error))
     }
-}
-
-/// Sets a key of a connection's table, and leaves every other byte of the file as it is.
-pub(super) fn set(
-    path: &Path,
-    name: &ConnectionName,
-    key: &str,
-    value: impl Into<toml_edit::Value>,
-    comment: &str,
-) -> Result<Config, Failure> {
-    let text = std::fs::read_to_string(path).map_err(|e| Failure::file("read", path, &e))?;
-    let edited = edited(&text, name, key, value.into(), comment);
-    let text = edited.ok_or_else(|| uneditable(path, name, key))?;
-    let config = Config::parse(path, text.clone())?;
-    replace(path, &text).map_err(|error| Failure::file("write", path, &error))?;
-    Ok(config)
-}
-
-/// Returns the text with the key, under its comment where the table has lines; `None` where there is no such table, or line ends are
-/// mixed: the library that edits knows one kind.
-fn edited(
-    text: &str,
-    name: &ConnectionName,
-    key: &str,
-    value: toml_edit::Value,
-    comment: &str,
-) -> Option<String> {
-    let windows = text.matches("\r\n").count();
-    if windows == 0 {
-        return edited_lines(text, name, key, value, comment);
-    }
-    let edited = edited_lines(&text.replace("\r\n", "\n"), name, key, value, comment)?;
-    (windows == text.matches('\n').count()).then(|| edited.replace('\n', "\r\n"))
-}
-
-fn edited_lines(
-    text: &str,
-    name: &ConnectionName,
-    key: &str,
-    value: toml_edit::Value,
-    comment: &str,
-) -> Option<String> {
-    let mut document: toml_edit::DocumentMut = text.parse().ok()?;
-    let connections = document.get_mut("connections")?.as_table_like_mut()?;
-    let table = connections.get_mut(name.as_str())?;
-    let is_inline = table.is_inline_table();
-    let table = table.as_table_like_mut()?;
-    if let Some(known) = table.get_mut(key) {
-        let known = known.as_value_mut()?;
-        let around = known.decor().clone();
-        *known = value;
-        *known.decor_mut() = around;
-        return Some(document.to_string());
-    }
-    table.insert(key, toml_edit::value(value));
-    // A comment within an inline table would take what follows with it.
-    if !is_inline {
-        let mut key = table.key_mut(key)?;
-        key.leaf_decor_mut().set_prefix(format!("# {comment}\n"));
-    }
-    Some(document.to_string())
-}
-
-fn uneditable(path: &Path, name: &ConnectionName, key: &str) -> Failure {
-    Explained::new(
-        Exit::Refused,
-        "config-not-edited",
-        format!(
-            "{} has no table of {name} that `{key}` could be added to.",
-            path.display()
-        ),
-        format!("Add `{key}` to [connections.{name}] by hand."),
-    )
-    .into()
 }
 
 fn secret_file_exists(path: &Path) -> Failure {
@@ -256,7 +213,7 @@ fn table(settings: &Settings, secret: &str) -> String {
 }
 
 /// What `company_id` is, for the file.
-pub(super) const COMPANY: &str = "The company that calls are for.";
+pub(crate) const COMPANY: &str = "The company that calls are for.";
 
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
@@ -269,26 +226,13 @@ fn joined(text: &str, table: &str) -> String {
     format!("{}\n\n{table}", text.trim_end())
 }
 
-/// Replaces the file in one step. A link is followed, so that it stays one.
-fn replace(path: &Path, text: &str) -> io::Result<()> {
-    let path = path.canonicalize().unwrap_or_else(|_| path.to_owned());
-    let permissions = path.metadata().ok().map(|metadata| metadata.permissions());
-    replace_file::replace(&path, text, permissions)
-}
-
-/// Whether others than the owner can read the file.
-pub(super) fn is_shared(path: &Path) -> bool {
-    path.metadata()
-        .is_ok_and(|metadata| internals::lets_others_in(&metadata))
-}
-
 #[cfg(test)]
 mod tests {
     use std::path::Path;
 
     use procore_auth_host::{Environment, Grant, Policy, Secret, Settings};
 
-    use super::{Config, NewConnection, SecretPlace, edited, is_shared};
+    use super::{Config, NewConnection, SecretPlace, internals};
 
     fn settings() -> Settings {
         Settings {
@@ -307,7 +251,7 @@ mod tests {
     fn add_to(path: &Path, text: &str) -> Config {
         let config = Config::parse(path, text.to_owned()).expect("valid");
         NewConnection::new(&config, &settings(), SecretPlace::NextToIt)
-            .write(&config)
+            .write()
             .expect("written");
         Config::load(path).expect("valid")
     }
@@ -324,7 +268,10 @@ mod tests {
         assert_eq!(read.environment, Environment::MonthlySandbox);
         assert_eq!(read.company_id, Some(7));
         assert!(!config.text().contains("hunter2"));
-        assert!(!is_shared(&path) && !is_shared(&folder.path().join("new/acme.secret")));
+        for file in [&path, &folder.path().join("new/acme.secret")] {
+            let metadata = file.metadata().expect("there");
+            assert!(!internals::lets_others_in(&metadata));
+        }
     }
 
     #[test]
@@ -350,7 +297,7 @@ mod tests {
         let config = Config::parse(&path, String::new()).expect("valid");
         assert!(
             NewConnection::new(&config, &settings(), SecretPlace::NextToIt)
-                .write(&config)
+                .write()
                 .is_err()
         );
         assert_eq!(std::fs::read_to_string(&secret).expect("there"), "other");
@@ -358,45 +305,29 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_added_and_every_other_byte_stays() {
-        let before = "# mine\nstate = '/s'   # here\n\n[connections.acme] # it\nclient_id = \"a\"\n\n[connections.acme.policy]\npkce=false\n";
-        let name = "acme".parse().expect("valid");
-        let after = edited(before, &name, "company_id", 7.into(), "The company.").expect("edited");
-        let added = "client_id = \"a\"\n# The company.\ncompany_id = 7\n";
-        assert_eq!(after, before.replace("client_id = \"a\"\n", added));
-        let again = edited(&after, &name, "company_id", 8.into(), "The company.").expect("edited");
-        assert_eq!(again, after.replace("= 7", "= 8"));
-        let noted = after.replace("= 7", "=  7   # ours");
-        let again = edited(&noted, &name, "company_id", 8.into(), "").expect("edited");
-        assert_eq!(again, noted.replace("7", "8"));
-    }
-
-    #[test]
-    fn line_ends_stay_as_they_are() {
-        let before = "# mine\r\n[connections.acme]\r\nclient_id = \"a\"\r\n";
-        let name = "acme".parse().expect("valid");
-        let after = edited(before, &name, "company_id", 7.into(), "The company.").expect("edited");
-        assert_eq!(
-            after,
-            format!("{before}# The company.\r\ncompany_id = 7\r\n")
+    fn what_was_written_meanwhile_stays() {
+        let folder = tempfile::tempdir().expect("folder");
+        let path = folder.path().join("config.toml");
+        std::fs::write(&path, "# before\n").expect("written");
+        let config = Config::load(&path).expect("valid");
+        let new = NewConnection::new(&config, &settings(), SecretPlace::NextToIt);
+        std::fs::write(&path, "# meanwhile\n").expect("written");
+        new.check().expect("fine");
+        new.write().expect("written");
+        let text = std::fs::read_to_string(&path).expect("there");
+        assert!(
+            text.starts_with("# meanwhile\n\n[connections.acme]\n"),
+            "{text}"
         );
-        let mixed = before.replacen("\r\n", "\n", 1);
-        assert_eq!(edited(&mixed, &name, "company_id", 7.into(), ""), None);
-    }
-
-    #[test]
-    fn a_key_is_added_to_an_inline_table_too() {
-        let before = "[connections]\nacme = { client_id = \"a\" } # it\n";
-        let name = "acme".parse().expect("valid");
-        let after = edited(before, &name, "company_id", 7.into(), "The company.").expect("edited");
-        let parsed: toml::Table = after.parse().expect("valid");
-        assert_eq!(
-            parsed["connections"]["acme"]["company_id"].as_integer(),
-            Some(7),
-            "{after}"
-        );
-        let other = "other".parse().expect("valid");
-        assert_eq!(edited(before, &other, "company_id", 7.into(), ""), None);
+        // And what has come there under the same name is left as it is.
+        let secret = folder.path().join("acme.secret");
+        std::fs::remove_file(&secret).expect("there");
+        for refused in [new.check(), new.write()] {
+            let explained = refused.expect_err("there is one").explained();
+            assert_eq!(explained.code, "connection-exists");
+        }
+        assert_eq!(std::fs::read_to_string(&path).expect("there"), text);
+        assert!(!secret.exists());
     }
 
     #[test]
@@ -406,7 +337,7 @@ mod tests {
         let config = Config::parse(&path, String::new()).expect("valid");
         let new = NewConnection::new(&config, &settings(), SecretPlace::NextToIt);
         new.write_secret().expect("written");
-        new.check(&config).expect("the same secret");
-        new.write(&config).expect("written");
+        new.check().expect("the same secret");
+        new.write().expect("written");
     }
 }
