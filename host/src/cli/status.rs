@@ -9,7 +9,7 @@ mod overwrite;
 #[cfg(test)]
 mod samples;
 mod table;
-mod undelivered;
+pub(super) mod undelivered;
 mod watch;
 
 use std::time::Duration;

@@ -7,6 +7,7 @@ use super::configuration::Patient;
 use super::finding::{About, Finding};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Explained;
+use crate::cli::status::undelivered::UNUSABLE;
 use crate::cli::{heartbeat, time};
 
 /// Looks for the keeper's last sign of life.
@@ -79,6 +80,21 @@ pub(super) fn alerts(patient: &Patient) -> Check {
             ),
             "Mend the sink; `procore-auth alerts test` tries it out.",
         )
+    let check = check.found(findings.collect::<Vec<_>>());
+    let unusable = sinks.iter().flat_map(|sink| &sink.unusable);
+    let findings = unusable.map(|unusable| {
+        let explained = Explained::new(
+            Exit::Undelivered,
+            "alert-unreadable",
+            format!(
+                "The alert {} cannot be read, and is not delivered.",
+                unusable.id
+            ),
+            UNUSABLE,
+        )
+        .because(unusable.failure.message.clone());
+        Finding::hint(About::Upkeep, explained)
+    });
         .because(
             error.unwrap_or("Nobody has tried to deliver them: neither `run` nor `tick` runs."),
         );
