@@ -403,3 +403,28 @@ async fn an_alert_that_cannot_be_read_can_be_discarded() {
     assert!(!files[0].exists() && files[1].exists());
     tool.run(&["tick"]).await.code_is(0);
 }
+
+#[tokio::test]
+async fn a_webhook_that_has_said_yes_has_the_alert_however_long_it_talks() {
+    let long = "x".repeat(3 << 20);
+    for text in ["ok", &long] {
+        let webhook = Webhook::start([Answer::Endless(200, text.to_owned())]).await;
+        let (_rig, tool) = signed_out_by_the_server(&webhook).await;
+        tool.run(&["token"]).await.code_is(4);
+        assert_eq!(webhook.taken(), ["alert invalid_grant"]);
+        tool.run(&["tick"]).await.code_is(4);
+        assert_eq!(webhook.got().len(), 1, "once");
+        assert!(left(&tool).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_does_not_end_is_told_by_its_beginning() {
+    let refusal = Answer::Endless(404, "no_service".to_owned());
+    let webhook = Webhook::start([refusal]).await;
+    let (_rig, tool) = signed_out_by_the_server(&webhook).await;
+    tool.run(&["alerts", "test"])
+        .await
+        .code_is(12)
+        .says("the webhook answered 404 (no_service)");
+}
