@@ -8,6 +8,8 @@ mod document;
 mod overwrite;
 #[cfg(test)]
 mod samples;
+mod summary;
+mod suspension;
 mod table;
 pub(super) mod undelivered;
 mod watch;
