@@ -9,7 +9,7 @@
 //! | what was recorded is delivered, also after a crash | [`Outbox`] writes it durably before `record` returns; [`Courier`] deletes it after the sink took it |
 //! | once per sink | one process at a time delivers to a sink, under a kernel lock. Where it dies between the sink's answer and the deletion the alert comes again, with the same [`Alert::id`]: at least once, and an id to know it by |
 //! | in order per sink | the oldest first. An alert that the sink refuses while it takes the next one steps aside for an hour |
-//! | never silent | what cannot be stored is held in memory and delivered from there; what is dropped, too old or damaged is an alert in the journal |
+//! | never silent | what cannot be stored is held in memory and delivered from there; what is dropped, too old, damaged or not readable is an alert in the journal; the others go on |
 //! | no storm | a failed try is followed by a pause that doubles up to 15 minutes, with jitter, across processes; `Retry-After` is honoured up to 6 hours |
 //! | no secret | events hold none, and the address of a sink appears in no error, file or event |
 //!
@@ -53,7 +53,7 @@ pub use alert::{Alert, Kind};
 pub use command::Command;
 pub use courier::Courier;
 pub use format::Format;
-pub use outbox::{Outbox, OutboxBuilder, SinkReport, Waiting};
+pub use outbox::{Outbox, OutboxBuilder, SinkReport, Unusable, Waiting};
 pub use route::Route;
 pub use sink::{InvalidSinkName, Reason, Sink, SinkName, Undelivered};
 pub use webhook::Webhook;

@@ -8,7 +8,8 @@
 //! ```
 //!
 //! A file holds who was there, when, and by when the next sign comes at the latest. Nobody deletes it: that a keeper is missing can
-//! only be told where there once was one. It is written rarely, and may be lost with the power: the next sign mends that.
+//! only be told where there once was one. It is written rarely, and may be torn when the power fails: until the next sign mends
+//! that, it is not known whether somebody is there, and said so.
 
 use std::{
     io,
@@ -37,8 +38,6 @@ pub enum KeeperKind {
 }
 
 impl KeeperKind {
-    const ALL: [Self; 2] = [Self::Run, Self::Tick];
-
     fn word(self) -> &'static str {
         match self {
             Self::Run => "run",
@@ -66,7 +65,7 @@ pub struct Beat {
 /// Whether somebody keeps a connection alive.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Keeping {
-    /// No keeper was ever seen, or its sign cannot be read.
+    /// No keeper was ever seen.
     Never,
     /// A keeper is there, or comes in time.
     Alive(Beat),
@@ -74,6 +73,13 @@ pub enum Keeping {
     Overdue(Beat),
     /// The last keeper ended on purpose.
     Stopped(Beat),
+    /// A keeper has been there, and its sign cannot be read.
+    Unknown {
+        /// How it keeps.
+        kind: KeeperKind,
+        /// Why the sign cannot be read, for a person.
+        why: String,
+    },
 }
 
 /// The signs of life of all keepers of one folder of stores.
@@ -122,25 +128,36 @@ impl Heartbeat {
         )
     }
 
-    /// Tells whether somebody keeps this connection alive. Of several keepers one that is there is enough; where none is, the one
-    /// counts that was seen last. Blocks for a few file operations.
+    /// Tells whether somebody keeps this connection alive. Blocks for a few file operations.
+    ///
+    /// Of several keepers that stay one that is there is enough, and so it is of those that come by; where none is, the one counts that
+    /// was seen last. One that comes by does not stand in for one that stays and is missing: it may have been a visit by hand.
     pub fn of(&self, name: &ConnectionName, now: u64) -> Keeping {
-        let mut last = Keeping::Never;
-        for of in [None, Some(name)] {
-            for kind in KeeperKind::ALL {
-                match self.read(kind, of).map(|beat| judge(beat, now)) {
-                    Some(alive @ Keeping::Alive(_)) => return alive,
-                    Some(gone) if gone.seen() > last.seen() => last = gone,
-                    _ => {}
-                }
-            }
+        let stays = self.of_kind(KeeperKind::Run, name, now);
+        if matches!(stays, Keeping::Alive(_)) || stays.is_missing() {
+            return stays;
         }
-        last
+        let comes_by = self.of_kind(KeeperKind::Tick, name, now);
+        stays.or(comes_by)
     }
 
-    fn read(&self, kind: KeeperKind, of: Option<&ConnectionName>) -> Option<Beat> {
-        let bytes = whole_file::read(&self.path(kind, of)).ok()??;
-        serde_json::from_slice(&bytes).ok()
+    /// Looks at the keeper of all connections and at that of this one.
+    fn of_kind(&self, kind: KeeperKind, name: &ConnectionName, now: u64) -> Keeping {
+        self.read(kind, None, now)
+            .or(self.read(kind, Some(name), now))
+    }
+
+    fn read(&self, kind: KeeperKind, of: Option<&ConnectionName>, now: u64) -> Keeping {
+        let path = self.path(kind, of);
+        let unknown = |why| Keeping::Unknown { kind, why };
+        match whole_file::read(&path) {
+            Ok(None) => Keeping::Never,
+            Ok(Some(bytes)) => match serde_json::from_slice(&bytes) {
+                Ok(beat) => judge(beat, now),
+                Err(_) => unknown(format!("{} was cut short or changed", path.display())),
+            },
+            Err(failure) => unknown(failure.message),
+        }
     }
 
     fn write(&self, of: Option<&ConnectionName>, beat: &Beat) -> Result<(), StoreFailure> {
@@ -167,13 +184,34 @@ impl Keeping {
     /// Returns the last sign of life, where there was one.
     pub fn beat(&self) -> Option<&Beat> {
         match self {
-            Self::Never => None,
+            Self::Never | Self::Unknown { .. } => None,
             Self::Alive(beat) | Self::Overdue(beat) | Self::Stopped(beat) => Some(beat),
         }
     }
 
-    fn seen(&self) -> Option<u64> {
-        self.beat().map(|beat| beat.at)
+    /// Whether a keeper should be there, and is not or may not be.
+    pub fn is_missing(&self) -> bool {
+        matches!(self, Self::Overdue(_) | Self::Unknown { .. })
+    }
+
+    /// Returns the one that is there; otherwise the one that was seen last.
+    fn or(self, other: Self) -> Self {
+        if other.rank() > self.rank() {
+            other
+        } else {
+            self
+        }
+    }
+
+    /// Nobody knows when one was seen whose sign cannot be read: it may be the last.
+    fn rank(&self) -> (bool, Option<u64>) {
+        match self {
+            Self::Unknown { .. } => (false, Some(u64::MAX)),
+            _ => (
+                matches!(self, Self::Alive(_)),
+                self.beat().map(|beat| beat.at),
+            ),
+        }
     }
 }
 
@@ -275,12 +313,40 @@ mod tests {
     }
 
     #[test]
-    fn a_damaged_sign_is_none() {
+    fn s43_a_sign_that_cannot_be_read_is_not_taken_for_none() {
         let (folder, heartbeat) = heartbeat();
         let beaten = heartbeat.beat(KeeperKind::Run, None, NOW, HOUR);
         beaten.expect("written");
-        fs::write(folder.path().join(".keeper/run.json"), "{\"kind\":").expect("torn");
-        assert_eq!(heartbeat.of(&name("acme"), NOW), Keeping::Never);
+        for torn in ["", "{\"kind\":"] {
+            fs::write(folder.path().join(".keeper/run.json"), torn).expect("torn");
+            let keeping = heartbeat.of(&name("acme"), NOW);
+            let Keeping::Unknown { kind, why } = &keeping else {
+                panic!("{keeping:?}");
+            };
+            assert_eq!(*kind, KeeperKind::Run);
+            assert!(why.contains("run.json was cut short"), "{why}");
+        }
+        let beaten = heartbeat.beat(KeeperKind::Run, Some(&name("acme")), NOW, HOUR);
+        beaten.expect("written");
+        let keeping = heartbeat.of(&name("acme"), NOW);
+        assert!(matches!(keeping, Keeping::Alive(_)), "{keeping:?}");
+    }
+
+    #[test]
+    fn s43_who_comes_by_does_not_stand_in_for_who_stays_and_is_missing() {
+        let (_folder, heartbeat) = heartbeat();
+        let acme = name("acme");
+        let beat = |kind, now| heartbeat.beat(kind, None, now, HOUR).expect("written");
+        beat(KeeperKind::Run, NOW);
+        let later = NOW + 5 * HOUR_MS;
+        beat(KeeperKind::Tick, later);
+        let keeping = heartbeat.of(&acme, later);
+        assert!(matches!(&keeping, Keeping::Overdue(beat) if beat.kind == KeeperKind::Run));
+        // It said goodbye, and the other has taken over.
+        let stopped = heartbeat.stop(KeeperKind::Run, None, NOW);
+        stopped.expect("written");
+        let keeping = heartbeat.of(&acme, later);
+        assert!(matches!(&keeping, Keeping::Alive(beat) if beat.kind == KeeperKind::Tick));
     }
 
     #[cfg(unix)]

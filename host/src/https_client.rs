@@ -641,11 +641,15 @@ fn is_invalid_data(error: &(dyn Error + 'static)) -> bool {
 
 /// The innermost cause says most. None of them quotes the request.
 fn cause(error: &reqwest::Error) -> String {
-    chain(error)
-        .map(ToString::to_string)
-        .filter(|text| !text.is_empty())
-        .last()
-        .unwrap_or_default()
+    let texts = chain(error).map(ToString::to_string);
+    let last = texts.filter(|text| !text.is_empty()).last();
+    last.map_or_else(String::new, |text| without_manual(&text).to_owned())
+}
+
+/// Takes the link to the manual of rustls away, which is for those who write programs with it.
+fn without_manual(text: &str) -> &str {
+    text.split_once(": https://docs.rs/")
+        .map_or(text, |(what, _)| what)
 }
 
 #[cfg(test)]

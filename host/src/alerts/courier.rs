@@ -168,6 +168,7 @@ impl Courier {
         let began = self.outbox.clock().elapsed();
         let name = sink.name();
         self.outbox.delete_delivered(name);
+        self.outbox.tell_of_unusable(name)?;
         // Nothing is written where nothing waits.
         if self.outbox.pending(name)?.is_empty() {
             return Ok(Round::Empty);

@@ -76,6 +76,13 @@ pub(super) const DAMAGED: Fate = Fate {
     remedy: "Find the alert in the journal, or what is left of it in the file; then delete the file. If it happens again, look for errors of the disk in the system's log.",
 };
 
+pub(super) const UNUSABLE: Fate = Fate {
+    severity: Severity::Alert,
+    code: "alert-unreadable",
+    message: "A stored alert cannot be read. It stays where it is, and is not delivered; the others are.",
+    remedy: "Do what the cause says, as with `chmod 600`; then it is delivered. Or delete it: `procore-auth alerts discard`.",
+};
+
 impl Fate {
     /// Makes the event that tells it of an alert.
     pub(super) fn of(&self, sink: &SinkName, alert: &Alert, cause: &str, now: u64) -> Event {

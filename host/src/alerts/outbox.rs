@@ -12,6 +12,7 @@
 //! | between delivery and deletion | it is delivered again, with the same id |
 //! | the disk is full or read-only | held in memory, delivered from there, stored when that works again; with the process it is lost, except in the journal |
 //! | a file is damaged | kept under another name, and told in the journal; the others go on |
+//! | a file cannot be opened or read | left where it is, and told in the report and in the journal; the others go on |
 //! | more wait than permitted | the oldest is dropped, and told in the journal |
 //! | the wall clock is set | the order of what waits stays: a name is never less than the greatest that is there |
 
@@ -29,7 +30,7 @@ use std::{
 
 use tokio::sync::watch;
 
-pub use self::report::{SinkReport, Waiting};
+pub use self::report::{SinkReport, Unusable, Waiting};
 use self::{
     memory::Memory,
     sink_folder::{SinkFolder, Unreadable},
@@ -63,6 +64,20 @@ pub struct Outbox {
     writing: Mutex<u64>,
     memory: Mutex<Memory>,
     recorded: watch::Sender<u64>,
+}
+
+/// What waits for a sink.
+struct Found {
+    /// What can be delivered, the oldest first.
+    pending: Vec<Pending>,
+    /// What cannot be read.
+    unusable: Vec<Unusable>,
+}
+
+impl Found {
+    fn is_nothing(&self) -> bool {
+        self.pending.is_empty() && self.unusable.is_empty()
+    }
 }
 
 /// Configures an [`Outbox`].
@@ -173,15 +188,18 @@ impl Outbox {
         self.recorded.subscribe()
     }
 
-    /// Deletes an alert without delivering it. Returns for how many sinks it waited.
+    /// Deletes an alert without delivering it, one that cannot be read too. Returns for how many sinks it waited.
     pub fn discard(&self, id: &str) -> Result<usize, StoreFailure> {
         let mut discarded = 0;
         for sink in self.sinks()? {
-            for pending in self.pending(&sink)? {
-                if pending.alert.id == id {
-                    self.remove(&sink, &pending);
-                    discarded += 1;
-                }
+            let found = self.look(&sink)?;
+            for pending in found.pending.iter().filter(|p| p.alert.id == id) {
+                self.remove(&sink, pending);
+                discarded += 1;
+            }
+            for unusable in found.unusable.iter().filter(|u| u.id == id) {
+                self.folder(&sink).discard(&unusable.file)?;
+                discarded += 1;
             }
         }
         Ok(discarded)
@@ -192,7 +210,7 @@ impl Outbox {
         let routed = self.routes.iter().map(|route| route.sink().clone());
         let mut sinks: BTreeSet<_> = routed.collect();
         for sink in sink_folder::sinks(&self.folder)? {
-            if !sinks.contains(&sink) && !self.pending(&sink)?.is_empty() {
+            if !sinks.contains(&sink) && !self.look(&sink)?.is_nothing() {
                 sinks.insert(sink);
             }
         }
@@ -252,15 +270,20 @@ impl Outbox {
         self.journal.record(&alert.connection, &event);
     }
 
-    /// Returns what waits for a sink, the oldest first. What cannot be read is set aside.
+    /// Returns what waits for a sink and can be delivered, the oldest first.
     pub(crate) fn pending(&self, sink: &SinkName) -> Result<Vec<Pending>, StoreFailure> {
+        Ok(self.look(sink)?.pending)
+    }
+
+    /// Looks at what waits for a sink. What is damaged is set aside; what cannot be read keeps nothing else from its way.
+    fn look(&self, sink: &SinkName) -> Result<Found, StoreFailure> {
         let folder = self.folder(sink);
-        let mut all = Vec::new();
+        let (mut all, mut unusable) = (Vec::new(), Vec::new());
         for name in folder.names()? {
             match folder.read(&name) {
                 // `None`: delivered by another process in this moment.
                 Ok(read) => all.extend(read),
-                Err(Unreadable::Failed(failure)) => return Err(failure),
+                Err(Unreadable::Failed(failure)) => unusable.extend(Unusable::of(name, failure)),
                 Err(Unreadable::Damaged) => self.set_aside(sink, &folder, &name),
             }
         }
@@ -270,7 +293,22 @@ impl Outbox {
         all.sort_by_key(|pending| (pending.number, pending.alert.id.clone()));
         // One whose writing failed at its very end is in both places.
         all.dedup_by(|a, b| a.alert.id == b.alert.id);
-        Ok(all)
+        Ok(Found {
+            pending: all,
+            unusable,
+        })
+    }
+
+    /// Records what waits for a sink and cannot be read: once, as long as this process lives.
+    pub(crate) fn tell_of_unusable(&self, sink: &SinkName) -> Result<(), StoreFailure> {
+        for unusable in self.look(sink)?.unusable {
+            if self.memory().is_news(sink, &unusable) {
+                let (file, cause) = (unusable.file, &unusable.failure.message);
+                let event = fate::UNUSABLE.of_file(sink, file, cause, self.clock.now());
+                self.journal.record("-", &event);
+            }
+        }
+        Ok(())
     }
 
     fn set_aside(&self, sink: &SinkName, folder: &SinkFolder, name: &str) {

@@ -36,7 +36,17 @@ impl Pending {
 
 /// Reads the number from the name of a file; `None` for other files.
 pub(super) fn number(name: &str) -> Option<u64> {
+    parse(name).map(|(number, _)| number)
+}
+
+/// Reads the alert's id from the name of a file; `None` for other files.
+pub(super) fn id(name: &str) -> Option<&str> {
+    parse(name).map(|(_, id)| id)
+}
+
+fn parse(name: &str) -> Option<(u64, &str)> {
     let (number, id) = name.strip_suffix(".json")?.split_once('-')?;
     let written = number.len() == 20 && number.bytes().all(|b| b.is_ascii_digit());
-    (written && !id.is_empty()).then(|| number.parse().ok())?
+    let number = number.parse().ok().filter(|_| written && !id.is_empty())?;
+    Some((number, id))
 }

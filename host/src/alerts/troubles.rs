@@ -55,6 +55,10 @@ impl Troubles {
     pub fn note(&self, connection: &ConnectionName, code: &str, now: u64) {
         let mut told = self.told(connection);
         told.insert(code.to_owned(), now);
+        self.keep(connection, told);
+    }
+
+    fn keep(&self, connection: &ConnectionName, told: Told) {
         let written = self.write(connection, &told);
         let mut memory = self.memory();
         match written {
@@ -63,12 +67,18 @@ impl Troubles {
         };
     }
 
-    /// Notes that a visit worked. Returns the codes of the trouble that this ends, where there was one that people know of.
-    pub fn end(&self, connection: &ConnectionName) -> Option<String> {
+    /// Notes that a visit worked. Returns the codes of the trouble that this ends, where there was one that people know of. Those in
+    /// `lasting` go on, and are still known.
+    pub fn end(&self, connection: &ConnectionName, lasting: &[&str]) -> Option<String> {
         let taken = whole_file::take(&self.folder, &self.path(connection));
         let mut told = parse(taken.ok().flatten());
         told.extend(self.memory().remove(connection).unwrap_or_default());
-        (!told.is_empty()).then(|| told.into_keys().collect::<Vec<_>>().join(", "))
+        let lasts = |code: &str| lasting.contains(&code);
+        let (lasting, ended): (Told, Told) = told.into_iter().partition(|(code, _)| lasts(code));
+        if !lasting.is_empty() {
+            self.keep(connection, lasting);
+        }
+        (!ended.is_empty()).then(|| ended.into_keys().collect::<Vec<_>>().join(", "))
     }
 
     /// What cannot be read was not told.
@@ -133,7 +143,7 @@ mod tests {
     fn trouble_that_lasts_is_told_once_by_all_processes_and_so_is_its_end() {
         let folder = tempfile::tempdir().expect("a folder");
         let process = || Troubles::in_folder(folder.path().join("troubles"));
-        assert_eq!(process().end(&acme()), None);
+        assert_eq!(process().end(&acme(), &[]), None);
         assert!(tells(&process(), "full", NOW));
         assert!(!tells(&process(), "full", NOW + 300_000));
         assert!(tells(&process(), "io", NOW + 600_000));
@@ -141,9 +151,23 @@ mod tests {
             !tells(&process(), "full", NOW + 900_000),
             "known, though another one came between"
         );
-        assert_eq!(process().end(&acme()).as_deref(), Some("full, io"));
-        assert_eq!(process().end(&acme()), None);
+        assert_eq!(process().end(&acme(), &[]).as_deref(), Some("full, io"));
+        assert_eq!(process().end(&acme(), &[]), None);
         assert!(tells(&process(), "io", NOW + 1_200_000));
+    }
+
+    #[test]
+    fn what_lasts_is_not_ended_with_the_rest() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let troubles = Troubles::in_folder(folder.path().join("troubles"));
+        assert!(tells(&troubles, "full", NOW) && tells(&troubles, "missing", NOW));
+        let ended = troubles.end(&acme(), &["missing"]);
+        assert_eq!(ended.as_deref(), Some("full"));
+        assert_eq!(troubles.end(&acme(), &["missing"]), None);
+        assert!(!tells(&troubles, "missing", NOW + 1), "still known");
+        assert!(tells(&troubles, "full", NOW + 1));
+        let ended = troubles.end(&acme(), &[]);
+        assert_eq!(ended.as_deref(), Some("full, missing"));
     }
 
     #[test]
@@ -164,7 +188,7 @@ mod tests {
         assert!(tells(&troubles, "full", NOW));
         let other = "other".parse().expect("a name");
         assert!(troubles.is_news(&other, "full", NOW));
-        assert_eq!(troubles.end(&other), None);
+        assert_eq!(troubles.end(&other, &[]), None);
         assert!(!tells(&troubles, "full", NOW));
     }
 
@@ -177,8 +201,8 @@ mod tests {
             let process = Troubles::in_folder(&path);
             assert!(tells(&process, "full", NOW));
             assert!(!tells(&process, "full", NOW + 300_000));
-            assert_eq!(process.end(&acme()).as_deref(), Some("full"));
-            assert_eq!(process.end(&acme()), None);
+            assert_eq!(process.end(&acme(), &[]).as_deref(), Some("full"));
+            assert_eq!(process.end(&acme(), &[]), None);
         }
     }
 

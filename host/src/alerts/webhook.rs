@@ -6,6 +6,9 @@
 //! | 408, 425, 429, 5xx; none | down: tried again, after `Retry-After` where that is given |
 //! | any other; 3xx too, since nothing is followed | refused: tried again slowly |
 //!
+//! The status line decides, whatever follows it: of a delivered alert no body is read, of any other answer the beginning, in
+//! bounded time.
+//!
 //! The URL is a secret: whoever has it can write to the channel. It is read anew for each alert, so that a changed one needs no
 //! restart, and no message has any of it: the host alone can be what makes it one.
 
@@ -13,17 +16,24 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use http_body_util::BodyExt as _;
 use jiff::{Timestamp, fmt::rfc2822::DateTimeParser};
 use url::Url;
 
 use super::{Alert, Format, Sink, SinkName, Undelivered};
-use crate::{HttpClient, HttpFailure, RequestLimits, Secret, https_client::is_loopback};
+use crate::{
+    HttpFailure, IncomingBody, OutgoingBody, Secret, StreamLimits, StreamingClient,
+    https_client::is_loopback,
+};
 
 /// How long one request may take.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The most of an answer that is read.
-const REPLY_SIZE: usize = 1 << 20;
+/// How long the beginning of a refusal's body may take.
+const REFUSAL: Duration = Duration::from_secs(2);
+
+/// The most of it that is read. A word of Slack's is much shorter.
+const REFUSAL_SIZE: usize = 1024;
 
 /// Reads the URL, or tells why it cannot be read without repeating any of it.
 type ReadUrl = Box<dyn Fn() -> Result<Secret, String> + Send + Sync>;
@@ -33,7 +43,7 @@ pub struct Webhook {
     name: SinkName,
     url: ReadUrl,
     format: Format,
-    http: Arc<dyn HttpClient>,
+    http: Arc<dyn StreamingClient>,
     first_pause: Option<Duration>,
 }
 
@@ -44,7 +54,7 @@ impl Webhook {
         name: SinkName,
         url: impl Fn() -> Result<Secret, String> + Send + Sync + 'static,
         format: Format,
-        http: Arc<dyn HttpClient>,
+        http: Arc<dyn StreamingClient>,
     ) -> Self {
         Self {
             name,
@@ -63,10 +73,10 @@ impl Webhook {
     }
 
     /// Returns the request, and the host that no message is to have.
-    fn request(&self, alert: &Alert) -> Result<(http::Request<Vec<u8>>, String), Undelivered> {
+    fn request(&self, alert: &Alert) -> Result<(http::Request<OutgoingBody>, String), Undelivered> {
         let url = (self.url)().map_err(Undelivered::unreachable)?;
         let checked = check(&url).map_err(Undelivered::unreachable)?;
-        let mut request = http::Request::new(self.format.write(alert));
+        let mut request = http::Request::new(OutgoingBody::bytes(self.format.write(alert)));
         *request.method_mut() = Method::POST;
         *request.uri_mut() = checked
             .as_str()
@@ -110,16 +120,21 @@ impl Sink for Webhook {
 
     async fn deliver(&self, alert: &Alert, timeout: Duration) -> Result<String, Undelivered> {
         let (request, host) = self.request(alert)?;
-        let limits = RequestLimits {
-            timeout: timeout.min(TIMEOUT),
-            reply_size: REPLY_SIZE,
+        let timeout = timeout.min(TIMEOUT);
+        let limits = StreamLimits {
+            head: timeout,
+            idle: timeout,
         };
         let reply = self
             .http
-            .send(request, limits)
+            .open(request, limits)
             .await
             .map_err(|failure| Undelivered::unreachable(without(&host, &failure)))?;
-        judge(&reply)
+        let (head, body) = reply.into_parts();
+        if head.status.is_success() {
+            return Ok(format!("HTTP {}", head.status.as_u16()));
+        }
+        Err(refusal(&head, &beginning(body).await))
     }
 }
 
@@ -138,12 +153,27 @@ fn without(host: &str, failure: &HttpFailure) -> String {
     format!("{}: {message}", failure.code)
 }
 
-fn judge(reply: &http::Response<Vec<u8>>) -> Result<String, Undelivered> {
-    let status = reply.status();
-    if status.is_success() {
-        return Ok(format!("HTTP {}", status.as_u16()));
-    }
-    let message = match word(reply.body()) {
+/// Reads the beginning of a body: what comes in time, and no more than is of use.
+async fn beginning(mut body: IncomingBody) -> Vec<u8> {
+    let mut read = Vec::new();
+    let reading = async {
+        while let Some(Ok(frame)) = body.frame().await {
+            let piece = frame.into_data().unwrap_or_default();
+            read.extend_from_slice(&piece[..piece.len().min(REFUSAL_SIZE - read.len())]);
+            if read.len() == REFUSAL_SIZE {
+                break;
+            }
+        }
+    };
+    // What has come by then is enough.
+    let _ = tokio::time::timeout(REFUSAL, reading).await;
+    read
+}
+
+/// Judges an answer that is no success.
+fn refusal(head: &http::response::Parts, body: &[u8]) -> Undelivered {
+    let status = head.status;
+    let message = match word(body) {
         Some(word) => format!("the webhook answered {} ({word})", status.as_u16()),
         None => format!("the webhook answered {}", status.as_u16()),
     };
@@ -152,13 +182,11 @@ fn judge(reply: &http::Response<Vec<u8>>) -> Result<String, Undelivered> {
         StatusCode::REQUEST_TIMEOUT | StatusCode::TOO_EARLY | StatusCode::TOO_MANY_REQUESTS
     );
     if down || status.is_server_error() {
-        let retry_after = retry_after(reply.headers(), Timestamp::now());
-        Err(Undelivered::failing(message, retry_after))
+        Undelivered::failing(message, retry_after(&head.headers, Timestamp::now()))
     } else if status.is_redirection() {
-        let message = format!("{message}, a redirect, which is not followed");
-        Err(Undelivered::refused(message))
+        Undelivered::refused(format!("{message}, a redirect, which is not followed"))
     } else {
-        Err(Undelivered::refused(message))
+        Undelivered::refused(message)
     }
 }
 
@@ -202,39 +230,89 @@ mod tests {
     use async_trait::async_trait;
     use jiff::Timestamp;
 
-    use super::{Webhook, check, judge, retry_after, without};
+    use bytes::Bytes;
+    use http_body::Frame;
+    use http_body_util::{BodyExt as _, Full};
+
+    use super::{REFUSAL_SIZE, Webhook, beginning, check, refusal, retry_after, without};
     use crate::{
-        HttpClient, HttpFailure, RequestLimits, Secret,
-        alerts::{Format, Kind, Reason, Sink as _, alert::tests::example},
+        HttpFailure, IncomingBody, OutgoingBody, Secret, StreamLimits, StreamingClient,
+        alerts::{Format, Kind, Reason, Sink as _, Undelivered, alert::tests::example},
     };
 
     const URL: &str = "https://hooks.slack.com/services/T0/B0/hunter2";
 
-    fn reply(status: u16, body: &str) -> http::Response<Vec<u8>> {
-        let mut reply = http::Response::new(body.as_bytes().to_vec());
+    fn refused(status: u16, body: &str) -> Undelivered {
+        let mut reply = http::Response::new(());
         *reply.status_mut() = status.try_into().expect("a status");
-        reply
+        refusal(&reply.into_parts().0, body.as_bytes())
     }
 
-    /// Answers with a status, and notes what was sent.
-    struct Fixed(u16, Mutex<Vec<http::Request<Vec<u8>>>>);
+    /// Answers with a status and a body, and notes what was sent.
+    struct Fixed {
+        status: u16,
+        sent: Mutex<Vec<http::Request<Bytes>>>,
+        body: fn(&http::Uri) -> IncomingBody,
+    }
+
+    impl Fixed {
+        fn new(status: u16, body: fn(&http::Uri) -> IncomingBody) -> Arc<Self> {
+            Arc::new(Self {
+                status,
+                sent: Mutex::default(),
+                body,
+            })
+        }
+    }
+
+    fn text(text: &str) -> IncomingBody {
+        let body = Full::new(Bytes::from(text.to_owned()));
+        body.map_err(|never| match never {}).boxed()
+    }
+
+    /// A text, and then nothing any more, without an end.
+    fn endless(text: &'static str) -> IncomingBody {
+        Endless(Some(text)).boxed()
+    }
+
+    struct Endless(Option<&'static str>);
+
+    impl http_body::Body for Endless {
+        type Data = Bytes;
+        type Error = HttpFailure;
+
+        fn poll_frame(
+            mut self: std::pin::Pin<&mut Self>,
+            _: &mut std::task::Context<'_>,
+        ) -> std::task::Poll<Option<Result<Frame<Bytes>, HttpFailure>>> {
+            use std::task::Poll;
+            let text = self.0.take();
+            text.map_or(Poll::Pending, |text| {
+                Poll::Ready(Some(Ok(Frame::data(Bytes::from_static(text.as_bytes())))))
+            })
+        }
+    }
 
     #[async_trait]
-    impl HttpClient for Fixed {
-        async fn send(
+    impl StreamingClient for Fixed {
+        async fn open(
             &self,
-            request: http::Request<Vec<u8>>,
-            _: RequestLimits,
-        ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
-            let path = request.uri().to_string();
-            self.1.lock().expect("not poisoned").push(request);
-            Ok(reply(self.0, &format!("Cannot POST {path}")))
+            request: http::Request<OutgoingBody>,
+            _: StreamLimits,
+        ) -> Result<http::Response<IncomingBody>, HttpFailure> {
+            let (head, body) = request.into_parts();
+            let mut reply = http::Response::new((self.body)(&head.uri));
+            *reply.status_mut() = self.status.try_into().expect("a status");
+            let body = body.collect().await.expect("in memory").to_bytes();
+            let sent = http::Request::from_parts(head, body);
+            self.sent.lock().expect("not poisoned").push(sent);
+            Ok(reply)
         }
     }
 
     #[tokio::test]
     async fn posts_json_with_the_id_and_repeats_nothing_of_the_url() {
-        let http = Arc::new(Fixed(404, Mutex::default()));
+        let http = Fixed::new(404, |uri| text(&format!("Cannot POST {uri}")));
         let sink = Webhook::new(
             "ops".parse().expect("a name"),
             || Ok(Secret::new(URL)),
@@ -247,7 +325,7 @@ mod tests {
         assert_eq!(refused.reason, Reason::Refused);
         assert_eq!(refused.message, "the webhook answered 404");
         assert!(!format!("{sink:?}").contains("hunter2"));
-        let sent = http.1.lock().expect("not poisoned");
+        let sent = http.sent.lock().expect("not poisoned");
         assert_eq!(sent[0].uri(), URL);
         assert_eq!(sent[0].method(), "POST");
         assert_eq!(sent[0].headers()["content-type"], "application/json");
@@ -257,7 +335,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_url_that_cannot_be_read_is_a_sink_that_is_down() {
-        let http = Arc::new(Fixed(200, Mutex::default()));
+        let http = Fixed::new(200, |_| text(""));
         let url = || Err("the environment variable OPS is not set".to_owned());
         let name = "ops".parse().expect("a name");
         let sink = Webhook::new(name, url, Format::Generic, http);
@@ -288,23 +366,43 @@ mod tests {
         );
     }
 
-    #[test]
-    fn answers_are_judged() {
+    async fn delivered(http: Arc<Fixed>) -> Result<String, Undelivered> {
+        let name = "ops".parse().expect("a name");
+        let sink = Webhook::new(name, || Ok(Secret::new(URL)), Format::Generic, http);
+        sink.deliver(&example(Kind::Alert), Duration::from_secs(1))
+            .await
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_status_decides_whatever_the_body_does() {
         for status in [200, 202, 204] {
-            assert!(judge(&reply(status, "")).is_ok());
+            let yes = delivered(Fixed::new(status, |_| endless("ok"))).await;
+            assert_eq!(yes, Ok(format!("HTTP {status}")));
         }
+        let no = delivered(Fixed::new(404, |_| endless("no_service"))).await;
+        let no = no.expect_err("404");
+        assert_eq!(no.message, "the webhook answered 404 (no_service)");
+    }
+
+    #[tokio::test]
+    async fn of_a_refusal_the_beginning_is_read() {
+        let long = text(&"x".repeat(REFUSAL_SIZE + 1));
+        assert_eq!(beginning(long).await.len(), REFUSAL_SIZE);
+    }
+
+    #[test]
+    fn refusals_are_judged() {
         for status in [408, 425, 429, 500, 503] {
-            let reason = judge(&reply(status, "")).expect_err("down").reason;
+            let reason = refused(status, "").reason;
             assert!(
                 matches!(reason, Reason::Down { answered: true, .. }),
                 "{status}"
             );
         }
         for status in [301, 307, 400, 401, 403, 404, 410, 413] {
-            let reason = judge(&reply(status, "")).expect_err("refused").reason;
-            assert_eq!(reason, Reason::Refused, "{status}");
+            assert_eq!(refused(status, "").reason, Reason::Refused, "{status}");
         }
-        let known = judge(&reply(404, "no_service\n")).expect_err("refused");
+        let known = refused(404, "no_service\n");
         assert_eq!(known.message, "the webhook answered 404 (no_service)");
     }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use clap::Subcommand;
-use procore_auth_host::alerts::{Alert, Courier, Sink, Waiting};
+use procore_auth_host::alerts::{Alert, Courier, Sink, SinkReport, Waiting};
 use procore_auth_host::{Severity, StoreFailure};
 use serde::Serialize;
 use tokio::task::JoinSet;
@@ -14,6 +14,7 @@ use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
 use super::open::store_remedy;
+use super::status::undelivered::{self, UnusableDocument};
 use super::time;
 
 /// How long a sink may take for a test.
@@ -49,6 +50,7 @@ struct Tested {
 #[derive(Serialize)]
 struct ListDocument<'a> {
     alerts: Vec<WaitingDocument<'a>>,
+    unreadable: Vec<UnusableDocument<'a>>,
 }
 
 /// An alert that waits as JSON. The fields are stable.
@@ -113,6 +115,10 @@ async fn test(context: &Context<'_>, config: &Config, courier: &Courier) -> Resu
             let line = format_args!("{sink}: {word}: {answer}");
             context.terminal.line(line)?;
         }
+        // The sink works, and yet something does not get there.
+        for sink in &courier.outbox().report().unwrap_or_default() {
+            tell_unusable(context, sink);
+        }
     }
     Ok(if all_delivered {
         Exit::Done
@@ -135,10 +141,15 @@ async fn test_one(courier: Courier, sink: Arc<dyn Sink>, alert: Alert) -> Tested
 
 fn list(context: &Context<'_>, courier: &Courier) -> Result<Exit, Failure> {
     let waiting = courier.outbox().waiting().map_err(|e| unreadable(&e))?;
+    let sinks = courier.outbox().report().map_err(|e| unreadable(&e))?;
+    let is_whole = sinks.iter().all(|sink| sink.unusable.is_empty());
     if context.terminal.is_json() {
         let alerts = waiting.iter().map(WaitingDocument::from).collect();
-        context.terminal.json(&ListDocument { alerts })?;
-    } else if waiting.is_empty() {
+        let unreadable = sinks.iter().flat_map(UnusableDocument::all).collect();
+        context
+            .terminal
+            .json(&ListDocument { alerts, unreadable })?;
+    } else if waiting.is_empty() && is_whole {
         context.terminal.note("no alert waits");
     } else {
         let now = time::now();
@@ -155,8 +166,23 @@ fn list(context: &Context<'_>, courier: &Courier) -> Result<Exit, Failure> {
                 alert.message
             ))?;
         }
+        for sink in &sinks {
+            tell_unusable(context, sink);
+        }
     }
-    Ok(Exit::Done)
+    Ok(if is_whole {
+        Exit::Done
+    } else {
+        Exit::Undelivered
+    })
+}
+
+/// Tells what waits for a sink and cannot be read.
+fn tell_unusable(context: &Context<'_>, sink: &SinkReport) {
+    let text = undelivered::unusable(sink);
+    if !text.is_empty() {
+        context.terminal.note(text.trim_matches('\n'));
+    }
 }
 
 fn discard(context: &Context<'_>, courier: &Courier, id: &str) -> Result<Exit, Failure> {

@@ -11,7 +11,9 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
-use procore_auth_host::{ApiRequest, Outcome, ParkedRequest, RequestBody, StreamRequest};
+use procore_auth_host::{
+    ApiRequest, Outcome, ParkedRequest, ParkedState, RequestBody, StreamRequest,
+};
 use serde::Serialize;
 
 use super::context::Context;
@@ -67,6 +69,8 @@ pub(super) struct Arguments {
 #[derive(Serialize)]
 struct Parked<'a> {
     parked: &'a ParkedRequest,
+    exit_code: u8,
+    remedy: &'a str,
 }
 
 /// Sends the request and prints the answer.
@@ -211,16 +215,38 @@ fn too_large_to_park(size: u64, largest: u64) -> Failure {
     .into()
 }
 
+/// Tells that the request was kept, and what becomes of it: one that may have been executed is sent at nobody's word but a person's.
 fn parked(context: &Context<'_>, request: &ParkedRequest) -> Result<Exit, Failure> {
+    let ParkedRequest {
+        id, reason, state, ..
+    } = request;
+    let (exit, what, remedy) = if *state == ParkedState::Queued {
+        (
+            Exit::Parked,
+            "it will be sent when that is possible",
+            "See `procore-auth parked list`.".to_owned(),
+        )
+    } else {
+        (
+            Exit::UnknownOutcome,
+            "it may have been executed, and is not sent again by itself",
+            format!(
+                "A person must decide: look in Procore whether it took effect, then `procore-auth parked replay {id}` or `procore-auth parked discard {id}`."
+            ),
+        )
+    };
     if context.terminal.is_json() {
-        context.terminal.json(&Parked { parked: request })?;
+        context.terminal.json(&Parked {
+            parked: request,
+            exit_code: exit.describe().0,
+            remedy: &remedy,
+        })?;
     } else {
         context.terminal.note(format_args!(
-            "parked as {} ({}): it will be sent when that is possible; see `procore-auth parked list`",
-            request.id, request.reason
+            "parked as {id} ({reason}): {what}\n     do: {remedy}"
         ));
     }
-    Ok(Exit::Parked)
+    Ok(exit)
 }
 
 fn find<'a>(headers: &'a [(String, String)], wanted: &str) -> Option<&'a str> {

@@ -15,7 +15,7 @@ const MISSING: &str = "keeper-missing";
 /// A connection's keeper as JSON. The fields are stable.
 #[derive(Serialize)]
 pub(super) struct KeeperDocument<'a> {
-    /// `alive`, `overdue`, `stopped` (on purpose) or `never` (none was seen).
+    /// `alive`, `overdue`, `stopped` (on purpose), `unknown` (its sign cannot be read) or `never` (none was seen).
     state: &'static str,
     kind: Option<KeeperKind>,
     who: Option<&'a str>,
@@ -26,35 +26,77 @@ pub(super) struct KeeperDocument<'a> {
 /// Looks for the keeper of a connection, and tells people where it is missing, unless they know.
 pub(super) fn check(opener: &Opener, name: &ConnectionName) {
     let now = time::now();
-    if let Keeping::Overdue(beat) = opener.heartbeat().of(name, now) {
-        trouble::begin(opener, name, &missing(&beat, now));
+    if let Some(missing) = missing(&opener.heartbeat().of(name, now), now) {
+        trouble::begin(opener, name, &missing);
     }
 }
 
-/// Explains that a keeper is missing.
-pub(super) fn missing(beat: &Beat, now: u64) -> Explained {
-    let (verb, remedy) = match beat.kind {
-        KeeperKind::Run => (
-            "run",
-            "Start it again, as with `systemctl start procore-auth`, and look at why it ended: `journalctl -u procore-auth`.",
-        ),
-        KeeperKind::Tick => (
-            "tick",
-            "Look at the crontab or the timer that starts it. Where it comes less often now, tell it with --next-visit.",
-        ),
-    };
+/// Returns the trouble that a good visit does not end: a keeper that is missing, where the visit was not its own.
+pub(super) fn lasting(keeping: &Keeping) -> &'static [&'static str] {
+    if keeping.is_missing() {
+        &[MISSING]
+    } else {
+        &[]
+    }
+}
+
+/// Explains that a keeper is missing, or may be; `None` where it is not.
+pub(super) fn missing(keeping: &Keeping, now: u64) -> Option<Explained> {
+    match keeping {
+        Keeping::Overdue(beat) => Some(overdue(beat, now)),
+        Keeping::Unknown { kind, why } => Some(unknown(*kind, why)),
+        Keeping::Never | Keeping::Alive(_) | Keeping::Stopped(_) => None,
+    }
+}
+
+fn overdue(beat: &Beat, now: u64) -> Explained {
     Explained::new(
         Exit::AtRisk,
         MISSING,
         "Nobody keeps this connection alive any more: its keeper has not come when it should have.",
-        remedy,
+        remedy(beat.kind),
     )
     .because(format!(
-        "`procore-auth {verb}` ({}) was there {}, and was to come again by {}.",
+        "`procore-auth {}` ({}) was there {}, and was to come again by {}.",
+        verb(beat.kind),
         beat.who,
         time::relative(beat.at, now),
         time::rfc3339(beat.next_by),
     ))
+}
+
+fn unknown(kind: KeeperKind, why: &str) -> Explained {
+    Explained::new(
+        Exit::AtRisk,
+        MISSING,
+        format!(
+            "Whether anybody keeps this connection alive is not known: the sign of life of `procore-auth {}` cannot be read.",
+            verb(kind)
+        ),
+        format!(
+            "Look whether it is there: it writes its sign anew when it comes. Where it is not: {}",
+            remedy(kind)
+        ),
+    )
+    .because(format!("{why}."))
+}
+
+fn remedy(kind: KeeperKind) -> &'static str {
+    match kind {
+        KeeperKind::Run => {
+            "Start it again, as with `systemctl start procore-auth`, and look at why it ended: `journalctl -u procore-auth`. Where it is not to come back, delete `.keeper` in `state`."
+        }
+        KeeperKind::Tick => {
+            "Look at the crontab or the timer that starts it. Where it comes less often now, tell it with --next-visit."
+        }
+    }
+}
+
+fn verb(kind: KeeperKind) -> &'static str {
+    match kind {
+        KeeperKind::Run => "run",
+        KeeperKind::Tick => "tick",
+    }
 }
 
 /// Says of every keeper, in a line each, when it was seen; nothing where none ever was.
@@ -82,17 +124,28 @@ pub(super) fn text(all: &[Known], now: u64) -> String {
 
 /// Says when the keeper was seen; `None` where none ever was.
 pub(super) fn sentence(keeping: &Keeping, now: u64) -> Option<String> {
-    let beat = keeping.beat()?;
-    let verb = match beat.kind {
-        KeeperKind::Run => "run",
-        KeeperKind::Tick => "tick",
+    let seen = |beat: &Beat| {
+        let keeper = format!("`procore-auth {}` ({})", verb(beat.kind), beat.who);
+        (keeper, time::relative(beat.at, now))
     };
-    let seen = time::relative(beat.at, now);
-    let keeper = format!("`procore-auth {verb}` ({})", beat.who);
     Some(match keeping {
-        Keeping::Overdue(_) => format!("missing; {keeper} was last seen {seen}"),
-        Keeping::Stopped(_) => format!("{keeper} was stopped {seen}"),
-        Keeping::Never | Keeping::Alive(_) => format!("{keeper}, seen {seen}"),
+        Keeping::Never => return None,
+        Keeping::Alive(beat) => {
+            let (keeper, seen) = seen(beat);
+            format!("{keeper}, seen {seen}")
+        }
+        Keeping::Overdue(beat) => {
+            let (keeper, seen) = seen(beat);
+            format!("missing; {keeper} was last seen {seen}")
+        }
+        Keeping::Stopped(beat) => {
+            let (keeper, seen) = seen(beat);
+            format!("{keeper} was stopped {seen}")
+        }
+        Keeping::Unknown { kind, why } => format!(
+            "not known; the sign of life of `procore-auth {}` cannot be read: {why}",
+            verb(*kind)
+        ),
     })
 }
 
@@ -103,14 +156,16 @@ pub(super) fn word(keeping: &Keeping) -> &'static str {
         Keeping::Alive(_) => "alive",
         Keeping::Overdue(_) => "overdue",
         Keeping::Stopped(_) => "stopped",
+        Keeping::Unknown { .. } => "unknown",
     }
 }
 
 /// Returns the exit code that stands for it.
 pub(super) fn exit_of(keeping: &Keeping) -> Exit {
-    match keeping {
-        Keeping::Overdue(_) => Exit::AtRisk,
-        Keeping::Never | Keeping::Alive(_) | Keeping::Stopped(_) => Exit::Done,
+    if keeping.is_missing() {
+        Exit::AtRisk
+    } else {
+        Exit::Done
     }
 }
 
@@ -119,7 +174,10 @@ impl<'a> From<&'a Keeping> for KeeperDocument<'a> {
         let beat = keeping.beat();
         Self {
             state: word(keeping),
-            kind: beat.map(|beat| beat.kind),
+            kind: match keeping {
+                Keeping::Unknown { kind, .. } => Some(*kind),
+                _ => beat.map(|beat| beat.kind),
+            },
             who: beat.map(|beat| beat.who.as_str()),
             last_seen: beat.map(|beat| time::rfc3339(beat.at)),
             next_by: beat

@@ -2,6 +2,7 @@
 
 mod chosen;
 mod discard;
+mod held;
 mod replay;
 
 use clap::{ArgGroup, Subcommand};
@@ -83,12 +84,7 @@ async fn list(context: &Context<'_>, open: &Open) -> Result<Exit, Failure> {
 }
 
 fn line(request: &ParkedRequest, now: u64) -> String {
-    let state = match request.state {
-        ParkedState::Queued => "queued",
-        ParkedState::UnknownOutcome => "unknown outcome",
-        ParkedState::DeadLetter => "dead letter",
-        _ => "unknown state",
-    };
+    let state = word(request.state);
     if request.method.is_empty() {
         return format!(
             "{}  {state}  cannot be read  {} bytes  {}",
@@ -109,6 +105,15 @@ fn line(request: &ParkedRequest, now: u64) -> String {
         request.replays,
         request.reason
     )
+}
+
+fn word(state: ParkedState) -> &'static str {
+    match state {
+        ParkedState::Queued => "queued",
+        ParkedState::UnknownOutcome => "unknown outcome",
+        ParkedState::DeadLetter => "dead letter",
+        _ => "unknown state",
+    }
 }
 
 impl<'a> From<&'a ParkedRequest> for RequestDocument<'a> {

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use procore_auth_host::alerts::{Command, Courier, Outbox, Route, Sink, Webhook};
-use procore_auth_host::{HttpClient, HttpsClient, Journal, internals::Troubles};
+use procore_auth_host::{HttpsClient, Journal, StreamingClient, internals::Troubles};
 
 use super::config::{Config, SinkConfig, SinkKind};
 use super::failure::Failure;
@@ -43,7 +43,10 @@ pub(crate) fn courier(
 }
 
 /// What is lent to the plugin does not speak plain HTTP; a webhook on this machine may.
-fn webhook_client(config: &Config, http: &HttpsClient) -> Result<Arc<dyn HttpClient>, Failure> {
+fn webhook_client(
+    config: &Config,
+    http: &HttpsClient,
+) -> Result<Arc<dyn StreamingClient>, Failure> {
     if config.alerts.is_empty() {
         return Ok(Arc::new(http.clone()));
     }
@@ -51,7 +54,7 @@ fn webhook_client(config: &Config, http: &HttpsClient) -> Result<Arc<dyn HttpCli
     Ok(Arc::new(client.map_err(|error| unusable_network(&error))?))
 }
 
-fn sink(config: &Config, sink: &SinkConfig, http: &Arc<dyn HttpClient>) -> Arc<dyn Sink> {
+fn sink(config: &Config, sink: &SinkConfig, http: &Arc<dyn StreamingClient>) -> Arc<dyn Sink> {
     let name = sink.name.clone();
     match &sink.kind {
         SinkKind::Webhook { url, format } => {

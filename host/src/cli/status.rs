@@ -8,8 +8,10 @@ mod document;
 mod overwrite;
 #[cfg(test)]
 mod samples;
+mod summary;
+mod suspension;
 mod table;
-mod undelivered;
+pub(super) mod undelivered;
 mod watch;
 
 use std::time::Duration;

@@ -9,6 +9,7 @@ use tokio::task::JoinSet;
 use super::context::Context;
 use super::exit::Exit;
 use super::failure::{Explained, Failure};
+use super::heartbeat;
 use super::metrics;
 use super::open::Opener;
 use super::status::{self, Known};
@@ -85,13 +86,14 @@ async fn visit(
         tracing::error!(connection = %name, "a visit did not end as it should: {error}");
         Err(Box::new(trouble::panicked()))
     });
+    let keeper = opener.heartbeat().of(&name, time::now());
     // Nobody may read what a cron job prints.
     match &status {
-        Ok(_) => trouble::end(&opener, &name),
+        Ok(_) => trouble::end(&opener, &name, heartbeat::lasting(&keeper)),
         Err(explained) => trouble::begin(&opener, &name, explained),
     }
     Known {
-        keeper: opener.heartbeat().of(&name, time::now()),
+        keeper,
         name,
         environment,
         status,

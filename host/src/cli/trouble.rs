@@ -22,9 +22,9 @@ pub(super) fn begin(opener: &Opener, name: &ConnectionName, explained: &Explaine
     troubles.note(name, &explained.code, now);
 }
 
-/// Tells people that a connection can be visited again, where they know that it could not.
-pub(super) fn end(opener: &Opener, name: &ConnectionName) {
-    if let Some(was) = opener.troubles().end(name) {
+/// Tells people that a connection can be visited again, where they know that it could not. The codes in `lasting` go on.
+pub(super) fn end(opener: &Opener, name: &ConnectionName, lasting: &[&str]) {
+    if let Some(was) = opener.troubles().end(name, lasting) {
         record(opener, name, &recovery(was, time::now()));
     }
 }

@@ -538,3 +538,16 @@ async fn plain_http_goes_to_this_machine_alone_and_only_where_that_is_permitted(
         assert_eq!(refused.expect_err("not here").code, "invalid-request");
     }
 }
+
+#[test]
+fn a_link_for_programmers_is_no_evidence() {
+    let told = "peer closed connection without sending TLS close_notify: https://docs.rs/rustls/latest/rustls/manual/_03_howto/index.html#unexpected-eof";
+    assert_eq!(
+        super::without_manual(told),
+        "peer closed connection without sending TLS close_notify"
+    );
+    assert_eq!(
+        super::without_manual("Connection refused"),
+        "Connection refused"
+    );
+}

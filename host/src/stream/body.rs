@@ -109,13 +109,7 @@ impl RequestBody {
             Kind::Repeatable { size, open } => (*size, Source::Reader(open().await?)),
             Kind::Once { size, reader } => (*size, Source::Slot(Arc::clone(reader))),
         };
-        Ok(OutgoingBody {
-            source,
-            left: size,
-            ended: size == Some(0),
-            buffer: BytesMut::new(),
-            progress: Progress::default(),
-        })
+        Ok(OutgoingBody::new(source, size))
     }
 }
 
@@ -166,6 +160,23 @@ enum Source {
 }
 
 impl OutgoingBody {
+    fn new(source: Source, size: Option<u64>) -> Self {
+        Self {
+            source,
+            left: size,
+            ended: size == Some(0),
+            buffer: BytesMut::new(),
+            progress: Progress::default(),
+        }
+    }
+
+    /// Makes a body of what is in memory.
+    pub(crate) fn bytes(bytes: impl Into<Bytes>) -> Self {
+        let bytes = bytes.into();
+        let size = bytes.len() as u64;
+        Self::new(Source::Bytes(bytes), Some(size))
+    }
+
     /// Returns what waits, from now on, until a request with this body has exceeded its limits.
     pub fn overdue(&self, limits: StreamLimits) -> impl Future<Output = ()> + Send + 'static {
         self.progress.clone().overdue(limits)

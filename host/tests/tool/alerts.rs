@@ -1,7 +1,7 @@
 //! Alerts on their way to people: sinks that are down, processes that die, and what `status` says meanwhile.
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use fake_procore::Environment::Sandbox;
@@ -337,4 +337,94 @@ async fn a_mistake_in_a_sink_is_shown_at_its_line() {
         refused.code_is(3).says(says).says("config.toml:").says("^");
         assert!(!refused.err.contains("hunter2"), "{refused}");
     }
+}
+
+/// Two alerts that wait for a sink that works by now; returns their files, the oldest first.
+async fn two_wait(webhook: &Webhook) -> (Rig, Tool, Vec<PathBuf>) {
+    let (rig, tool) = signed_out_by_the_server(webhook).await;
+    tool.run(&["token"]).await.code_is(4);
+    tool.log_in(&rig).await;
+    webhook.mend();
+    tool.run(&["alerts", "test"]).await.code_is(0);
+    let mut names = left(&tool);
+    names.sort();
+    assert_eq!(names.len(), 2);
+    let folder = tool.path("state/.alerts/ops");
+    let files = names.iter().map(|name| folder.join(name)).collect();
+    (rig, tool, files)
+}
+
+#[tokio::test]
+async fn an_alert_that_cannot_be_read_holds_up_no_other_and_is_told() {
+    let webhook = Webhook::start(times(99, 500)).await;
+    let (_rig, tool, files) = two_wait(&webhook).await;
+    set_mode(&files[0], 0o644);
+    tool.run(&["alerts", "test"])
+        .await
+        .code_is(0)
+        .says("cannot be read");
+    let list = tool.run(&["alerts", "list"]).await;
+    list.code_is(12)
+        .says("recovered")
+        .says("cannot be read")
+        .says("chmod 600");
+    tool.run(&["tick"]).await.code_is(12).says("chmod 600");
+    assert_eq!(
+        webhook.taken(),
+        ["test test", "test test", "recovery recovered"]
+    );
+    let status = tool.run(&["status"]).await;
+    status
+        .code_is(12)
+        .says("1 for ops cannot be read")
+        .says("insecure-permissions");
+    let status = tool.run(&["status", "--json"]).await.code_is(12).json();
+    assert_eq!(status["alerts"]["waiting"], 0);
+    let unreadable = &status["alerts"]["sinks"][0]["unreadable"][0];
+    assert_eq!(unreadable["code"], "insecure-permissions");
+    let list = tool.run(&["alerts", "list", "--json"]).await;
+    let list = list.code_is(12).json();
+    assert_eq!(list["unreadable"][0]["id"], unreadable["id"]);
+    tool.run(&["doctor"]).await.says("cannot be read");
+
+    set_mode(&files[0], 0o600);
+    tool.run(&["tick"]).await.code_is(0);
+    assert_eq!(webhook.taken().last().expect("some"), "alert invalid_grant");
+}
+
+#[tokio::test]
+async fn an_alert_that_cannot_be_read_can_be_discarded() {
+    let webhook = Webhook::start(times(99, 500)).await;
+    let (_rig, tool, files) = two_wait(&webhook).await;
+    set_mode(&files[0], 0o644);
+    let list = tool.run(&["alerts", "list", "--json"]).await.json();
+    let id = list["unreadable"][0]["id"].as_str().expect("an id");
+    tool.run(&["alerts", "discard", id]).await.code_is(0);
+    assert!(!files[0].exists() && files[1].exists());
+    tool.run(&["tick"]).await.code_is(0);
+}
+
+#[tokio::test]
+async fn a_webhook_that_has_said_yes_has_the_alert_however_long_it_talks() {
+    let long = "x".repeat(3 << 20);
+    for text in ["ok", &long] {
+        let webhook = Webhook::start([Answer::Endless(200, text.to_owned())]).await;
+        let (_rig, tool) = signed_out_by_the_server(&webhook).await;
+        tool.run(&["token"]).await.code_is(4);
+        assert_eq!(webhook.taken(), ["alert invalid_grant"]);
+        tool.run(&["tick"]).await.code_is(4);
+        assert_eq!(webhook.got().len(), 1, "once");
+        assert!(left(&tool).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn a_refusal_that_does_not_end_is_told_by_its_beginning() {
+    let refusal = Answer::Endless(404, "no_service".to_owned());
+    let webhook = Webhook::start([refusal]).await;
+    let (_rig, tool) = signed_out_by_the_server(&webhook).await;
+    tool.run(&["alerts", "test"])
+        .await
+        .code_is(12)
+        .says("the webhook answered 404 (no_service)");
 }

@@ -298,3 +298,62 @@ async fn s43_a_cron_job_that_comes_no_more_is_missed_and_the_next_tick_ends_that
     tool.run(&["status"]).await.code_is(0);
     drop(rig);
 }
+
+#[tokio::test]
+async fn s43_a_sign_of_life_that_cannot_be_read_is_told() {
+    let (_rig, tool, _) = signed_in().await;
+    let mut keeper = tool.start(&["run"]);
+    keeper.says("visited").await;
+    keeper.signal("KILL").await;
+    keeper.end().await;
+    for torn in ["", "{\"kind\":"] {
+        fs::write(tool.path("state/.keeper/run.json"), torn).expect("torn");
+        tool.run(&["status"])
+            .await
+            .code_is(11)
+            .says("cannot be read");
+        let keeper = keeper_state(&tool).await;
+        assert_eq!(
+            (&keeper["state"], &keeper["kind"]),
+            (&json!("unknown"), &json!("run"))
+        );
+    }
+    tool.run(&["token"]).await.code_is(0).says("cannot be read");
+    tool.run(&["doctor"]).await.says("cannot be read");
+    assert_eq!(told(&tool, "keeper-missing"), 1);
+
+    let mut keeper = tool.start(&["run"]);
+    keeper.says("Visits work again").await;
+    assert_eq!(keeper_state(&tool).await["state"], "alive");
+    stop(keeper).await;
+}
+
+#[tokio::test]
+async fn s43_a_tick_by_hand_does_not_stand_in_for_a_keeper_that_died() {
+    let (_rig, tool, _) = signed_in().await;
+    let mut keeper = tool.start(&["run"]);
+    keeper.says("visited").await;
+    keeper.signal("KILL").await;
+    keeper.end().await;
+    let_it_be_long_ago(&tool, "run.json");
+    tool.run(&["token"]).await.code_is(0);
+    for _ in 0..2 {
+        tool.run(&["tick"]).await.code_is(11);
+        tool.run(&["status"]).await.code_is(11).says("run");
+        tool.run(&["token"]).await.code_is(0);
+    }
+    let state = keeper_state(&tool).await;
+    assert_eq!(
+        (&state["state"], &state["kind"]),
+        (&json!("overdue"), &json!("run"))
+    );
+    assert_eq!(told(&tool, "keeper-missing"), 1, "told once");
+    assert_eq!(told(&tool, "visits-recovered"), 0, "it is not back");
+
+    // Whoever goes over to cron says so by taking the sign away.
+    fs::remove_file(tool.path("state/.keeper/run.json")).expect("there");
+    tool.run(&["tick"])
+        .await
+        .code_is(0)
+        .says("Visits work again");
+}

@@ -155,14 +155,18 @@ async fn clients_that_say_nothing_do_not_keep_others_out() {
     let keeper = tool.start(&["run"]);
     file_tells(&tool, "healthy").await;
     let mut silent = Vec::new();
-    for _ in 0..20 {
-        silent.push(
-            TcpStream::connect(("127.0.0.1", port))
-                .await
-                .expect("connected"),
-        );
+    for _ in 0..60 {
+        let mut client = TcpStream::connect(("127.0.0.1", port))
+            .await
+            .expect("connected");
+        client.write_all(b"GET /hea").await.expect("sent");
+        silent.push(client);
     }
+    let asked = std::time::Instant::now();
     let reply = raw(port, "GET /healthz HTTP/1.1\r\nHost: x\r\n\r\n").await;
+    // Far less than they would take one after the other.
+    let took = asked.elapsed();
+    assert!(took < Duration::from_secs(20), "{took:?}");
     assert!(reply.starts_with("HTTP/1.1 200"), "{reply}");
     keeper.signal("TERM").await;
     keeper.end().await.code_is(0);
@@ -189,4 +193,17 @@ async fn a_tick_writes_the_file_and_it_stays() {
     tool.run(&["logout", "--local"]).await.code_is(0);
     tool.run(&["tick"]).await.code_is(4);
     file_tells(&tool, "sign-in-required").await;
+}
+
+#[tokio::test]
+async fn a_place_for_metrics_that_is_none_is_shown_at_its_line() {
+    for (place, says, cure) in [
+        ("listen = \"127.0.0.1:0\"", "no port", "127.0.0.1:9464"),
+        ("file = \"\"", "names no file", "file = "),
+    ] {
+        let (_rig, tool, _) = signed_in().await;
+        tool.reconfigure("[network]", &format!("[metrics]\n{place}\n\n[network]"));
+        let refused = tool.run(&["status"]).await;
+        refused.code_is(3).says(says).says(cure).says("^");
+    }
 }

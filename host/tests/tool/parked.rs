@@ -11,11 +11,20 @@ pub(crate) async fn park(tool: &Tool, name: &str) -> String {
 }
 
 async fn park_in_order(tool: &Tool, name: &str, order: &[&str]) -> String {
+    park_with_code(tool, name, order, 10).await
+}
+
+/// Parks a request that may have been executed.
+async fn park_in_doubt(tool: &Tool, name: &str, order: &[&str]) -> String {
+    park_with_code(tool, name, order, 8).await
+}
+
+async fn park_with_code(tool: &Tool, name: &str, order: &[&str], code: i32) -> String {
     let body = format!(r#"{{"project":{{"name":"{name}"}}}}"#);
     let call = ["call", "/rest/v1.0/projects", "-d", &body];
     let call = [&call[..], &["--park", "--json"], order].concat();
     let parked = tool.run(&call).await;
-    let id = parked.code_is(10).json()["parked"]["id"].clone();
+    let id = parked.code_is(code).json()["parked"]["id"].clone();
     id.as_str().expect("an id").to_owned()
 }
 
@@ -93,7 +102,7 @@ async fn s33_an_unknown_outcome_is_parked_and_sent_by_a_person_alone() {
     let call = Target::Call("POST".to_owned(), "/rest".to_owned());
     rig.procore
         .inject(call.clone(), Fault::committed(Answer::Close));
-    let id = park(&tool, "perhaps").await;
+    let id = park_in_doubt(&tool, "perhaps", &[]).await;
     tool.run(&["parked", "list"])
         .await
         .code_is(0)
@@ -110,7 +119,7 @@ async fn s33_an_unknown_outcome_is_parked_and_sent_by_a_person_alone() {
     assert_eq!(projects(&rig).len(), 2, "a person said so");
 
     rig.procore.inject(call, Fault::committed(Answer::Close));
-    let id = park(&tool, "discarded").await;
+    let id = park_in_doubt(&tool, "discarded", &[]).await;
     let discarded = tool.run(&["parked", "discard", &id, "--json"]).await;
     assert_eq!(discarded.code_is(0).json()["discarded"][0], id.as_str());
     tool.run(&["status"]).await.code_is(0);
@@ -252,4 +261,59 @@ async fn a_body_is_parked_up_to_what_the_policy_allows() {
     );
     let refused = tool.run(&call).await;
     refused.code_is(1).says("too-large-to-park").says("1048576");
+}
+
+/// Has the next call be carried out and not be answered.
+fn doubt_next(rig: &Rig) {
+    let call = Target::Call("POST".to_owned(), "/rest".to_owned());
+    rig.procore.inject(call, Fault::committed(Answer::Close));
+}
+
+#[tokio::test]
+async fn s33_what_may_have_been_executed_is_not_called_waiting_to_be_sent() {
+    let (rig, tool, _) = signed_in().await;
+    doubt_next(&rig);
+    let call = [
+        "call",
+        "/rest/v1.0/projects",
+        "-d",
+        r#"{"project":{"name":"x"}}"#,
+        "--park",
+    ];
+    let parked = tool.run(&call).await;
+    parked
+        .code_is(8)
+        .says("may have been executed")
+        .says("parked replay ")
+        .says("parked discard ");
+    assert!(!parked.err.contains("it will be sent"), "{parked}");
+    doubt_next(&rig);
+    let parked = tool.run(&[&call[..], &["--json"]].concat()).await;
+    let parked = parked.code_is(8).json();
+    assert_eq!(parked["parked"]["state"], "unknown-outcome");
+    assert_eq!(parked["exit_code"], 8);
+}
+
+#[tokio::test]
+async fn s61_a_replay_says_who_holds_the_others_up_and_what_to_do() {
+    let (rig, tool, _) = signed_in().await;
+    doubt_next(&rig);
+    let key = ["--order-key", "a"];
+    let holder = park_in_doubt(&tool, "first", &key).await;
+    let behind = park_in_order(&tool, "second", &key).await;
+    let replay = tool.run(&["parked", "replay"]).await;
+    replay
+        .code_is(10)
+        .says("1 still wait")
+        .says(&holder)
+        .says("procore-auth parked replay ")
+        .says("procore-auth parked discard ");
+    let replay = tool.run(&["parked", "replay", "--json"]).await;
+    let held = replay.code_is(10).json()["held"][0].clone();
+    assert_eq!(held["id"], holder.as_str());
+    assert_eq!(held["order_key"], "a");
+    assert_eq!(held["waiting"], serde_json::json!([behind]));
+    tool.run(&["parked", "discard", &holder]).await.code_is(0);
+    tool.run(&["parked", "replay"]).await.code_is(0);
+    assert_eq!(projects(&rig), ["first", "second"]);
 }

@@ -32,6 +32,8 @@ const TOLD_LATER: &[&str] = &[
     "host/src/cli/config/source.rs: invalid",
     "host/src/cli/heartbeat.rs: missing",
     "host/src/cli/open.rs: not_the_pinned_plugin",
+    "host/src/cli/heartbeat.rs: overdue",
+    "host/src/cli/heartbeat.rs: unknown",
     "host/src/cli/open.rs: unusable_network",
     "host/src/cli/open.rs: unusable_plugin",
     "host/src/holding_store.rs: tell_conflict",

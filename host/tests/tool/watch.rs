@@ -72,6 +72,41 @@ impl Terminal {
         }
     }
 
+    /// Reads until the screen is as wanted.
+    async fn until(&mut self, wanted: impl Fn(&vt100::Screen) -> bool) {
+        let mut bytes = [0; 4096];
+        while !wanted(self.screen.screen()) {
+            let read = timeout(DEADLINE, self.pty.read(&mut bytes)).await;
+            match read {
+                Ok(Ok(count @ 1..)) => self.screen.process(&bytes[..count]),
+                other => panic!("{other:?} on\n{}", self.screen.screen().contents()),
+            }
+        }
+    }
+
+    async fn signal(&self, name: &str) {
+        let pid = self.child.id().expect("running").to_string();
+        let mut kill = tokio::process::Command::new("kill");
+        let sent = kill.args([&format!("-{name}"), &pid]).status().await;
+        assert!(sent.expect("kill").success());
+    }
+
+    /// Waits until the process is stopped.
+    async fn is_stopped(&self) {
+        let pid = self.child.id().expect("running").to_string();
+        let stopped = async {
+            loop {
+                let mut ps = tokio::process::Command::new("ps");
+                let shown = ps.args(["-o", "state=", "-p", &pid]).output().await;
+                if shown.expect("ps").stdout.starts_with(b"T") {
+                    return;
+                }
+                tokio::time::sleep(Duration::from_millis(20)).await;
+            }
+        };
+        timeout(DEADLINE, stopped).await.expect("it stops");
+    }
+
     /// Reads what is left and waits for the end. Linux reports the end of a terminal as an error.
     pub(crate) async fn end(&mut self) -> Option<i32> {
         let mut bytes = [0; 4096];
@@ -113,15 +148,7 @@ async fn watch_restores_the_cursor_when_it_is_terminated() {
     let (_rig, tool, _) = signed_in().await;
     let mut terminal = Terminal::start(&tool, &["status", "--watch"]);
     terminal.shows(|screen| screen.contains("healthy")).await;
-    let pid = terminal.child.id().expect("running").to_string();
-    let mut kill = tokio::process::Command::new("kill");
-    assert!(
-        kill.args(["-TERM", &pid])
-            .status()
-            .await
-            .expect("kill")
-            .success()
-    );
+    terminal.signal("TERM").await;
     assert_eq!(terminal.end().await, Some(0));
     assert!(!terminal.screen.screen().hide_cursor());
 }
@@ -150,4 +177,43 @@ async fn status_fits_a_terminal_of_80_columns() {
     assert_eq!(terminal.end().await, Some(0));
     let lines: Vec<&str> = screen.lines().filter(|line| !line.is_empty()).collect();
     assert_eq!(lines.len(), 2, "{screen}");
+}
+
+#[tokio::test]
+async fn watch_shows_the_cursor_while_it_is_suspended() {
+    let (_rig, tool, _) = signed_in().await;
+    let mut terminal = Terminal::start(&tool, &["status", "--watch", "1"]);
+    terminal.shows(|screen| screen.contains("healthy")).await;
+    assert!(terminal.screen.screen().hide_cursor());
+    terminal.signal("TSTP").await;
+    terminal.until(|screen| !screen.hide_cursor()).await;
+    terminal.is_stopped().await;
+    terminal.signal("CONT").await;
+    terminal.until(|screen| screen.hide_cursor()).await;
+    terminal.signal("TERM").await;
+    assert_eq!(terminal.end().await, Some(0));
+    assert!(!terminal.screen.screen().hide_cursor());
+}
+
+#[tokio::test]
+async fn watch_names_the_worst_where_not_all_have_room() {
+    let (_rig, tool, _) = signed_in().await;
+    let connection = std::fs::read_to_string(tool.path("config.toml")).expect("there");
+    let (_, acme) = connection.split_once("[connections.acme]").expect("there");
+    // What follows in the table of acme belongs to it alone.
+    let table = acme.split("\n[").next().expect("a table");
+    let more: String = (1..=9)
+        .map(|number| format!("\n[connections.zulu{number}]{table}\n"))
+        .collect();
+    tool.write("config.toml", &(connection.clone() + &more));
+    for (rows, columns) in [(5, 20), (12, 80)] {
+        let mut terminal =
+            Terminal::open(&tool, &["status", "--watch"], (rows, columns), |command| {
+                command.stderr(Stdio::null())
+            });
+        let screen = terminal.shows(|screen| screen.contains("zulu1")).await;
+        assert!(screen.contains("9 sign-in required"), "{screen}");
+        terminal.pty.write_all(CTRL_C).await.expect("typed");
+        assert_eq!(terminal.end().await, Some(0));
+    }
 }

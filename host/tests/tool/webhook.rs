@@ -1,14 +1,19 @@
 //! A webhook on this machine: answers as its script says, and remembers what it got.
 
 use std::collections::VecDeque;
+use std::convert::Infallible;
 use std::net::Ipv4Addr;
+use std::pin::Pin;
 use std::sync::{Arc, Mutex};
+use std::task::{Context, Poll};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use http_body::Frame;
 use serde_json::Value;
 use tokio::net::TcpListener;
 use tokio::sync::{Semaphore, watch};
@@ -22,6 +27,8 @@ pub(crate) enum Answer {
     Status(u16),
     /// Waits for a permit, and takes it then.
     Hold(Arc<Semaphore>),
+    /// Answers with this status and this text, and never ends.
+    Endless(u16, String),
 }
 
 /// The server. It ends with its test.
@@ -89,12 +96,31 @@ fn text(value: &Value) -> &str {
     value.as_str().unwrap_or_default()
 }
 
-async fn answer(State(webhook): State<Webhook>, headers: HeaderMap, body: Bytes) -> StatusCode {
+/// A text, and then silence without an end.
+struct Endless(Option<Bytes>);
+
+impl http_body::Body for Endless {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        match self.0.take() {
+            Some(text) => Poll::Ready(Some(Ok(Frame::data(text)))),
+            None => Poll::Pending,
+        }
+    }
+}
+
+async fn answer(State(webhook): State<Webhook>, headers: HeaderMap, body: Bytes) -> Response {
     let answer = webhook.0.script.lock().expect("not poisoned").pop_front();
     let status = match &answer {
-        Some(Answer::Status(status)) => StatusCode::from_u16(*status).expect("a status"),
-        _ => StatusCode::OK,
+        Some(Answer::Status(status) | Answer::Endless(status, _)) => *status,
+        _ => 200,
     };
+    let status = StatusCode::from_u16(status).expect("a status");
     let key = headers["idempotency-key"].to_str().expect("text");
     let got = Got {
         body: serde_json::from_slice(&body).expect("JSON"),
@@ -102,8 +128,12 @@ async fn answer(State(webhook): State<Webhook>, headers: HeaderMap, body: Bytes)
         taken: status.is_success(),
     };
     webhook.0.got.send_modify(|all| all.push(got));
-    if let Some(Answer::Hold(gate)) = answer {
-        gate.acquire().await.expect("open").forget();
+    match answer {
+        Some(Answer::Hold(gate)) => gate.acquire().await.expect("open").forget(),
+        Some(Answer::Endless(_, text)) => {
+            return (status, Body::new(Endless(Some(text.into())))).into_response();
+        }
+        _ => {}
     }
-    status
+    status.into_response()
 }

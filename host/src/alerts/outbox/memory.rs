@@ -1,7 +1,8 @@
 //! What the disk did not take. It ends with the process.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
+use super::Unusable;
 use crate::alerts::{SinkName, attempts::Attempts, pending::Pending};
 
 #[derive(Default)]
@@ -12,6 +13,8 @@ pub(super) struct Memory {
     pub(super) attempts: BTreeMap<SinkName, Attempts>,
     /// The ids of what was delivered and cannot be deleted: not to be delivered again.
     delivered: BTreeMap<(SinkName, String), Pending>,
+    /// The ids of what could not be read and was told of.
+    told_of: BTreeSet<(SinkName, String)>,
 }
 
 impl Memory {
@@ -39,6 +42,11 @@ impl Memory {
         let id = &pending.alert.id;
         self.pending
             .retain(|(name, held)| name != sink || held.alert.id != *id);
+    }
+
+    /// Notes that people are told of what cannot be read. Returns whether they were not before.
+    pub(super) fn is_news(&mut self, sink: &SinkName, unusable: &Unusable) -> bool {
+        self.told_of.insert((sink.clone(), unusable.id.clone()))
     }
 
     pub(super) fn note_delivered(&mut self, sink: &SinkName, pending: &Pending) {

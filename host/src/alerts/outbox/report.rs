@@ -3,7 +3,7 @@
 use super::Outbox;
 use crate::{
     StoreFailure,
-    alerts::{Alert, SinkName},
+    alerts::{Alert, SinkName, pending},
 };
 
 /// How long an alert may wait before nobody can say that it is just on its way, in milliseconds.
@@ -21,6 +21,26 @@ pub struct Waiting {
     pub tries: u32,
 }
 
+/// An alert that waits and cannot be read: it is left where it is, and is not delivered until its file can be read again.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Unusable {
+    /// The alert's id.
+    pub id: String,
+    /// The name of its file in the folder of its sink.
+    pub file: String,
+    /// Why it cannot be read.
+    pub failure: StoreFailure,
+}
+
+impl Unusable {
+    /// `None` for the name of a file that is none of an alert.
+    pub(super) fn of(file: String, failure: StoreFailure) -> Option<Self> {
+        let id = pending::id(&file)?.to_owned();
+        Some(Self { id, file, failure })
+    }
+}
+
 /// What waits for one sink, and why.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
@@ -29,8 +49,10 @@ pub struct SinkReport {
     pub sink: SinkName,
     /// Whether there is a route to it. Without one nothing delivers what waits.
     pub routed: bool,
-    /// How many alerts wait.
+    /// How many alerts wait and can be read.
     pub waiting: usize,
+    /// Those that wait and cannot be read, the oldest first.
+    pub unusable: Vec<Unusable>,
     /// When the oldest of them happened.
     pub oldest: Option<u64>,
     /// Failed tries in a row.
@@ -41,7 +63,7 @@ pub struct SinkReport {
     pub last_error: Option<String>,
     /// When the next try is due; `None` where it is due now.
     pub next_try_at: Option<u64>,
-    /// Whether something is wrong: a try failed, or nobody has tried for two minutes.
+    /// Whether something is wrong: a try failed, nobody has tried for two minutes, or an alert cannot be read.
     pub overdue: bool,
 }
 
@@ -70,7 +92,7 @@ impl Outbox {
 
     fn report_on(&self, sink: SinkName) -> Result<SinkReport, StoreFailure> {
         let now = self.clock().now();
-        let pending = self.pending(&sink)?;
+        let super::Found { pending, unusable } = self.look(&sink)?;
         let attempts = self.attempts(&sink);
         let oldest = pending.first();
         let waits_long = oldest.is_some_and(|oldest| now.abs_diff(oldest.number) > ON_ITS_WAY);
@@ -83,7 +105,11 @@ impl Outbox {
             failing_since: attempts.since,
             next_try_at: attempts.paused_until(now),
             last_error: attempts.last_error,
-            overdue: waits_long || tried || (attempts.failures > 0 && !pending.is_empty()),
+            overdue: waits_long
+                || tried
+                || !unusable.is_empty()
+                || (attempts.failures > 0 && !pending.is_empty()),
+            unusable,
             sink,
         })
     }

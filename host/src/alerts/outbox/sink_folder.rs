@@ -104,6 +104,12 @@ impl SinkFolder {
         Ok(())
     }
 
+    /// Deletes an alert that cannot be read.
+    pub(super) fn discard(&self, name: &str) -> Result<(), StoreFailure> {
+        self.remove(name)
+            .map_err(|error| private_file::failure(&error, &self.path.join(name)))
+    }
+
     /// Gives a damaged file another name. Returns where it is now; `None` where that failed, or another process was faster.
     pub(super) fn set_aside(&self, name: &str) -> Option<PathBuf> {
         let aside = self.path.join(format!("{DAMAGED_PREFIX}{name}"));

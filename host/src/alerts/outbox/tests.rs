@@ -277,6 +277,57 @@ fn a_damaged_file_is_set_aside_and_told_once() {
     );
 }
 
+/// Lets others read the file of the oldest alert; returns its path.
+#[cfg(unix)]
+fn open_to_others(setting: &Setting) -> std::path::PathBuf {
+    use std::os::unix::fs::PermissionsExt as _;
+    let folder = setting.path("outbox/ops");
+    let first = folder.join(&files(&folder)[0]);
+    fs::set_permissions(&first, fs::Permissions::from_mode(0o644)).expect("set");
+    first
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_cannot_be_read_stays_and_the_others_go_on() {
+    let setting = Setting::new();
+    let outbox = setting.to_ops();
+    for code in ["a", "b"] {
+        outbox.record("acme", &alert(code));
+    }
+    let first = open_to_others(&setting);
+    assert_eq!(codes(&outbox, "ops"), ["b"]);
+    let report = outbox.report().expect("readable").remove(0);
+    assert_eq!((report.waiting, report.overdue), (1, true));
+    let unusable = &report.unusable[0];
+    assert_eq!(unusable.failure.code, "insecure-permissions");
+    for _ in 0..2 {
+        outbox.tell_of_unusable(&sink("ops")).expect("listed");
+    }
+    assert_eq!(setting.told.codes(), ["alert-unreadable"]);
+    setting.told.explains("alert-unreadable");
+
+    let without = setting.outbox(|builder| builder);
+    let orphan = without.report().expect("readable").remove(0);
+    assert_eq!(orphan.unusable.len(), 1, "of a sink without a route too");
+    assert_eq!(outbox.discard(&unusable.id).expect("works"), 1);
+    assert!(!first.exists());
+    assert_eq!(codes(&outbox, "ops"), ["b"]);
+}
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_can_be_read_again_is_delivered() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let setting = Setting::new();
+    let outbox = setting.to_ops();
+    outbox.record("acme", &alert("a"));
+    let first = open_to_others(&setting);
+    assert!(codes(&outbox, "ops").is_empty());
+    fs::set_permissions(first, fs::Permissions::from_mode(0o600)).expect("set");
+    assert_eq!(codes(&outbox, "ops"), ["a"]);
+}
+
 #[test]
 fn a_damaged_file_is_set_aside_and_told_where_too_many_wait_too() {
     let setting = Setting::new();

@@ -38,9 +38,24 @@ pub(super) fn read(
         return Err(source.refuse(span, mistake));
     }
     Ok(Metrics {
-        file: table.file.map(|path| locate::resolve(folder, &path)),
+        file: table
+            .file
+            .map(|written| file(source, folder, &written))
+            .transpose()?,
         listen: table.listen.map(|at| address(source, &at)).transpose()?,
     })
+}
+
+fn file(source: &Source, folder: &Path, written: &Spanned<PathBuf>) -> Result<PathBuf, Failure> {
+    if written.get_ref().as_os_str().is_empty() {
+        let mistake = Mistake {
+            message: "this names no file".to_owned(),
+            cure: "write its path: file = \"/var/lib/node_exporter/procore-auth.prom\"; or remove the line"
+                .to_owned(),
+        };
+        return Err(source.refuse(written.span(), mistake));
+    }
+    Ok(locate::resolve(folder, written.get_ref()))
 }
 
 /// Metrics are not for the network: they name connections and their troubles, and nobody is asked for a password.
@@ -56,6 +71,9 @@ fn address(source: &Source, written: &Spanned<String>) -> Result<SocketAddr, Fai
         Err(_) => Err(refuse("this is no address with a port")),
         Ok(address) if !address.ip().is_loopback() => Err(refuse(
             "metrics are served to this machine only, and this is no loopback address",
+        )),
+        Ok(address) if address.port() == 0 => Err(refuse(
+            "this is no port: the system would choose another one at each start",
         )),
         Ok(address) => Ok(address),
     }

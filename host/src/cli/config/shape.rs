@@ -88,7 +88,7 @@ pub(super) struct AlertTable {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct MetricsTable {
-    pub(super) file: Option<PathBuf>,
+    pub(super) file: Option<Spanned<PathBuf>>,
     pub(super) listen: Option<Spanned<String>>,
 }
 

@@ -510,6 +510,11 @@ fn metrics_go_to_a_file_and_to_a_loopback_port() {
         ),
         ("listen = \"192.168.8.124:9464\"", "no loopback address"),
         ("listen = \"9464\"", "no address with a port"),
+        (
+            "listen = \"127.0.0.1:0\"",
+            ":3:10: this is no port: the system would choose",
+        ),
+        ("file = \"\"", ":3:8: this names no file"),
         ("", "names no place"),
         ("port = 9464", "unknown field"),
     ] {

@@ -79,7 +79,7 @@ pub(super) fn judge(name: &'static str, asked: &Result<Answer, (String, HttpFail
             check.found(misplaced(answer))
         }
         Err((host, failure)) => {
-            let check = Check::of(name).seen(format!("{host}: {}", failure.message));
+            let check = Check::of(name).seen(of_host(host, &failure.message));
             let check = proxies().into_iter().fold(check, Check::seen);
             let unreachable = Explained {
                 evidence: check.evidence.clone(),
@@ -87,6 +87,15 @@ pub(super) fn judge(name: &'static str, asked: &Result<Answer, (String, HttpFail
             };
             check.found([Finding::trouble(About::Network, unreachable)])
         }
+    }
+}
+
+/// Names the host before what failed, unless that does so itself.
+fn of_host(host: &str, message: &str) -> String {
+    if message.starts_with(host) {
+        message.to_owned()
+    } else {
+        format!("{host}: {message}")
     }
 }
 
@@ -259,6 +268,19 @@ mod tests {
             let check = judge("API host", &Err(("api.procore.com".to_owned(), failure)));
             assert_eq!(first_code(&check), Some(code));
             assert_eq!(check.verdict(), Verdict::Wrong);
+        }
+    }
+
+    #[test]
+    fn the_host_is_named_once() {
+        for message in ["api.procore.com: Connection refused", "Connection refused"] {
+            let failure = HttpFailure {
+                code: "connect",
+                message: message.to_owned(),
+                sent: false,
+            };
+            let check = judge("API host", &Err(("api.procore.com".to_owned(), failure)));
+            assert_eq!(check.evidence[0], "api.procore.com: Connection refused");
         }
     }
 

@@ -1,12 +1,13 @@
 //! Who keeps the connection alive, what waits to be sent, and whether people can be told.
 
-use procore_auth_host::{Keeping, Status};
+use procore_auth_host::Status;
 
 use super::check::Check;
 use super::configuration::Patient;
 use super::finding::{About, Finding};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Explained;
+use crate::cli::status::undelivered::UNUSABLE;
 use crate::cli::{heartbeat, time};
 
 /// Looks for the keeper's last sign of life.
@@ -18,13 +19,8 @@ pub(super) fn keeper(patient: &Patient) -> Check {
         Some(sentence) => check.seen(sentence),
         None => check.seen("none was ever seen: tokens are refreshed when something asks for one"),
     };
-    match &keeping {
-        Keeping::Overdue(beat) => {
-            let missing = heartbeat::missing(beat, now);
-            check.found([Finding::hint(About::Upkeep, missing)])
-        }
-        _ => check,
-    }
+    let missing = heartbeat::missing(&keeping, now);
+    check.found(missing.map(|missing| Finding::hint(About::Upkeep, missing)))
 }
 
 /// Counts the requests that wait.
@@ -82,6 +78,21 @@ pub(super) fn alerts(patient: &Patient) -> Check {
         .because(
             error.unwrap_or("Nobody has tried to deliver them: neither `run` nor `tick` runs."),
         );
+        Finding::hint(About::Upkeep, explained)
+    });
+    let check = check.found(findings.collect::<Vec<_>>());
+    let unusable = sinks.iter().flat_map(|sink| &sink.unusable);
+    let findings = unusable.map(|unusable| {
+        let explained = Explained::new(
+            Exit::Undelivered,
+            "alert-unreadable",
+            format!(
+                "The alert {} cannot be read, and is not delivered.",
+                unusable.id
+            ),
+            UNUSABLE,
+        )
+        .because(unusable.failure.message.clone());
         Finding::hint(About::Upkeep, explained)
     });
     check.found(findings.collect::<Vec<_>>())

@@ -152,10 +152,12 @@ fn tokens(families: &Families, lines: &[Line], now: u64) -> prometheus::Result<(
 
 fn undelivered(families: &Families, sinks: &[SinkReport]) -> prometheus::Result<()> {
     let help = "Alerts that wait to be delivered to a sink.";
-    let waiting = families.gauge("undelivered_alerts", help, &["sink"])?;
+    let family = families.gauge("undelivered_alerts", help, &["sink"])?;
     for sink in sinks {
-        let count = u32::try_from(sink.waiting).unwrap_or(u32::MAX);
-        waiting
+        // What cannot be read waits too.
+        let waiting = sink.waiting + sink.unusable.len();
+        let count = u32::try_from(waiting).unwrap_or(u32::MAX);
+        family
             .with_label_values(&[sink.sink.as_str()])
             .set(count.into());
     }

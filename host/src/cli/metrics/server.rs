@@ -1,9 +1,12 @@
-//! The server of metrics and probes: for this machine only, a reply a connection, and not many at once.
+//! The server of metrics and probes: for this machine only, a reply a connection, and not many at once. Who comes is let in: for more
+//! than there are places for, the oldest goes that has not asked anything yet.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use http_body_util::Full;
@@ -14,7 +17,7 @@ use hyper::service::service_fn;
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::Semaphore;
+use tokio::task::AbortHandle;
 
 use super::format;
 use super::probe::{Answer, Probe};
@@ -22,8 +25,8 @@ use crate::cli::open::Opener;
 use crate::cli::shutdown::Shutdown;
 use crate::cli::time;
 
-/// How many connections are served at once. More wait for their turn.
-const AT_ONCE: usize = 8;
+/// How many connections are served at once.
+const AT_ONCE: usize = 16;
 
 /// How long the head of a request may take.
 const HEAD: Duration = Duration::from_secs(5);
@@ -43,23 +46,12 @@ pub(super) async fn listen(address: SocketAddr) -> io::Result<TcpListener> {
 
 /// Serves until told to stop.
 pub(super) async fn serve(listener: TcpListener, opener: &Opener, shutdown: &Shutdown) {
-    let places = Arc::new(Semaphore::new(AT_ONCE));
+    let mut visitors = Visitors::default();
     loop {
-        let accepted = async {
-            let place = Arc::clone(&places).acquire_owned().await;
-            (listener.accept().await, place)
-        };
         tokio::select! {
             () = shutdown.requested() => return,
-            (accepted, place) = accepted => match accepted {
-                Ok((stream, _)) => {
-                    let opener = opener.clone();
-                    tokio::spawn(async move {
-                        // The client may go away, or be cut off: it asks again.
-                        let _ = tokio::time::timeout(WHOLE, converse(stream, opener)).await;
-                        drop(place);
-                    });
-                }
+            accepted = listener.accept() => match accepted {
+                Ok((stream, _)) => visitors.admit(stream, opener),
                 Err(error) => {
                     tracing::debug!(%error, "a connection for metrics was not accepted");
                     tokio::time::sleep(PAUSE).await;
@@ -69,8 +61,48 @@ pub(super) async fn serve(listener: TcpListener, opener: &Opener, shutdown: &Shu
     }
 }
 
-async fn converse(stream: TcpStream, opener: Opener) -> hyper::Result<()> {
+/// The connections that are served, the oldest first.
+#[derive(Default)]
+struct Visitors(VecDeque<Visitor>);
+
+struct Visitor {
+    /// Whether its request has come.
+    has_asked: Arc<AtomicBool>,
+    conversation: AbortHandle,
+}
+
+impl Visitors {
+    fn admit(&mut self, stream: TcpStream, opener: &Opener) {
+        self.make_room();
+        let (opener, has_asked) = (opener.clone(), Arc::new(AtomicBool::new(false)));
+        let asked = Arc::clone(&has_asked);
+        let conversation = tokio::spawn(async move {
+            // The client may go away, or be cut off: it asks again.
+            let _ = tokio::time::timeout(WHOLE, converse(stream, opener, &asked)).await;
+        });
+        self.0.push_back(Visitor {
+            has_asked,
+            conversation: conversation.abort_handle(),
+        });
+    }
+
+    /// Turns the oldest away that has not asked yet, or where all have, the oldest.
+    fn make_room(&mut self) {
+        self.0.retain(|known| !known.conversation.is_finished());
+        if self.0.len() < AT_ONCE {
+            return;
+        }
+        let is_silent = |known: &Visitor| !known.has_asked.load(Ordering::Relaxed);
+        let place = self.0.iter().position(is_silent).unwrap_or(0);
+        if let Some(turned_away) = self.0.remove(place) {
+            turned_away.conversation.abort();
+        }
+    }
+}
+
+async fn converse(stream: TcpStream, opener: Opener, has_asked: &AtomicBool) -> hyper::Result<()> {
     let answer = service_fn(move |request: Request<Incoming>| {
+        has_asked.store(true, Ordering::Relaxed);
         let reply = reply(request.method(), request.uri().path(), &opener);
         async move { Ok::<_, Infallible>(reply) }
     });

@@ -4,6 +4,7 @@ use procore_auth_host::{Diagnosis, ParkedRequest, ParkedState, ReplayReport, Rep
 use serde::Serialize;
 
 use super::chosen::Chosen;
+use super::held::{self, Held};
 use crate::cli::context::Context;
 use crate::cli::exit::Exit;
 use crate::cli::failure::Failure;
@@ -16,6 +17,8 @@ struct Document {
     replayed: Vec<Replayed>,
     remaining: u32,
     stopped: Option<Diagnosis>,
+    /// The requests that a person must decide about before those of their order key are sent.
+    held: Vec<Held>,
 }
 
 /// Replays those that are meant; where nothing is said, the queued ones.
@@ -24,16 +27,20 @@ pub(super) async fn run(
     open: &Open,
     chosen: &Chosen,
 ) -> Result<Exit, Failure> {
-    let document = match chosen.id() {
+    let mut document: Document = match chosen.id() {
         None if !chosen.is_nothing() => replay_each(open, chosen.list(open).await?).await?,
         id => open.connection.replay(id).await?.into(),
     };
+    if document.remaining > 0 {
+        document.held = held::find(&open.connection.parked().await?);
+    }
     tell(context, &document)?;
     let mut answers = document.replayed.iter();
     Ok(match document.stopped {
         Some(_) => Exit::Parked,
         None if answers.any(is_refused) => Exit::ApiRefused,
-        None => Exit::Done,
+        None if document.held.is_empty() => Exit::Done,
+        None => Exit::Parked,
     })
 }
 
@@ -88,6 +95,9 @@ fn tell(context: &Context<'_>, document: &Document) -> Result<(), Failure> {
         terminal.line(format_args!("{id}  status {status}"))?;
     }
     terminal.note(format_args!("{} still wait", document.remaining));
+    for held in &document.held {
+        terminal.note(held);
+    }
     if let Some(stopped) = &document.stopped {
         terminal.note(format_args!("stopped: {}", report::diagnosis(stopped)));
     }
@@ -100,6 +110,7 @@ impl From<ReplayReport> for Document {
             replayed: report.replayed,
             remaining: report.remaining,
             stopped: report.stopped,
+            held: Vec::new(),
         }
     }
 }

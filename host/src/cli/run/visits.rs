@@ -263,7 +263,7 @@ impl Visitor for Visits {
                 opener.board().note(name, &visit);
                 // A visit with settings that could not be read anew ends no trouble.
                 if is_current {
-                    trouble::end(&opener, name);
+                    trouble::end(&opener, name, &[]);
                 }
                 self.log(name, &visit);
                 if let Some(export) = opener.export(name, &connection) {

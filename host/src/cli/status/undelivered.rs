@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use procore_auth_host::alerts::{SinkReport, Waiting};
+use procore_auth_host::alerts::{SinkReport, Unusable, Waiting};
 use procore_auth_host::{ConnectionName, StoreFailure};
 use serde::Serialize;
 
@@ -38,6 +38,17 @@ struct SinkDocument<'a> {
     failing_since: Option<String>,
     last_error: Option<&'a str>,
     next_try_at: Option<String>,
+    unreadable: Vec<UnusableDocument<'a>>,
+}
+
+/// An alert that waits and cannot be read as JSON. The fields are stable.
+#[derive(Serialize)]
+pub(in crate::cli) struct UnusableDocument<'a> {
+    sink: &'a str,
+    id: &'a str,
+    code: &'static str,
+    error: &'a str,
+    remedy: &'static str,
 }
 
 impl Undelivered {
@@ -82,7 +93,8 @@ impl Undelivered {
         match &self.sinks {
             Ok(sinks) => {
                 let waiting = sinks.iter().filter(|sink| sink.waiting > 0);
-                waiting.map(|sink| of_sink(sink, now)).collect()
+                let waiting: String = waiting.map(|sink| of_sink(sink, now)).collect();
+                waiting + &sinks.iter().map(unusable).collect::<String>()
             }
             Err(failure) => format!(
                 "\nalerts: what waits cannot be read\n   code: {}\n    why: {}\n     do: {}\n",
@@ -114,6 +126,20 @@ fn of_sink(sink: &SinkReport, now: u64) -> String {
     }
     text
 }
+
+/// Tells what waits for a sink and cannot be read, one alert after the other; nothing where there is none.
+pub(in crate::cli) fn unusable(sink: &SinkReport) -> String {
+    let tell = |unusable: &Unusable| {
+        format!(
+            "\nalerts: 1 for {} cannot be read, and is not delivered: {}\n   code: {}\n    why: {}\n     do: {UNUSABLE}\n",
+            sink.sink, unusable.id, unusable.failure.code, unusable.failure.message
+        )
+    };
+    sink.unusable.iter().map(tell).collect()
+}
+
+/// What to do about an alert that cannot be read. How its file is mended stands in the cause, where that is known.
+pub(in crate::cli) const UNUSABLE: &str = "Make its file readable for this account alone (mode 600), and it is delivered; or delete it: `procore-auth alerts discard ID`.";
 
 fn waiting(sink: &SinkReport) -> String {
     match sink.waiting {
@@ -150,7 +176,21 @@ impl<'a> From<&'a SinkReport> for SinkDocument<'a> {
             failing_since: report.failing_since.map(time::rfc3339),
             last_error: report.last_error.as_deref(),
             next_try_at: report.next_try_at.map(time::rfc3339),
+            unreadable: UnusableDocument::all(report).collect(),
         }
+    }
+}
+
+impl<'a> UnusableDocument<'a> {
+    /// Lists what waits for a sink and cannot be read.
+    pub(in crate::cli) fn all(report: &'a SinkReport) -> impl Iterator<Item = Self> {
+        report.unusable.iter().map(|unusable| Self {
+            sink: report.sink.as_str(),
+            id: &unusable.id,
+            code: unusable.failure.code,
+            error: &unusable.failure.message,
+            remedy: UNUSABLE,
+        })
     }
 }
 
