@@ -1,7 +1,7 @@
 //! What is wrong, and what comes first.
 //!
 //! Of two findings the one closer to the root comes first: what it causes is told after it. A trouble comes before a hint, whatever they
-//! are about.
+//! are about. Of two about the same thing the one that needs a person more comes first.
 //!
 //! | place | about | what it may cause |
 //! |---|---|---|
@@ -99,7 +99,10 @@ impl Finding {
 
 /// Orders findings, the likeliest root of the trouble first. What two checks found alike stands once, with the evidence of both.
 pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by_key(|finding| (Reverse(finding.weight), finding.about));
+    findings.sort_by_key(|finding| {
+        let urgency = finding.explained.exit.urgency();
+        (Reverse(finding.weight), finding.about, Reverse(urgency))
+    });
     let mut ranked: Vec<Finding> = Vec::new();
     for finding in findings {
         match ranked.iter_mut().find(|known| known.is_like(&finding)) {
@@ -144,6 +147,18 @@ mod tests {
                 "keeper-missing"
             ]
         );
+    }
+
+    #[test]
+    fn of_two_about_the_same_the_one_that_needs_a_person_comes_first() {
+        let found = [
+            (Exit::AtRisk, "token-unknown"),
+            (Exit::SignInRequired, "invalid_grant"),
+        ];
+        let found = found.map(|(exit, code)| {
+            Finding::trouble(About::Tokens, Explained::new(exit, code, "", ""))
+        });
+        assert_eq!(codes(found.to_vec()), ["invalid_grant", "token-unknown"]);
     }
 
     #[test]

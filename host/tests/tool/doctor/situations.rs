@@ -105,7 +105,7 @@ situations! {
     open_store: "the store's folder lets others in" => "insecure-permissions",
     copied_store: "the store was copied from another machine" => "store-copied",
     lock_held: "a process is stopped while it holds the store's lock" => "lock-wait",
-    key_missing: "the store is encrypted, and no key is configured" => "encrypted",
+    key_missing: "the store is encrypted, and no key is configured" => "key-unavailable",
     two_writers: "two programs wrote the store without its lock" => "write-without-lock",
     keeper_gone: "the cron job does not run any more" => "keeper-missing",
     undecided: "a request was perhaps carried out, and nobody has decided about it" => "requests-undecided",
@@ -232,7 +232,7 @@ mod arranged {
     }
 
     pub(super) async fn token_endpoint_down() -> Finished {
-        token_endpoint(Reply::gateway_error(503)).await
+        token_endpoint(Reply::empty(503)).await
     }
 
     pub(super) async fn token_endpoint_limited() -> Finished {
@@ -265,6 +265,9 @@ mod arranged {
         tool.use_service_account();
         tool.run(&["login"]).await.code_is(0);
         token_endpoint_answers(&rig, &Reply::json(400, &json!({ "error": error })));
+        let projects = Target::Path("/rest/v1.0/projects".to_owned());
+        let one = Reply::json(200, &json!([{"id": 1}]));
+        rig.procore.inject(projects, Fault::uncommitted(one));
         doctor(&tool).await
     }
 
