@@ -259,17 +259,20 @@ impl Config {
     }
 
     fn ambiguous(&self) -> Failure {
-        Explained::new(
+        let explained = Explained::new(
             Exit::Configuration,
             "config-ambiguous-connection",
             format!(
-                "{} has several connections: {}.",
-                self.path().display(),
-                self.names()
+                "{} has several connections, and none is named.",
+                self.path().display()
             ),
             "Name one with --connection, or set `default_connection` in the file.",
-        )
-        .into()
+        );
+        let names = self.connections.keys();
+        let explained = names.fold(explained, |explained, name| {
+            explained.seen(format!("connection {name}"))
+        });
+        explained.into()
     }
 }
 

@@ -3,14 +3,22 @@
 //! The probe is the exchange of a code that nobody was ever given. A server looks at the client first: it says `invalid_client` where it does
 //! not know the pair, and something else, `invalid_grant` mostly, where it does. Nothing is spent: no token and no code is in it.
 //!
+//! | answer | the pair | what is wrong |
+//! |---|---|---|
+//! | `invalid_grant` | known | nothing |
+//! | `unauthorized_client` | known | a user's connection lives by codes, which the app may not exchange; to a service account it is all the same |
+//! | `invalid_client` | unknown | the pair, or the environment |
+//! | anything else | not known | what the answer says: no refresh gets a better one |
+//!
 //! The other environments' login hosts are asked where the connection's own does not know the pair, and only then: it shows them the secret.
 //! They are Procore's, all of them.
 
+use std::fmt;
 use std::time::Duration;
 
 use procore_auth_host::{
-    Advice, Diagnosis, Endpoint, Environment, Error, Grant, HttpClient, Observation, RequestLimits,
-    Settings,
+    Advice, Diagnosis, Endpoint, Environment, Error, Grant, HttpClient, HttpFailure, Observation,
+    RequestLimits, Settings,
 };
 
 use super::open::Opener;
@@ -36,10 +44,34 @@ const LIMITS: RequestLimits = RequestLimits {
 pub(super) enum Known {
     /// The login host of its environment knows it.
     Here,
+    /// That one does, and exchanges no codes for its app.
+    HereWithoutCodes,
     /// That one does not.
     NotHere(Stranger),
-    /// That one could not be asked, or said nothing of use.
-    Unclear(String),
+    /// That one could not be asked, or said nothing of it.
+    Unclear(Unclear),
+}
+
+/// Why nothing is known of a pair.
+pub(super) enum Unclear {
+    /// It is no text that can be sent.
+    Unsendable,
+    /// There was no answer.
+    Unanswered { host: String, failure: HttpFailure },
+    /// There was one of another kind.
+    Answered { host: String, said: Diagnosis },
+}
+
+impl fmt::Display for Unclear {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unsendable => {
+                f.write_str("the client id or its secret is no text that can be sent")
+            }
+            Self::Unanswered { failure, .. } => f.write_str(&failure.message),
+            Self::Answered { said, .. } => f.write_str(&said.summary),
+        }
+    }
 }
 
 /// A pair that the login host of its environment does not know.
@@ -55,8 +87,9 @@ pub(super) struct Stranger {
 /// What one login host says of the pair.
 enum Said {
     Yes,
+    WithoutCodes,
     No(Diagnosis),
-    Nothing(String),
+    Nothing(Unclear),
 }
 
 struct Probe<'a> {
@@ -74,6 +107,7 @@ pub(super) async fn ask(opener: &Opener, settings: &Settings) -> Result<Known, E
     };
     Ok(match probe.ask(settings.environment).await? {
         Said::Yes => Known::Here,
+        Said::WithoutCodes => Known::HereWithoutCodes,
         Said::Nothing(why) => Known::Unclear(why),
         Said::No(refused) => Known::NotHere(probe.elsewhere(refused).await?),
     })
@@ -91,7 +125,7 @@ impl Probe<'_> {
         for other in ENVIRONMENTS.into_iter().filter(|other| *other != own) {
             let name = status::environment(other);
             match self.ask(other).await? {
-                Said::Yes => {
+                Said::Yes | Said::WithoutCodes => {
                     evidence.push(format!("the login host of {name} knows it"));
                     of = Some(other);
                     break;
@@ -110,13 +144,12 @@ impl Probe<'_> {
     async fn ask(&self, environment: Environment) -> Result<Said, Error> {
         let urls = self.advice.endpoints(environment).await?;
         let Ok(request) = request(&urls.token_url, self.settings) else {
-            return Ok(Said::Nothing(
-                "the client id is no text that can be sent".to_owned(),
-            ));
+            return Ok(Said::Nothing(Unclear::Unsendable));
         };
+        let host = request.uri().host().unwrap_or_default().to_owned();
         let response = match self.http.send(request, LIMITS).await {
             Ok(response) => response,
-            Err(failure) => return Ok(Said::Nothing(failure.message)),
+            Err(failure) => return Ok(Said::Nothing(Unclear::Unanswered { host, failure })),
         };
         let (parts, body) = response.into_parts();
         let headers = parts.headers.iter().filter_map(|(name, value)| {
@@ -125,22 +158,35 @@ impl Probe<'_> {
         });
         let seen = Observation {
             environment,
-            // What it means for refreshes is asked, and not for the probe, which nobody repeats.
-            endpoint: Endpoint::Refresh,
+            endpoint: Endpoint::Exchange,
             url: None,
             status: parts.status.as_u16(),
             headers: headers.collect(),
             body,
         };
-        let said = self.advice.explain(seen).await?;
+        let said = self.explain(seen).await?;
         Ok(match said.code.as_str() {
+            "invalid_grant" => Said::Yes,
+            "unauthorized_client" => Said::WithoutCodes,
             "invalid_client" => Said::No(said),
-            "invalid_grant" | "unauthorized_client" | "unsupported_grant_type" => Said::Yes,
-            _ => Said::Nothing(format!(
-                "the login host says nothing of it: {}",
-                said.summary
-            )),
+            _ => Said::Nothing(Unclear::Answered { host, said }),
         })
+    }
+
+    /// Explains an answer to the probe. What was seen is the probe's, the exchange of a code. What is to be done about it is what the same
+    /// answer to the connection's own request would ask for: nobody repeats the probe.
+    async fn explain(&self, seen: Observation) -> Result<Diagnosis, Error> {
+        let own = match self.settings.grant {
+            Grant::ClientCredentials => Endpoint::ClientCredentials,
+            _ => Endpoint::Refresh,
+        };
+        let to_its_own = Observation {
+            endpoint: own,
+            ..seen.clone()
+        };
+        let mut said = self.advice.explain(seen).await?;
+        said.remedy = self.advice.explain(to_its_own).await?.remedy;
+        Ok(said)
     }
 }
 

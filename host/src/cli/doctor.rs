@@ -8,25 +8,26 @@
 //! | configuration | the file, the connection, the secret | |
 //! | URLs | what follows from the environment; an old script's file in the working directory | |
 //! | redirect URI | Procore's rules | |
-//! | page | what Procore's page said, where the person tells it (`--page`) | |
 //! | store | permissions, lock, who wrote it, what was kept aside | |
 //! | login host, API host | DNS, TLS, proxy, who answers | one request each, without credentials |
 //! | clock | the dates of those answers | |
 //! | credentials | whether the login host knows the pair; if not, which one does | a code that nobody was ever given |
+//! | page | what Procore's page said, where the person tells it (`--page`) | |
 //! | tokens | what is stored, `token/info`, `/rest/v1.0/me` | the access token, while it lives |
 //! | company | whether the account sees a project of it | the same |
 //! | keeper, parked requests, alerts | signs of life, what waits | |
 //!
 //! Nothing is spent: no refresh, no code, no alert is sent. Nothing is changed but what every verb does when it opens a store: folders are
 //! created where they are missing, and where the tokens are an older version or a copy, that is noted. A check that fails hides no other one,
-//! unless that rests on it.
+//! unless that rests on it. What could not be looked at is a finding too: nobody is told that nothing is wrong by a look that was not taken.
 
 mod check;
 mod configuration;
 mod credentials;
+mod exits;
 mod finding;
 mod network;
-mod page;
+mod procore_page;
 mod store;
 mod tokens;
 mod upkeep;
@@ -38,12 +39,12 @@ use serde::Serialize;
 
 use super::context::Context;
 use super::exit::Exit;
-use super::failure::Failure;
+use super::failure::{Explained, Failure};
 use super::report::{self, FailureDocument};
 use super::terminal::Terminal;
 use check::{Check, Verdict};
-use configuration::Patient;
-use finding::{Finding, ranked};
+use configuration::Subject;
+use finding::{About, Finding, ranked};
 
 /// How long all checks together may take.
 const LONGEST: Duration = Duration::from_secs(60);
@@ -72,6 +73,14 @@ struct CheckDocument<'a> {
     evidence: &'a [String],
 }
 
+/// How the checks ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Ending {
+    Complete,
+    Interrupted,
+    OutOfTime,
+}
+
 /// The checks that were made so far, told as they are made.
 struct Examination<'a> {
     terminal: &'a Terminal,
@@ -86,63 +95,70 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
         unicode: supports_unicode::supports_unicode(),
         checks: Vec::new(),
     };
-    let (check, patient) = configuration::check(context);
+    let (check, subject) = configuration::check(context);
     examination.add(check)?;
-    let mut cut_short = None;
-    if let Some(patient) = &patient {
-        let page = arguments.page.as_deref();
-        cut_short = tokio::select! {
-            examined = examination.examine(patient, page) => examined.map(|()| None)?,
-            () = context.shutdown.requested() => Some((Exit::Interrupted, "interrupted")),
-            () = tokio::time::sleep(LONGEST) => {
-                Some((Exit::Unavailable, "the checks took longer than a minute"))
-            }
-        };
+    let ending = match &subject {
+        Some(subject) => tokio::select! {
+            examined = examination.examine(subject, arguments.page.as_deref()) => examined.map(|()| Ending::Complete)?,
+            () = context.shutdown.requested() => Ending::Interrupted,
+            () = tokio::time::sleep(LONGEST) => Ending::OutOfTime,
+        },
+        None => Ending::Complete,
+    };
+    if let Some(why) = ending.why() {
+        examination.add(Check::prevented("the rest", why))?;
     }
-    if let Some((_, why)) = cut_short {
-        examination.add(Check::skipped("the rest", why))?;
-    }
-    let name = patient
+    let name = subject
         .as_ref()
-        .map(|patient| patient.settings.name.as_str());
+        .map(|subject| subject.settings.name.as_str());
     let found = examination.conclude(name)?;
-    Ok(match cut_short {
-        Some((Exit::Interrupted, _)) => Exit::Interrupted,
-        Some((exit, _)) if found == Exit::Done => exit,
-        _ => found,
+    Ok(match ending {
+        Ending::Interrupted => Exit::Interrupted,
+        Ending::Complete | Ending::OutOfTime => found,
     })
+}
+
+impl Ending {
+    /// Says why the rest was not looked at.
+    fn why(self) -> Option<&'static str> {
+        match self {
+            Self::Complete => None,
+            Self::Interrupted => Some("interrupted"),
+            Self::OutOfTime => Some("the checks took longer than a minute"),
+        }
+    }
 }
 
 impl Examination<'_> {
     /// Makes every check that can be made.
-    async fn examine(&mut self, patient: &Patient, page: Option<&str>) -> Result<(), Failure> {
-        self.add(configuration::urls(patient).await)?;
-        self.add(configuration::redirect_uri(patient).await)?;
-        if let Some(page) = page {
-            self.add(page::check(patient, page).await)?;
-        }
-        let is_stored = self.add(store::check(patient).await)?;
-        let (login_answers, api_answers) = self.reach(patient).await?;
-        self.add(match login_answers {
-            true => credentials::check(patient).await,
+    async fn examine(&mut self, subject: &Subject, page: Option<&str>) -> Result<(), Failure> {
+        self.add(configuration::urls(subject).await)?;
+        self.add(configuration::redirect_uri(subject).await)?;
+        let is_stored = self.add(store::check(subject).await)?;
+        let (login_answers, api_answers) = self.reach(subject).await?;
+        let pair_is_known = self.add(match login_answers {
+            true => credentials::check(subject).await,
             false => Check::skipped("credentials", "the login host cannot be asked"),
         })?;
+        if let Some(page) = page {
+            self.add(procore_page::check(subject, page, pair_is_known).await)?;
+        }
         match (is_stored, login_answers && api_answers) {
-            (true, true) => self.tokens(patient).await?,
+            (true, true) => self.tokens(subject).await?,
             (false, _) => self.skip_tokens("the store cannot be used")?,
             (true, false) => self.skip_tokens("Procore cannot be asked")?,
         }
-        self.add(upkeep::keeper(patient))?;
-        self.add(upkeep::alerts(patient))?;
+        self.add(upkeep::keeper(subject))?;
+        self.add(upkeep::alerts(subject))?;
         Ok(())
     }
 
     /// Asks both hosts, and compares the clocks. Returns which of them can be asked.
-    async fn reach(&mut self, patient: &Patient) -> Result<(bool, bool), Failure> {
-        let environment = patient.settings.environment;
-        let urls = patient.opener.advice().endpoints(environment).await?;
+    async fn reach(&mut self, subject: &Subject) -> Result<(bool, bool), Failure> {
+        let environment = subject.settings.environment;
+        let urls = subject.opener.advice().endpoints(environment).await?;
         let (login, api) = (host(&urls.token_info_url), host(&urls.api_base));
-        let http = patient.opener.http();
+        let http = subject.opener.http();
         let (login, api) = tokio::join!(
             network::ask(http, login, "/oauth/token/info"),
             network::ask(http, api, "/rest/v1.0/me"),
@@ -154,11 +170,11 @@ impl Examination<'_> {
         Ok((login_answers, api_answers))
     }
 
-    async fn tokens(&mut self, patient: &Patient) -> Result<(), Failure> {
-        let open = match patient.opener.open_with(patient.settings.clone(), None) {
+    async fn tokens(&mut self, subject: &Subject) -> Result<(), Failure> {
+        let open = match subject.opener.open_with(subject.settings.clone(), None) {
             Ok(open) => open,
             Err(failure) => {
-                let finding = configuration::failed(finding::About::Store, failure);
+                let finding = configuration::failed(About::Store, failure);
                 self.add(Check::of("tokens").found([finding]))?;
                 return Ok(());
             }
@@ -169,7 +185,7 @@ impl Examination<'_> {
             return Ok(());
         };
         self.add(match are_sound {
-            true => tokens::company(patient, &open.connection, &status).await,
+            true => tokens::company(subject, &open.connection, &status).await,
             false => Check::skipped("company", "the tokens do not work"),
         })?;
         self.add(upkeep::parked(&status))?;
@@ -202,8 +218,8 @@ impl Examination<'_> {
 
     /// Says what is wrong, the likeliest root first.
     fn conclude(self, connection: Option<&str>) -> Result<Exit, Failure> {
-        let found = self.checks.iter().flat_map(|check| check.findings.clone());
-        let findings = ranked(found.collect());
+        let found = self.checks.iter().flat_map(Check::findings).cloned();
+        let findings = ranked(found.chain(unseen(&self.checks)).collect());
         if self.terminal.is_json() {
             let explained = findings.iter().map(|finding| &finding.explained);
             self.terminal.json(&Document {
@@ -219,10 +235,26 @@ impl Examination<'_> {
     }
 }
 
+/// What could not be looked at, though it was to be.
+fn unseen(checks: &[Check]) -> Option<Finding> {
+    let prevented = checks.iter().filter(|check| check.is_prevented());
+    let facts = prevented.map(|check| format!("{}: {}", check.name, check.evidence.join("; ")));
+    let explained = Explained::new(
+        Exit::Unavailable,
+        "not-checked",
+        "Not everything could be looked at.",
+        "Mend what else is found, if anything, and run `procore-auth doctor` again.",
+    )
+    .because("A check was not made; what it would have found is not known.");
+    let explained = facts.fold(explained, Explained::seen);
+    (!explained.evidence.is_empty()).then(|| Finding::hint(About::Unseen, explained))
+}
+
 fn tell(terminal: &Terminal, findings: &[Finding]) -> Result<(), Failure> {
     if findings.is_empty() {
         return terminal.line("\nNothing is wrong as far as can be seen.");
     }
+    terminal.line("\nWhat is wrong, the likeliest root first:")?;
     for (index, finding) in findings.iter().enumerate() {
         terminal.line(format_args!(
             "\n{}. {}",
@@ -262,7 +294,7 @@ impl<'a> From<&'a Check> for CheckDocument<'a> {
 
 #[cfg(test)]
 mod tests {
-    use super::{Verdict, host, mark};
+    use super::{Check, Exit, Verdict, host, mark, unseen};
 
     #[test]
     fn hosts_are_taken_from_the_plugins_urls() {
@@ -281,5 +313,18 @@ mod tests {
         ] {
             assert!(mark(verdict, false).is_ascii());
         }
+    }
+
+    #[test]
+    fn what_could_not_be_looked_at_is_a_finding() {
+        let skipped = Check::skipped("company", "the token is due");
+        assert!(unseen(&[Check::of("store"), skipped.clone()]).is_none());
+        let prevented = Check::prevented("clock", "no server told the time");
+        let finding = unseen(&[skipped, prevented]).expect("one was to be made");
+        assert_eq!(finding.explained.exit, Exit::Unavailable);
+        assert_eq!(
+            finding.explained.evidence,
+            ["clock: no server told the time"]
+        );
     }
 }

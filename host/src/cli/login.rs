@@ -33,7 +33,8 @@ use super::terminal::is_attended;
 use super::time;
 use super::typed::{Input, Lines};
 
-/// A code lives no longer; a link that is older is better made anew.
+/// How long a person is waited for. Procore's code lives as long, but only from the moment at which it is issued; the link itself stays
+/// good for an hour, in which `--finish` takes the answer.
 const LONGEST_WAIT: Duration = Duration::from_secs(600);
 
 /// For how long the outcome's page stays, unless it is said.
@@ -88,7 +89,7 @@ pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<
     let signed_in = match &open.redirect {
         None if arguments.begin => return Err(refusal::nothing_to_begin(&open)),
         Some(_) if arguments.begin => return begin(context, &open, arguments).await,
-        Some(_) if arguments.finish => finish(context, &open, arguments).await?,
+        Some(redirect) if arguments.finish => finish(context, &open, redirect, arguments).await?,
         _ => sign_in(context, &open, arguments).await?,
     };
     told::signed_in(context, &open, &signed_in)?;
@@ -154,10 +155,11 @@ async fn begin(context: &Context<'_>, open: &Open, arguments: &Arguments) -> Res
 async fn finish(
     context: &Context<'_>,
     open: &Open,
+    redirect: &Redirect,
     arguments: &Arguments,
 ) -> Result<SignedIn, Failure> {
     let input = sources::input(arguments).unwrap_or(Input::Standard);
-    told::prompt(context);
+    told::prompt(context, redirect.kind);
     let answer = Lines::read(input).next().await;
     let answer = answer.ok_or_else(refusal::no_answer)?;
     take(open, answer).await
@@ -206,6 +208,9 @@ async fn company(connection: &Connection) -> Option<Company> {
 }
 
 /// Brings the person to the link: opens a browser, or else tells how to reach one on another machine.
+///
+/// Where the answer would go to a port of this machine at which we do not listen, none is opened unless that is asked for: whoever does
+/// listen would get the code and the state.
 async fn show_the_way(
     context: &Context<'_>,
     login: &Login,
@@ -213,7 +218,11 @@ async fn show_the_way(
     arguments: &Arguments,
 ) {
     let seen = browser::is_at_hand() && is_attended();
-    if arguments.browser || (seen && !arguments.no_browser && arguments.code_from.is_none()) {
+    let wanted = seen && !arguments.no_browser && arguments.code_from.is_none();
+    let unserved = sources.unserved().filter(|_| !arguments.browser);
+    if let Some(port) = unserved.filter(|_| wanted) {
+        context.terminal.note(told::no_browser(port));
+    } else if arguments.browser || wanted {
         match browser::open(&login.authorize_url).await {
             Ok(()) => context.terminal.note("A browser opens. The link works on another machine too: paste the address that its browser ends on."),
             Err(error) => context.terminal.note(format_args!("The browser does not open ({error}): open the link yourself.")),

@@ -258,7 +258,11 @@ async fn s52_each_error_is_explained_in_a_real_browser() {
         (
             "?code=x&state=another",
             "wrong-state",
-            &["another sign-in", "state-mismatch"],
+            &[
+                "another sign-in",
+                "state-mismatch",
+                "the terminal still waits",
+            ],
         ),
     ] {
         stage
@@ -286,7 +290,7 @@ async fn s52_each_error_is_explained_in_a_real_browser() {
         .says(&["invalid_client", "developer portal", "procore-auth login"])
         .await;
     stage.inspect("invalid-client").await;
-    end(login).await;
+    end(login).await.code_is(3);
     stage
         .tool
         .write("client.secret", stage.server.client_secret());
@@ -317,9 +321,15 @@ async fn s53_a_code_that_has_expired_is_explained_in_a_real_browser() {
     let login = stage.to_consent(true).await;
     stage.browser.click("Authorize").await;
     stage.browser.shows("The sign-in did not work").await;
-    stage.says(&["code"]).await;
+    stage
+        .says(&[
+            "The authorization code was not accepted.",
+            "older than 10 minutes",
+            "invalid_grant",
+        ])
+        .await;
     stage.inspect("expired-code").await;
-    end(login).await;
+    end(login).await.code_is(1).says("invalid_grant");
     stage.end().await;
 }
 
@@ -349,7 +359,7 @@ async fn s52_a_browser_waits_for_a_slow_server_and_sees_the_outcome() {
         .await;
     stage.browser.shows("Already finished").await;
     stage.inspect("already-finished").await;
-    end(login).await;
+    end(login).await.code_is(5);
     stage.end().await;
 }
 

@@ -5,7 +5,7 @@
 use std::time::Duration;
 
 use procore_auth_tests::Tool;
-use procore_auth_tests::doorkeeper::{Doorkeeper, Options, Rotation};
+use procore_auth_tests::doorkeeper::{Doorkeeper, Options, Rotation, Unavailable};
 use procore_auth_tests::tool::{OUT_OF_BAND, free_port, visit};
 
 use crate::{LONG_AGO, PROGRAM};
@@ -23,10 +23,15 @@ pub(crate) async fn start(rotation: Rotation) -> Option<(Doorkeeper, Tool)> {
             Some((server, tool))
         }
         Err(reason) => {
-            eprintln!("skipped: {reason}");
+            skip(&reason);
             None
         }
     }
+}
+
+/// Says why there is no server.
+pub(crate) fn skip(reason: &Unavailable) {
+    eprintln!("skipped: {reason}");
 }
 
 pub(crate) async fn log_in(server: &Doorkeeper, tool: &Tool) {

@@ -1,11 +1,19 @@
 //! Signing in: through the callback server, by pasting, and without a terminal.
 
+#![allow(clippy::print_stderr, reason = "a skipped test says why")]
+
 use fake_procore::{Consent, Fault, OUT_OF_BAND, Options, Reply, Target};
 use procore_auth_tests::tool::{look_at, visit, visit_with};
 use procore_auth_tests::{Rig, Tool};
 use url::Url;
 
 use crate::{PROGRAM, arrived, fresh, rig};
+
+/// The state of a socket that listens, as Linux writes it.
+const LISTENING: &str = "0A";
+
+/// 127.0.0.1 and ::1, as Linux writes them.
+const LOCALHOST: [&str; 2] = ["0100007F", "00000000000000000000000001000000"];
 
 /// Signs the person in and returns the code that Procore shows.
 async fn code_shown(rig: &Rig, link: &str) -> String {
@@ -73,6 +81,13 @@ async fn s52_only_the_answer_to_this_sign_in_ends_the_wait() {
     let (status, page) = visit(&with(&callback, "state", "another")).await;
     assert_eq!(status, 400);
     assert!(page.contains("did not work"), "{page}");
+    assert!(
+        page.contains("Use the newest link; the terminal still waits"),
+        "{page}"
+    );
+    assert!(!page.contains("again"), "{page}");
+    let image = visit_with(&callback, &[("sec-fetch-dest", "image")]).await;
+    assert_eq!(image.0, 403, "a page elsewhere shows it as a picture");
     let denied = format!("{origin}/callback?error=access_denied&state=another");
     assert_eq!(
         visit(&denied).await.0,
@@ -83,11 +98,25 @@ async fn s52_only_the_answer_to_this_sign_in_ends_the_wait() {
     assert_eq!(rig.procore.token_posts(), 0, "no code was tried");
 
     assert_eq!(visit(&callback).await.0, 200);
-    login
-        .end()
-        .await
+    let finished = login.end().await;
+    finished
         .code_is(0)
-        .says("Still waiting for the right answer.");
+        .says("The browser brought 2 more that did not belong to this sign-in.");
+    let told = finished.err.matches("Still waiting for the right answer.");
+    assert_eq!(told.count(), 1, "{finished}");
+}
+
+#[tokio::test]
+async fn the_link_of_a_sign_in_that_was_given_up_can_still_be_finished() {
+    let (rig, tool) = fresh().await;
+    let mut login = tool.start(&["login", "--no-browser"]);
+    let link = login.link().await;
+    login.signal("INT").await;
+    login.end().await.code_is(130);
+    let callback = rig.browse(&link).await;
+    let finish = ["login", "--finish"];
+    let finished = tool.run_with_input(&finish, &format!("{callback}\n")).await;
+    finished.code_is(0);
 }
 
 #[tokio::test]
@@ -133,7 +162,8 @@ async fn s52_a_code_that_is_submitted_twice_is_exchanged_once() {
 
 #[tokio::test]
 async fn s52_the_answer_may_come_by_ipv6() {
-    if std::net::TcpListener::bind("[::1]:0").is_err() {
+    if let Err(error) = std::net::TcpListener::bind("[::1]:0") {
+        eprintln!("skipped: no IPv6 here: {error}");
         return;
     }
     let (rig, tool) = fresh().await;
@@ -155,14 +185,20 @@ async fn s52_nobody_but_this_machine_reaches_the_callback_server() {
         .args(["/proc/net/tcp", "/proc/net/tcp6"])
         .output()
         .expect("Linux");
-    let port = format!(":{:04X} ", tool.port());
-    let all = ["00000000", "00000000000000000000000000000000"];
-    for line in String::from_utf8_lossy(&listening.stdout).lines() {
-        assert!(
-            all.iter()
-                .all(|any| !line.contains(&format!(" {any}{port}"))),
-            "{line}"
-        );
+    let listening = String::from_utf8_lossy(&listening.stdout).into_owned();
+    let port = format!("{:04X}", tool.port());
+    let own: Vec<&str> = listening
+        .lines()
+        .filter_map(|line| {
+            let mut words = line.split_whitespace();
+            let (address, own_port) = words.nth(1)?.split_once(':')?;
+            let state = words.nth(1)?;
+            (own_port == port && state == LISTENING).then_some(address)
+        })
+        .collect();
+    assert!(own.contains(&LOCALHOST[0]), "it listens: {own:?}");
+    for address in own {
+        assert!(LOCALHOST.contains(&address), "{address}");
     }
     login.signal("INT").await;
     login.end().await.code_is(130);

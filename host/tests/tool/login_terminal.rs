@@ -1,7 +1,9 @@
 //! Signing in at a terminal without a browser: the link, the QR code, the time that is left, and the prompt.
 
+use procore_auth_tests::tool::{OUT_OF_BAND, set_mode};
 use procore_auth_tests::{Rig, Tool};
 use tokio::io::AsyncWriteExt as _;
+use tokio::net::TcpListener;
 
 use crate::watch::Terminal;
 use crate::{PROGRAM, rig};
@@ -127,4 +129,67 @@ async fn s53_a_qr_code_is_printed_where_it_is_asked_for() {
         !begun.out.contains('▀'),
         "standard output is the link alone"
     );
+}
+
+/// A browser that tells the test when it is opened.
+async fn browser(tool: Tool) -> (Tool, TcpListener) {
+    let opened = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+    let port = opened.local_addr().expect("bound").port();
+    let script = format!("#!/bin/bash\nexec 3<>/dev/tcp/127.0.0.1/{port}\n");
+    let path = tool.write("browser", &script);
+    set_mode(&tool.path("browser"), 0o700);
+    let tool = tool.with("DISPLAY", ":0").with("BROWSER", &path);
+    (tool, opened)
+}
+
+async fn is_opened(opened: &TcpListener) {
+    let opened = tokio::time::timeout(std::time::Duration::from_secs(60), opened.accept());
+    opened.await.expect("in time").expect("it is opened");
+}
+
+#[tokio::test]
+async fn s52_no_browser_is_sent_to_a_port_that_another_program_holds() {
+    let (_rig, tool) = quiet().await;
+    let (tool, opened) = browser(tool).await;
+    let other = std::net::TcpListener::bind(("127.0.0.1", tool.port())).expect("free");
+    let login = ["login", "--no-qr"];
+    let mut terminal = Terminal::open(&tool, &login, (ROWS, 80), |c| c);
+    let screen = terminal.shows(|screen| screen.contains("ends on: ")).await;
+    for text in ["callback-port-busy", "No browser is opened here"] {
+        assert!(screen.contains(text), "{screen}");
+    }
+    assert!(!screen.contains("A browser opens"), "{screen}");
+    terminal.pty.write_all(b"\x03").await.expect("Ctrl-C");
+    assert_eq!(terminal.end().await, Some(130));
+
+    // Only who asks for it by name gets it.
+    let login = ["login", "--no-qr", "--browser"];
+    let mut terminal = Terminal::open(&tool, &login, (ROWS, 80), |c| c);
+    terminal.shows(|screen| screen.contains("ends on: ")).await;
+    is_opened(&opened).await;
+    terminal.pty.write_all(b"\x03").await.expect("Ctrl-C");
+    assert_eq!(terminal.end().await, Some(130));
+
+    // Where we listen ourselves, it opens by itself.
+    drop(other);
+    let login = ["login", "--no-qr"];
+    let mut terminal = Terminal::open(&tool, &login, (ROWS, 80), |c| c);
+    let screen = terminal.shows(|screen| screen.contains("ends on: ")).await;
+    assert!(screen.contains("A browser opens"), "{screen}");
+    is_opened(&opened).await;
+    terminal.pty.write_all(b"\x03").await.expect("Ctrl-C");
+    assert_eq!(terminal.end().await, Some(130));
+}
+
+/// Procore shows a code for the out-of-band redirect URI alone.
+#[tokio::test]
+async fn what_is_to_be_pasted_is_what_the_browser_shows() {
+    let (_rig, tool) = quiet().await;
+    let localhost = format!("http://localhost:{}/callback", tool.port());
+    tool.reconfigure(&localhost, OUT_OF_BAND);
+    let mut terminal = Terminal::open(&tool, &["login", "--no-qr"], (ROWS, 80), |c| c);
+    let shown = |screen: &str| screen.contains("Paste the code that Procore shows: ");
+    terminal.shows(shown).await;
+    terminal.pty.write_all(b"\x03").await.expect("Ctrl-C");
+    assert_eq!(terminal.end().await, Some(130));
 }

@@ -30,7 +30,6 @@ const TOLD_LATER: &[&str] = &[
     "guest/src/refresh.rs: at_risk",
     "host/src/cli/config.rs: unreadable",
     "host/src/cli/config/source.rs: invalid",
-    "host/src/cli/heartbeat.rs: missing",
     "host/src/cli/open.rs: not_the_pinned_plugin",
     "host/src/cli/heartbeat.rs: overdue",
     "host/src/cli/heartbeat.rs: unknown",

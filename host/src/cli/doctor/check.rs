@@ -23,8 +23,18 @@ pub(super) enum Verdict {
 pub(super) struct Check {
     pub(super) name: &'static str,
     pub(super) evidence: Vec<String>,
-    pub(super) findings: Vec<Finding>,
-    is_made: bool,
+    outcome: Outcome,
+}
+
+/// What became of a check.
+#[derive(Debug, Clone)]
+enum Outcome {
+    /// It was made: nothing is wrong but what was found.
+    Made(Vec<Finding>),
+    /// There was a reason not to make it: it does not apply, or what it rests on is told as a finding already.
+    Skipped,
+    /// It was to be made, and could not be: what it would have found is not known.
+    Prevented,
 }
 
 impl Check {
@@ -33,15 +43,22 @@ impl Check {
         Self {
             name,
             evidence: Vec::new(),
-            findings: Vec::new(),
-            is_made: true,
+            outcome: Outcome::Made(Vec::new()),
         }
     }
 
-    /// A check that is not made, and why.
+    /// A check that need not be made, and why.
     pub(super) fn skipped(name: &'static str, why: impl Into<String>) -> Self {
         Self {
-            is_made: false,
+            outcome: Outcome::Skipped,
+            ..Self::of(name).seen(why)
+        }
+    }
+
+    /// A check that ought to have been made, and why it was not.
+    pub(super) fn prevented(name: &'static str, why: impl Into<String>) -> Self {
+        Self {
+            outcome: Outcome::Prevented,
             ..Self::of(name).seen(why)
         }
     }
@@ -52,10 +69,30 @@ impl Check {
         self
     }
 
-    /// Adds what is wrong.
+    /// Adds what is wrong: whoever found something has looked.
     pub(super) fn found(mut self, findings: impl IntoIterator<Item = Finding>) -> Self {
-        self.findings.extend(findings);
+        let mut found = findings.into_iter().peekable();
+        match &mut self.outcome {
+            Outcome::Made(findings) => findings.extend(found),
+            Outcome::Skipped | Outcome::Prevented if found.peek().is_some() => {
+                self.outcome = Outcome::Made(found.collect());
+            }
+            Outcome::Skipped | Outcome::Prevented => {}
+        }
         self
+    }
+
+    /// Returns what is wrong.
+    pub(super) fn findings(&self) -> &[Finding] {
+        match &self.outcome {
+            Outcome::Made(findings) => findings,
+            Outcome::Skipped | Outcome::Prevented => &[],
+        }
+    }
+
+    /// Returns whether it ought to have been made, and was not.
+    pub(super) fn is_prevented(&self) -> bool {
+        matches!(self.outcome, Outcome::Prevented)
     }
 
     /// Returns whether what rests on it can be looked at.
@@ -65,12 +102,13 @@ impl Check {
 
     /// Judges by the worst that was found.
     pub(super) fn verdict(&self) -> Verdict {
-        let weights = self.findings.iter().map(|finding| finding.weight);
-        match (self.is_made, weights.max()) {
-            (_, Some(Weight::Trouble)) => Verdict::Wrong,
-            (_, Some(Weight::Hint)) => Verdict::Doubtful,
-            (true, None) => Verdict::Fine,
-            (false, None) => Verdict::NotChecked,
+        let Outcome::Made(findings) = &self.outcome else {
+            return Verdict::NotChecked;
+        };
+        match findings.iter().map(|finding| finding.weight).max() {
+            Some(Weight::Trouble) => Verdict::Wrong,
+            Some(Weight::Hint) => Verdict::Doubtful,
+            None => Verdict::Fine,
         }
     }
 }
@@ -95,7 +133,20 @@ mod tests {
         let check = check.found([trouble]);
         assert_eq!(check.verdict(), Verdict::Wrong);
         assert!(!check.is_sound());
+    }
+
+    #[test]
+    fn a_check_that_was_not_made_finds_nothing() {
         let skipped = Check::skipped("keeper", "no store");
-        assert_eq!(skipped.verdict(), Verdict::NotChecked);
+        let prevented = Check::prevented("keeper", "no time");
+        for check in [&skipped, &prevented] {
+            assert_eq!(check.verdict(), Verdict::NotChecked);
+            assert!(check.findings().is_empty() && !check.is_sound());
+        }
+        assert!(prevented.is_prevented() && !skipped.is_prevented());
+        let explained = Explained::new(Exit::AtRisk, "code", "", "");
+        let made = prevented.found([Finding::hint(About::Upkeep, explained)]);
+        assert_eq!(made.verdict(), Verdict::Doubtful);
+        assert!(!made.is_prevented());
     }
 }

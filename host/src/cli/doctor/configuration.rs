@@ -18,22 +18,22 @@ use crate::cli::{report, status};
 const ENV_FILES: [&str; 2] = [".credentials/procore.env", "procore.env"];
 
 /// The connection that is looked at.
-pub(super) struct Patient {
+pub(super) struct Subject {
     pub(super) opener: Opener,
     pub(super) settings: Settings,
 }
 
 /// Reads the configuration and what it refers to.
-pub(super) fn check(context: &Context<'_>) -> (Check, Option<Patient>) {
+pub(super) fn check(context: &Context<'_>) -> (Check, Option<Subject>) {
     let check = Check::of("configuration");
     match read(context) {
-        Ok(patient) => {
-            let path = patient.opener.config().path().display().to_string();
+        Ok(subject) => {
+            let path = subject.opener.config().path().display().to_string();
             let check = check
                 .seen(path)
-                .seen(format!("connection {}", patient.settings.name))
+                .seen(format!("connection {}", subject.settings.name))
                 .seen("the client secret can be read");
-            (check, Some(patient))
+            (check, Some(subject))
         }
         Err(failure) => {
             let explained = *failure.explained();
@@ -46,19 +46,19 @@ pub(super) fn check(context: &Context<'_>) -> (Check, Option<Patient>) {
     }
 }
 
-fn read(context: &Context<'_>) -> Result<Patient, Failure> {
+fn read(context: &Context<'_>) -> Result<Subject, Failure> {
     // What it opens is nobody's else: the end of the process exports no token of it, and delivers no alert.
     let opener = Opener::new(context.config()?, Opened::default())?;
     let (name, connection) = opener.config().select(context.named())?;
     let settings = connection.settings(name)?;
-    Ok(Patient { opener, settings })
+    Ok(Subject { opener, settings })
 }
 
 /// Shows the URLs that follow from the environment, and looks for a script nearby whose URLs do not belong together.
-pub(super) async fn urls(patient: &Patient) -> Check {
-    let environment = patient.settings.environment;
+pub(super) async fn urls(subject: &Subject) -> Check {
+    let environment = subject.settings.environment;
     let check = Check::of("URLs");
-    let check = match patient.opener.advice().endpoints(environment).await {
+    let check = match subject.opener.advice().endpoints(environment).await {
         Ok(urls) => check
             .seen(format!("authorize {}", urls.authorize_url))
             .seen(format!("token {}", urls.token_url))
@@ -71,7 +71,7 @@ pub(super) async fn urls(patient: &Patient) -> Check {
         Err(error) => return check.found([failed(About::Configuration, error.into())]),
     };
     for path in ENV_FILES.map(Path::new) {
-        if let Some(finding) = script(patient, path).await {
+        if let Some(finding) = script(subject, path).await {
             return check.found([finding]);
         }
     }
@@ -79,17 +79,17 @@ pub(super) async fn urls(patient: &Patient) -> Check {
 }
 
 /// Finds what is wrong with the URLs of a script's file; `None` where there is none, or nothing.
-async fn script(patient: &Patient, path: &Path) -> Option<Finding> {
+async fn script(subject: &Subject, path: &Path) -> Option<Finding> {
     let text = std::fs::read(path).ok()?;
     let file = EnvFile::parse(&String::from_utf8_lossy(&text)).ok()?;
     if file.url_names.is_empty() {
         return None;
     }
-    let advice = patient.opener.advice();
+    let advice = subject.opener.advice();
     let explained = match advice.check_endpoints(file.urls.clone()).await.ok()? {
         Err(diagnosis) => report::explain(Exit::Configuration, &diagnosis),
-        Ok(theirs) if theirs != patient.settings.environment => {
-            other_environment(patient.settings.environment, theirs)
+        Ok(theirs) if theirs != subject.settings.environment => {
+            other_environment(subject.settings.environment, theirs)
         }
         Ok(_) => return None,
     };
@@ -112,12 +112,12 @@ fn other_environment(ours: Environment, theirs: Environment) -> Explained {
 }
 
 /// Checks the redirect URI by Procore's rules.
-pub(super) async fn redirect_uri(patient: &Patient) -> Check {
-    let Grant::AuthorizationCode { redirect_uri } = &patient.settings.grant else {
+pub(super) async fn redirect_uri(subject: &Subject) -> Check {
+    let Grant::AuthorizationCode { redirect_uri } = &subject.settings.grant else {
         return Check::of("redirect URI").seen("none: a service account needs no sign-in");
     };
     let check = Check::of("redirect URI");
-    let advice = patient.opener.advice();
+    let advice = subject.opener.advice();
     match advice.check_redirect_uri(redirect_uri, None).await {
         Ok(Ok(redirect)) => check.seen(format!(
             "{} is to be registered like this, to the letter",

@@ -1,7 +1,7 @@
 //! What is wrong, and what comes first.
 //!
 //! Of two findings the one closer to the root comes first: what it causes is told after it. A trouble comes before a hint, whatever they
-//! are about.
+//! are about. Of two about the same thing the one that needs a person more comes first.
 //!
 //! | place | about | what it may cause |
 //! |---|---|---|
@@ -13,12 +13,13 @@
 //! | 6 | the tokens | every call fails |
 //! | 7 | the company | most calls fail |
 //! | 8 | who keeps the connection, what waits, who is told | trouble is noticed late |
+//! | 9 | what could not be looked at | nothing; it may hide any of these |
 
 use std::cmp::Reverse;
 
 use procore_auth_host::Diagnosis;
 
-use crate::cli::exit::Exit;
+use super::exits::exit_of;
 use crate::cli::failure::Explained;
 use crate::cli::report;
 
@@ -33,6 +34,7 @@ pub(super) enum About {
     Tokens,
     Company,
     Upkeep,
+    Unseen,
 }
 
 /// How much a finding matters.
@@ -75,40 +77,37 @@ impl Finding {
     pub(super) fn diagnosed(about: About, diagnosis: &Diagnosis) -> Self {
         Self::trouble(about, report::explain(exit_of(&diagnosis.code), diagnosis))
     }
-}
 
-/// Returns the exit code that stands for a diagnosis, as the other verbs would end with it.
-fn exit_of(code: &str) -> Exit {
-    match code {
-        "not-signed-in" | "invalid_grant" | "connection-changed" | "restored-backup" => {
-            Exit::SignInRequired
+    /// Whether both say the same. A code alone does not: it may be about two hosts.
+    fn is_like(&self, other: &Self) -> bool {
+        let said = |finding: &Self| {
+            let Explained { code, summary, .. } = &finding.explained;
+            (code.clone(), summary.clone())
+        };
+        said(self) == said(other)
+    }
+
+    fn add_evidence(&mut self, facts: Vec<String>) {
+        let evidence = &mut self.explained.evidence;
+        for fact in facts {
+            if !evidence.contains(&fact) {
+                evidence.push(fact);
+            }
         }
-        "rate-limited"
-        | "unexpected-html"
-        | "unexpected-reply"
-        | "unexpected-redirect"
-        | "server_error"
-        | "temporarily_unavailable"
-        | "refresh-outcome-unknown"
-        | "dns"
-        | "connect"
-        | "tls"
-        | "proxy"
-        | "timeout"
-        | "connection-closed" => Exit::Unavailable,
-        code if code.starts_with("http-5") || code == "http-408" => Exit::Unavailable,
-        _ => Exit::Configuration,
     }
 }
 
-/// Orders findings, the likeliest root of the trouble first. What two checks found alike stands once.
+/// Orders findings, the likeliest root of the trouble first. What two checks found alike stands once, with the evidence of both.
 pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
-    findings.sort_by_key(|finding| (Reverse(finding.weight), finding.about));
+    findings.sort_by_key(|finding| {
+        let urgency = finding.explained.exit.urgency();
+        (Reverse(finding.weight), finding.about, Reverse(urgency))
+    });
     let mut ranked: Vec<Finding> = Vec::new();
     for finding in findings {
-        let code = &finding.explained.code;
-        if !ranked.iter().any(|known| known.explained.code == *code) {
-            ranked.push(finding);
+        match ranked.iter_mut().find(|known| known.is_like(&finding)) {
+            Some(known) => known.add_evidence(finding.explained.evidence),
+            None => ranked.push(finding),
         }
     }
     ranked
@@ -116,7 +115,8 @@ pub(super) fn ranked(mut findings: Vec<Finding>) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
-    use super::{About, Exit, Explained, Finding, exit_of, ranked};
+    use super::{About, Explained, Finding, ranked};
+    use crate::cli::exit::Exit;
 
     fn finding(make: fn(About, Explained) -> Finding, about: About, code: &str) -> Finding {
         make(about, Explained::new(Exit::Configuration, code, "", ""))
@@ -150,6 +150,18 @@ mod tests {
     }
 
     #[test]
+    fn of_two_about_the_same_the_one_that_needs_a_person_comes_first() {
+        let found = [
+            (Exit::AtRisk, "token-unknown"),
+            (Exit::SignInRequired, "invalid_grant"),
+        ];
+        let found = found.map(|(exit, code)| {
+            Finding::trouble(About::Tokens, Explained::new(exit, code, "", ""))
+        });
+        assert_eq!(codes(found.to_vec()), ["invalid_grant", "token-unknown"]);
+    }
+
+    #[test]
     fn a_hint_never_stands_before_a_trouble() {
         let found = vec![
             finding(Finding::hint, About::Configuration, "mixed-environments"),
@@ -159,23 +171,30 @@ mod tests {
     }
 
     #[test]
-    fn what_two_checks_found_alike_stands_once() {
+    fn what_two_checks_found_alike_stands_once_with_all_evidence() {
+        let found = |about, fact: &str| {
+            let mut found = finding(Finding::trouble, about, "invalid_client");
+            found.explained = found.explained.seen("the same").seen(fact);
+            found
+        };
         let found = vec![
-            finding(Finding::trouble, About::Tokens, "invalid_client"),
-            finding(Finding::trouble, About::Credentials, "invalid_client"),
+            found(About::Tokens, "of the tokens"),
+            found(About::Credentials, "of the pair"),
         ];
-        assert_eq!(codes(found), ["invalid_client"]);
+        let ranked = ranked(found);
+        assert_eq!(ranked.len(), 1);
+        assert_eq!(
+            ranked[0].explained.evidence,
+            ["the same", "of the pair", "of the tokens"]
+        );
     }
 
     #[test]
-    fn the_exit_code_is_that_of_the_other_verbs() {
-        for (code, exit) in [
-            ("invalid_grant", Exit::SignInRequired),
-            ("invalid_client", Exit::Configuration),
-            ("http-503", Exit::Unavailable),
-            ("http-422", Exit::Configuration),
-        ] {
-            assert_eq!(exit_of(code), exit, "{code}");
-        }
+    fn one_code_about_two_things_stands_twice() {
+        let found = ["login", "API"].map(|host| {
+            let explained = Explained::new(Exit::Unavailable, "connect", host, "");
+            Finding::trouble(About::Network, explained)
+        });
+        assert_eq!(codes(found.to_vec()), ["connect", "connect"]);
     }
 }

@@ -79,13 +79,9 @@ pub(super) fn judge(name: &'static str, asked: &Result<Answer, (String, HttpFail
             check.found(misplaced(answer))
         }
         Err((host, failure)) => {
-            let check = Check::of(name).seen(of_host(host, &failure.message));
-            let check = proxies().into_iter().fold(check, Check::seen);
-            let unreachable = Explained {
-                evidence: check.evidence.clone(),
-                ..unreachable(host, failure.code)
-            };
-            check.found([Finding::trouble(About::Network, unreachable)])
+            let finding = unreached(host, failure);
+            let evidence = finding.explained.evidence.iter().cloned();
+            evidence.fold(Check::of(name), Check::seen).found([finding])
         }
     }
 }
@@ -97,6 +93,13 @@ fn of_host(host: &str, message: &str) -> String {
     } else {
         format!("{host}: {message}")
     }
+}
+
+/// A request that got no answer.
+pub(super) fn unreached(host: &str, failure: &HttpFailure) -> Finding {
+    let explained = unreachable(host, failure.code).seen(of_host(host, &failure.message));
+    let explained = proxies().into_iter().fold(explained, Explained::seen);
+    Finding::trouble(About::Network, explained)
 }
 
 /// Says which variables name proxies. Their values may hold a password.
@@ -191,7 +194,10 @@ pub(super) fn clock(answers: &[&Answer]) -> Check {
     let measured = answers.iter().filter_map(|a| Some((&a.host, a.ahead?)));
     // The least difference is the most believable one: a cache or a gateway may name another time.
     let Some((host, ahead)) = measured.min_by_key(|(_, ahead)| ahead.unsigned_abs()) else {
-        return Check::skipped("clock", "no server told the time");
+        return match answers {
+            [] => Check::skipped("clock", "no server can be asked"),
+            _ => Check::prevented("clock", "no server told the time"),
+        };
     };
     let apart = Duration::from_millis(ahead.unsigned_abs() / 1000 * 1000);
     let fact = match ahead {
@@ -231,7 +237,7 @@ mod tests {
     }
 
     fn first_code(check: &super::Check) -> Option<&str> {
-        Some(check.findings.first()?.explained.code.as_str())
+        Some(check.findings().first()?.explained.code.as_str())
     }
 
     #[test]
@@ -298,6 +304,8 @@ mod tests {
         }
         let none = clock(&[&answer(401, false, None)]);
         assert_eq!(none.verdict(), Verdict::NotChecked);
+        assert!(none.is_prevented());
+        assert!(!clock(&[]).is_prevented(), "that nobody answers is told");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::time::Duration;
 use procore_auth_host::{FileStore, Key, Provenance, Store, StoreFailure};
 
 use super::check::Check;
-use super::configuration::Patient;
+use super::configuration::Subject;
 use super::finding::{About, Finding};
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Explained, Failure};
@@ -24,21 +24,21 @@ const CONFLICTS: &str = "session-conflict-";
 const ASIDE: [&str; 3] = ["session-conflict-", "session-aside-", "unread-reply-"];
 
 /// Opens the store, takes its lock for a moment, and looks at whose tokens are in it. Reads no token.
-pub(super) async fn check(patient: &Patient) -> Check {
-    let config = patient.opener.config();
+pub(super) async fn check(subject: &Subject) -> Check {
+    let config = subject.opener.config();
     let check = Check::of("store").seen(config.state.display().to_string());
-    let store = match FileStore::open(&config.state, &patient.settings.name) {
+    let store = match FileStore::open(&config.state, &subject.settings.name) {
         Ok(store) => store,
-        Err(failure) => return check.found([unusable(patient, &failure)]),
+        Err(failure) => return check.found([unusable(subject, &failure)]),
     };
     match look(check.clone(), &store).await {
         Ok(check) => check,
-        Err(failure) => check.found([unusable(patient, &failure)]),
+        Err(failure) => check.found([unusable(subject, &failure)]),
     }
 }
 
-fn unusable(patient: &Patient, failure: &StoreFailure) -> Finding {
-    let failure: Failure = open::unusable_store(patient.opener.config(), failure);
+fn unusable(subject: &Subject, failure: &StoreFailure) -> Finding {
+    let failure: Failure = open::unusable_store(subject.opener.config(), failure);
     Finding::trouble(About::Store, *failure.explained())
 }
 

@@ -6,9 +6,9 @@ use procore_auth_host::{Connection, Endpoint, Environment, Error, Grant, Observa
 use serde::de::IgnoredAny;
 
 use super::check::Check;
-use super::configuration::{Patient, failed};
+use super::configuration::{Subject, failed};
 use super::finding::{About, Finding};
-use super::network::LIMITS;
+use super::network::{LIMITS, unreached};
 use crate::cli::companies::{self, Company};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Explained;
@@ -36,7 +36,7 @@ pub(super) async fn check(connection: &Connection) -> (Check, Option<Status>) {
         }
         Err(error) => check.found([failed(About::Tokens, error.into())]),
     };
-    let check = match check.findings.is_empty() {
+    let check = match check.findings().is_empty() {
         true => check.found(told(&status).or_else(|| overdue(&status, now))),
         false => check,
     };
@@ -101,7 +101,7 @@ fn overdue(status: &Status, now: u64) -> Option<Finding> {
 }
 
 /// Asks which companies the account sees, and one thing of the configured one.
-pub(super) async fn company(patient: &Patient, connection: &Connection, status: &Status) -> Check {
+pub(super) async fn company(subject: &Subject, connection: &Connection, status: &Status) -> Check {
     const NAME: &str = "company";
     let soon = time::now().saturating_add(A_WHILE);
     if status.token.is_none_or(|token| token.refresh_at <= soon) {
@@ -111,12 +111,12 @@ pub(super) async fn company(patient: &Patient, connection: &Connection, status: 
         );
     }
     let asked = Asked {
-        patient,
+        subject,
         connection,
         api: &status.api_origin,
     };
     let check = Check::of(NAME);
-    let checked = match patient.settings.company_id {
+    let checked = match subject.settings.company_id {
         Some(id) => asked.configured(check, id).await,
         None => asked.unconfigured(check).await,
     };
@@ -124,7 +124,7 @@ pub(super) async fn company(patient: &Patient, connection: &Connection, status: 
 }
 
 struct Asked<'a> {
-    patient: &'a Patient,
+    subject: &'a Subject,
     connection: &'a Connection,
     api: &'a str,
 }
@@ -141,7 +141,7 @@ impl Asked<'_> {
             Reply::Refused(finding) => check
                 .seen(format!("company {id}: {}", finding.explained.summary))
                 .found([*finding]),
-            Reply::None(why) => Check::skipped("company", why),
+            Reply::None(why) => Check::prevented("company", why),
         })
     }
 
@@ -150,7 +150,7 @@ impl Asked<'_> {
         let seen = match self.get(companies::PATH, None).await? {
             Reply::Accepted(body) => named(&companies::read(&body).unwrap_or_default()),
             Reply::Refused(finding) => return Ok(check.found([*finding])),
-            Reply::None(why) => return Ok(Check::skipped("company", why)),
+            Reply::None(why) => return Ok(Check::prevented("company", why)),
         };
         let explained = Explained::new(
             Exit::AtRisk,
@@ -166,7 +166,7 @@ impl Asked<'_> {
 
     /// A company may have no project; that none is permitted is the usual reason with a service account.
     fn no_project(&self, id: u64) -> Option<Finding> {
-        let Grant::ClientCredentials = self.patient.settings.grant else {
+        let Grant::ClientCredentials = self.subject.settings.grant else {
             return None;
         };
         let explained = Explained::new(
@@ -193,11 +193,14 @@ impl Asked<'_> {
             request = request.header("procore-company-id", id);
         }
         let Ok(request) = request.body(Vec::new()) else {
-            return Ok(Reply::None("the request cannot be made".to_owned()));
+            return Ok(Reply::None("the request cannot be made"));
         };
-        let response = match self.patient.opener.http().send(request, LIMITS).await {
+        let response = match self.subject.opener.http().send(request, LIMITS).await {
             Ok(response) => response,
-            Err(failure) => return Ok(Reply::None(failure.message)),
+            Err(failure) => {
+                let finding = unreached(super::host(self.api), &failure);
+                return Ok(Reply::Refused(Box::new(finding)));
+            }
         };
         let status = response.status().as_u16();
         if (200..300).contains(&status) {
@@ -207,7 +210,7 @@ impl Asked<'_> {
     }
 
     async fn refused(&self, url: String, status: u16, body: Vec<u8>) -> Result<Reply, Error> {
-        let environment: Environment = self.patient.settings.environment;
+        let environment: Environment = self.subject.settings.environment;
         let seen = Observation {
             environment,
             endpoint: Endpoint::Api,
@@ -216,7 +219,7 @@ impl Asked<'_> {
             headers: Vec::new(),
             body,
         };
-        let said = self.patient.opener.advice().explain(seen).await?;
+        let said = self.subject.opener.advice().explain(seen).await?;
         let about = match about(&said.code) {
             _ if status >= 500 || status == 429 => About::Network,
             about => about,
@@ -228,7 +231,7 @@ impl Asked<'_> {
 enum Reply {
     Accepted(Vec<u8>),
     Refused(Box<Finding>),
-    None(String),
+    None(&'static str),
 }
 
 fn is_empty_list(body: &[u8]) -> bool {

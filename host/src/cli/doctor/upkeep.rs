@@ -3,7 +3,7 @@
 use procore_auth_host::Status;
 
 use super::check::Check;
-use super::configuration::Patient;
+use super::configuration::Subject;
 use super::finding::{About, Finding};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Explained;
@@ -11,9 +11,9 @@ use crate::cli::status::undelivered::UNUSABLE;
 use crate::cli::{heartbeat, time};
 
 /// Looks for the keeper's last sign of life.
-pub(super) fn keeper(patient: &Patient) -> Check {
+pub(super) fn keeper(subject: &Subject) -> Check {
     let now = time::now();
-    let keeping = patient.opener.heartbeat().of(&patient.settings.name, now);
+    let keeping = subject.opener.heartbeat().of(&subject.settings.name, now);
     let check = Check::of("keeper");
     let check = match heartbeat::sentence(&keeping, now) {
         Some(sentence) => check.seen(sentence),
@@ -43,9 +43,9 @@ pub(super) fn parked(status: &Status) -> Check {
 }
 
 /// Looks at what waits for the sinks. Sends nothing to them.
-pub(super) fn alerts(patient: &Patient) -> Check {
+pub(super) fn alerts(subject: &Subject) -> Check {
     let check = Check::of("alerts");
-    let sinks = match patient.opener.courier().outbox().report() {
+    let sinks = match subject.opener.courier().outbox().report() {
         Ok(sinks) => sinks,
         Err(failure) => {
             let explained = Explained::new(

@@ -40,9 +40,9 @@ pub(super) async fn agreed(
 pub(super) async fn refused(opener: &Opener, settings: &Settings) -> Option<Refusal> {
     match credential_probe::ask(opener, settings).await {
         Ok(Known::NotHere(stranger)) => Some(Refusal::of(settings.environment, stranger)),
-        Ok(Known::Here) => None,
+        Ok(Known::Here | Known::HereWithoutCodes) => None,
         Ok(Known::Unclear(why)) => {
-            tracing::info!(why, "the credential pair was not checked");
+            tracing::info!(%why, "the credential pair was not checked");
             None
         }
         Err(error) => {

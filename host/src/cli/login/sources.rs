@@ -18,6 +18,12 @@ use crate::cli::{report, time};
 pub(super) struct Sources {
     server: Option<CallbackServer>,
     lines: Option<Lines>,
+    /// How the answer comes to a browser.
+    kind: RedirectKind,
+    /// The port of this machine to which a browser goes with the answer; `None` where it goes elsewhere.
+    port: Option<u16>,
+    /// How many answers of browsers were not ours.
+    foreign: usize,
     /// Whether a browser brought the outcome about.
     by_browser: bool,
     /// How long it may see the outcome.
@@ -66,6 +72,9 @@ impl Sources {
         Ok(Self {
             server,
             lines: lines.map(Lines::read),
+            kind: redirect.kind,
+            port: local_port(redirect),
+            foreign: 0,
             by_browser: false,
             page_for: arguments.page_for,
         })
@@ -74,6 +83,11 @@ impl Sources {
     /// Returns the port on which a browser's answer is awaited.
     pub(super) fn port(&self) -> Option<u16> {
         self.server.as_ref().map(CallbackServer::port)
+    }
+
+    /// Returns the port of this machine to which a browser goes with the answer, where it is not we who listen there.
+    pub(super) fn unserved(&self) -> Option<u16> {
+        self.port.filter(|_| self.server.is_none())
     }
 
     /// Takes answers until one signs in, or something ends the wait.
@@ -85,7 +99,7 @@ impl Sources {
     ) -> Result<SignedIn, Failure> {
         let mut countdown = Countdown::begin(&context.terminal);
         if self.lines.is_some() {
-            told::prompt(context);
+            told::prompt(context, self.kind);
         }
         loop {
             let left = Duration::from_millis(deadline.saturating_sub(time::now()));
@@ -94,15 +108,15 @@ impl Sources {
             }
             match self.arrival(context, countdown.until_next(left)).await {
                 Arrival::Browser(callback) => {
-                    if let Some(outcome) = by_browser(context, open, callback).await {
+                    if let Some(outcome) = self.by_browser(context, open, callback).await {
                         self.by_browser = true;
                         return outcome;
                     }
                 }
                 Arrival::Typed(answer) => match take(open, answer).await {
-                    Err(failure) if is_not_ours(&failure) => {
-                        told::rejected(context, &failure)?;
-                        told::prompt(context);
+                    Err(failure) if refusal::is_not_ours(&failure) => {
+                        told::rejected(context, &of_typed(failure))?;
+                        told::prompt(context, self.kind);
                     }
                     outcome => return outcome,
                 },
@@ -119,6 +133,7 @@ impl Sources {
 
     /// Stops taking answers. A browser that brought the outcome about may see it for a moment longer, while the process goes on.
     pub(super) async fn end(self, context: &Context<'_>) {
+        told::foreign(context, self.foreign.saturating_sub(1));
         let Some(mut server) = self.server else {
             return;
         };
@@ -133,6 +148,38 @@ impl Sources {
             }
             server.stop().await;
         }));
+    }
+
+    /// Finishes with the browser's answer and shows the outcome there too. `None` where it was not the answer to this sign-in.
+    ///
+    /// Any page can have a browser bring an answer: the first one that is not ours is explained, the others are counted.
+    async fn by_browser(
+        &mut self,
+        context: &Context<'_>,
+        open: &Open,
+        callback: Callback,
+    ) -> Option<Result<SignedIn, Failure>> {
+        if self.foreign == 0 {
+            context.terminal.note("\nThe browser answered.");
+        }
+        match take(open, callback.url.clone()).await {
+            Ok(signed_in) => {
+                callback.finish(page::signed_in(open, &signed_in));
+                Some(Ok(signed_in))
+            }
+            Err(failure) if refusal::is_not_ours(&failure) => {
+                let failure = refusal::not_ours(failure);
+                callback.reject(page::failed(&failure));
+                self.foreign += 1;
+                let is_first = self.foreign == 1;
+                let told = is_first.then(|| told::rejected(context, &failure));
+                told.and_then(Result::err).map(Err)
+            }
+            Err(failure) => {
+                callback.finish(page::failed(&failure));
+                Some(Err(failure))
+            }
+        }
     }
 
     async fn arrival(&mut self, context: &Context<'_>, mark: Duration) -> Arrival {
@@ -153,10 +200,23 @@ impl Sources {
 
 /// Returns the port for a callback server, where one is of use.
 fn callback_port(redirect: &Redirect, arguments: &Arguments) -> Option<u16> {
-    let wanted = redirect.kind == RedirectKind::Localhost
-        && !arguments.paste
-        && arguments.code_from.is_none();
-    wanted.then(|| redirect.port.unwrap_or(80))
+    local_port(redirect).filter(|_| !arguments.paste && arguments.code_from.is_none())
+}
+
+/// Returns the port of this machine to which a browser goes with the answer.
+fn local_port(redirect: &Redirect) -> Option<u16> {
+    (redirect.kind == RedirectKind::Localhost).then(|| redirect.port.unwrap_or(80))
+}
+
+/// What to do about a typed answer that was not ours: one that was cut off is typed anew, whole.
+fn of_typed(failure: Failure) -> Failure {
+    let cut_off =
+        matches!(&failure, Failure::Explained(explained) if explained.code == "state-missing");
+    if cut_off {
+        failure
+    } else {
+        refusal::not_ours(failure)
+    }
 }
 
 /// Returns what the answer is to be read from, where the arguments say so.
@@ -164,52 +224,5 @@ pub(super) fn input(arguments: &Arguments) -> Option<Input> {
     match &arguments.code_from {
         Some(path) => Some(Input::from_argument(path)),
         None => arguments.paste.then_some(Input::Standard),
-    }
-}
-
-/// Finishes with the browser's answer and shows the outcome there too. `None` where it was not the answer to this sign-in.
-async fn by_browser(
-    context: &Context<'_>,
-    open: &Open,
-    callback: Callback,
-) -> Option<Result<SignedIn, Failure>> {
-    context.terminal.note("\nThe browser answered.");
-    match take(open, callback.url.clone()).await {
-        Ok(signed_in) => {
-            callback.finish(page::signed_in(open, &signed_in));
-            Some(Ok(signed_in))
-        }
-        Err(failure) if is_not_ours(&failure) => {
-            callback.reject(page::failed(&failure));
-            told::rejected(context, &failure).err().map(Err)
-        }
-        Err(failure) => {
-            callback.finish(page::failed(&failure));
-            Some(Err(failure))
-        }
-    }
-}
-
-/// Whether the answer belongs to another sign-in: an older tab, or a page that tries its luck. The right one may still come.
-fn is_not_ours(failure: &Failure) -> bool {
-    matches!(failure, Failure::Explained(explained)
-        if ["state-mismatch", "state-missing", "no-code"].contains(&explained.code.as_str()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_not_ours;
-    use crate::cli::exit::Exit;
-    use crate::cli::failure::Explained;
-
-    #[test]
-    fn only_a_foreign_state_lets_the_wait_go_on() {
-        for code in ["state-mismatch", "state-missing", "no-code"] {
-            assert!(is_not_ours(
-                &Explained::new(Exit::Refused, code, "", "").into()
-            ));
-        }
-        let denied = Explained::new(Exit::Refused, "access_denied", "", "");
-        assert!(!is_not_ours(&denied.into()));
     }
 }

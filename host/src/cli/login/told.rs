@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use procore_auth_host::{Identity, Login};
+use procore_auth_host::{Identity, Login, RedirectKind};
 use serde::Serialize;
 
 use super::{SignedIn, who};
@@ -13,8 +13,6 @@ use crate::cli::failure::Failure;
 use crate::cli::open::Open;
 use crate::cli::terminal::is_attended;
 use crate::cli::{report, status, time};
-
-const PROMPT: &str = "Paste the address that the browser ends on, or the code that Procore shows: ";
 
 /// One line of `--json`. The fields are stable.
 #[derive(Serialize)]
@@ -68,9 +66,29 @@ pub(super) fn until(deadline: u64) -> impl fmt::Display {
 }
 
 /// Asks for the answer where somebody sits there to be asked.
-pub(super) fn prompt(context: &Context<'_>) {
+pub(super) fn prompt(context: &Context<'_>, kind: RedirectKind) {
     if is_attended() {
-        context.terminal.prompt(PROMPT);
+        context.terminal.prompt(match kind {
+            RedirectKind::OutOfBand => "Paste the code that Procore shows: ",
+            _ => "Paste the address that the browser ends on: ",
+        });
+    }
+}
+
+/// Says why no browser is opened.
+pub(super) fn no_browser(port: u16) -> String {
+    format!(
+        "No browser is opened here: procore-auth does not listen at localhost:{port}, so the code would go to any program that does. \
+         Open the link on another machine, or end that program and begin again. --browser opens it all the same."
+    )
+}
+
+/// Says how many more answers were not ours than the first, which was explained.
+pub(super) fn foreign(context: &Context<'_>, more: usize) {
+    if more > 0 {
+        context.terminal.note(format_args!(
+            "The browser brought {more} more that did not belong to this sign-in."
+        ));
     }
 }
 

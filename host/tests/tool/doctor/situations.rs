@@ -13,7 +13,7 @@ use procore_auth_tests::tool::{Finished, free_port, set_mode};
 use procore_auth_tests::{Rig, Tool};
 use serde_json::json;
 
-use super::{api_answers, demo_client, doctor, first};
+use super::{api_answers, demo_client, doctor, first, second_connection, token_endpoint_answers};
 use crate::{PROGRAM, expired, fresh, signed_in};
 
 macro_rules! situations {
@@ -26,19 +26,24 @@ macro_rules! situations {
 
         $(#[tokio::test]
         async fn $name() {
-            let found = arranged::$name().await;
-            assert_eq!(first(&found), $code, "{found}");
+            check(&arranged::$name().await, $code);
         })*
 
         $(#[cfg(target_os = "linux")]
         #[test]
         fn $apart() {
             confined::run(Confinement::OwnMounts, || async {
-                let found = arranged::$apart().await;
-                assert_eq!(first(&found), $found, "{found}");
+                check(&arranged::$apart().await, $found);
             });
         })*
     };
+}
+
+/// The first finding is this one, and the process ends with its exit code.
+fn check(found: &Finished, code: &str) {
+    assert_eq!(first(found), code, "{found}");
+    let exit = found.json()["findings"][0]["exit_code"].as_i64();
+    assert_eq!(found.code.map(i64::from), exit.or(Some(0)), "{found}");
 }
 
 situations! {
@@ -48,28 +53,44 @@ situations! {
     lan_redirect: "the redirect URI is an address in the LAN" => "redirect-uri-refused",
     loopback_redirect: "the redirect URI says 127.0.0.1 instead of localhost" => "redirect-uri-refused",
     unregistered_redirect: "Procore's page says that the redirect URI does not match (`--page`)" => "invalid_redirect_uri",
-    unknown_client_page: "Procore's page says \"unknown client\" (`--page`)" => "invalid_client",
+    unknown_client_page: "Procore's page says \"unknown client\" (`--page`), and the login host knows the pair" => "wrong-link",
+    unknown_pair_page: "Procore's page says \"unknown client\" (`--page`), and so does the login host" => "invalid_client",
     denied: "the browser ended on an address with `error=access_denied` (`--page`)" => "access_denied",
     mixed_script: "an old script's URLs are of different environments" => "mixed-environments",
     other_environments_token: "the tokens were got in another environment than is configured now" => "wrong-environment",
     secret_reset: "the client secret was reset (`invalid_client`)" => "invalid_client",
     spent_elsewhere: "another program spent the refresh token (`invalid_grant`)" => "invalid_grant",
     expired_without_keeper: "the access token expired, and nobody refreshes it" => "refresh-overdue",
+    token_endpoint_down: "the token endpoint alone is down (503)" => "http-503",
+    token_endpoint_limited: "the token endpoint takes no more requests (429)" => "http-429",
+    token_endpoint_blocked: "a firewall refuses the token endpoint, in JSON (403)" => "http-403",
+    token_endpoint_replaced: "something else answers in the token endpoint's place (200)" => "unexpected-reply",
+    codes_refused: "the app may not sign users in (`unauthorized_client`)" => "unauthorized_client",
+    no_grant_for_codes: "the login host exchanges no codes (`unsupported_grant_type`)" => "unsupported_grant_type",
+    codes_not_needed: "a service account's app may not exchange codes" => "",
+    codes_unknown: "the login host exchanges no codes, and a service account is to be checked" => "not-checked",
     incomplete_request: "the token endpoint says `invalid_request`" => "invalid_request",
     no_service_account: "the app has no service account (`unauthorized_client`)" => "unauthorized_client",
+    unsupported_grant: "the token endpoint says `unsupported_grant_type`" => "unsupported_grant_type",
+    scope_refused: "the token endpoint says `invalid_scope`" => "invalid_scope",
+    unavailable: "the token endpoint says `temporarily_unavailable`" => "temporarily_unavailable",
     server_error: "the token endpoint says `server_error`" => "server_error",
     login_page: "a captive portal answers in the login host's place" => "unexpected-html",
     portal_before_api: "a captive portal answers in the API host's place" => "unexpected-html",
     redirected: "a gateway sends us elsewhere" => "unexpected-redirect",
     revoked_access_token: "the access token was revoked (401)" => "token-unknown",
+    app_not_installed: "the login host knows the token, and the API does not: the app is not installed (401)" => "token-rejected",
     app_disconnected: "the app is not connected to the company (403)" => "app-not-connected",
     forbidden: "the account may not see the company (403)" => "forbidden",
     company_missing: "no company is configured" => "company-id-missing",
+    company_unnamed: "the API misses the company id (400)" => "company-id-missing",
     no_project: "no project is permitted to the service account" => "no-project",
     not_found: "the API finds nothing there, or does not show it (404)" => "not-found",
     rate_limited: "the rate limit is reached (429)" => "rate-limited",
     api_down: "the API is in maintenance (503)" => "http-503",
     api_fails: "the API fails (500)" => "http-500",
+    api_slow: "the API gives up on the request (408)" => "http-408",
+    bad_gateway: "a gateway of the API has no good answer (502)" => "http-502",
     gateway_timeout: "a gateway of the API gives up (504)" => "http-504",
     connection_refused: "a firewall refuses connections to the login host" => "connect",
     swallowed: "a firewall swallows what is sent to the login host" => "timeout",
@@ -79,6 +100,7 @@ situations! {
     missing_variable: "the variable with the client secret is not set" => "config-invalid",
     open_secret: "the file with the client secret lets others in" => "config-invalid",
     broken_file: "the configuration has a mistake" => "config-invalid",
+    none_named: "there are two connections, and none is named" => "config-ambiguous-connection",
     no_file: "there is no configuration" => "config-missing",
     open_store: "the store's folder lets others in" => "insecure-permissions",
     copied_store: "the store was copied from another machine" => "store-copied",
@@ -141,6 +163,13 @@ mod arranged {
         page("Client authentication failed due to unknown client, no client authentication included, or unsupported authentication method.").await
     }
 
+    pub(super) async fn unknown_pair_page() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        reset_secret(&rig);
+        let page = ["doctor", "--json", "--page", "unknown client"];
+        tool.run(&page).await
+    }
+
     pub(super) async fn denied() -> Finished {
         page("http://localhost:9876/callback?error=access_denied&state=x").await
     }
@@ -172,11 +201,15 @@ mod arranged {
 
     pub(super) async fn secret_reset() -> Finished {
         let (rig, tool, _) = signed_in().await;
+        reset_secret(&rig);
+        doctor(&tool).await
+    }
+
+    fn reset_secret(rig: &Rig) {
         let reset = rig
             .procore
             .reset_client_secret(CredentialPair::Sandbox, demo_client());
         reset.expect("registered");
-        doctor(&tool).await
     }
 
     pub(super) async fn spent_elsewhere() -> Finished {
@@ -191,6 +224,61 @@ mod arranged {
         doctor(&tool).await
     }
 
+    /// A token endpoint that answers everybody like this; the tokens are good for now.
+    async fn token_endpoint(reply: Reply) -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        token_endpoint_answers(&rig, &reply);
+        doctor(&tool).await
+    }
+
+    pub(super) async fn token_endpoint_down() -> Finished {
+        token_endpoint(Reply::empty(503)).await
+    }
+
+    pub(super) async fn token_endpoint_limited() -> Finished {
+        token_endpoint(Reply::json(429, &json!({"errors": "Rate limit"}))).await
+    }
+
+    pub(super) async fn token_endpoint_blocked() -> Finished {
+        token_endpoint(Reply::json(403, &json!({"message": "Forbidden"}))).await
+    }
+
+    pub(super) async fn token_endpoint_replaced() -> Finished {
+        token_endpoint(Reply::captive_portal()).await
+    }
+
+    pub(super) async fn codes_refused() -> Finished {
+        token_endpoint(Reply::json(400, &json!({"error": "unauthorized_client"}))).await
+    }
+
+    pub(super) async fn no_grant_for_codes() -> Finished {
+        token_endpoint(Reply::json(
+            400,
+            &json!({"error": "unsupported_grant_type"}),
+        ))
+        .await
+    }
+
+    /// A service account whose login host answers the exchange of a code like this.
+    async fn without_codes(error: &str) -> Finished {
+        let (rig, tool) = fresh().await;
+        tool.use_service_account();
+        tool.run(&["login"]).await.code_is(0);
+        token_endpoint_answers(&rig, &Reply::json(400, &json!({ "error": error })));
+        let projects = Target::Path("/rest/v1.0/projects".to_owned());
+        let one = Reply::json(200, &json!([{"id": 1}]));
+        rig.procore.inject(projects, Fault::uncommitted(one));
+        doctor(&tool).await
+    }
+
+    pub(super) async fn codes_not_needed() -> Finished {
+        without_codes("unauthorized_client").await
+    }
+
+    pub(super) async fn codes_unknown() -> Finished {
+        without_codes("unsupported_grant_type").await
+    }
+
     /// A refresh that the token endpoint answers like this.
     async fn refresh_answered(reply: Reply) -> Finished {
         let (rig, tool, _) = expired().await;
@@ -201,6 +289,23 @@ mod arranged {
 
     pub(super) async fn incomplete_request() -> Finished {
         refresh_answered(Reply::json(400, &json!({"error": "invalid_request"}))).await
+    }
+
+    async fn refresh_refused(error: &str) -> Finished {
+        refresh_answered(Reply::json(400, &json!({ "error": error }))).await
+    }
+
+    pub(super) async fn unsupported_grant() -> Finished {
+        refresh_refused("unsupported_grant_type").await
+    }
+
+    pub(super) async fn scope_refused() -> Finished {
+        refresh_refused("invalid_scope").await
+    }
+
+    pub(super) async fn unavailable() -> Finished {
+        let reply = json!({"error": "temporarily_unavailable"});
+        refresh_answered(Reply::json(503, &reply)).await
     }
 
     pub(super) async fn server_error() -> Finished {
@@ -250,6 +355,15 @@ mod arranged {
     pub(super) async fn revoked_access_token() -> Finished {
         let (rig, tool, pair) = signed_in().await;
         assert!(rig.procore.revoke_access_token(Sandbox, &pair.access_token));
+        doctor(&tool).await
+    }
+
+    pub(super) async fn app_not_installed() -> Finished {
+        let (rig, tool, _) = signed_in().await;
+        let reply = Reply::json(401, &json!({"errors": "App is not installed"}));
+        let me = Target::Path("/rest/v1.0/me".to_owned());
+        rig.procore
+            .inject_times(20, &me, &Fault::uncommitted(reply));
         doctor(&tool).await
     }
 
@@ -311,6 +425,11 @@ mod arranged {
         company_answered(Reply::json(404, &json!({"errors": "not found"}))).await
     }
 
+    pub(super) async fn company_unnamed() -> Finished {
+        let words = json!({"errors": "Missing Procore-Company-Id header!"});
+        company_answered(Reply::json(400, &words)).await
+    }
+
     async fn api_answering(status: u16) -> Finished {
         let (rig, tool, _) = signed_in().await;
         api_answers(&rig, &Reply::gateway_error(status));
@@ -329,6 +448,14 @@ mod arranged {
 
     pub(super) async fn api_fails() -> Finished {
         api_answering(500).await
+    }
+
+    pub(super) async fn api_slow() -> Finished {
+        api_answering(408).await
+    }
+
+    pub(super) async fn bad_gateway() -> Finished {
+        api_answering(502).await
     }
 
     pub(super) async fn gateway_timeout() -> Finished {
@@ -414,6 +541,12 @@ mod arranged {
     pub(super) async fn broken_file() -> Finished {
         let (_rig, tool) = fresh().await;
         tool.reconfigure("environment = \"sandbox\"", "environment = \"staging\"");
+        doctor(&tool).await
+    }
+
+    pub(super) async fn none_named() -> Finished {
+        let (_rig, tool) = fresh().await;
+        second_connection(&tool);
         doctor(&tool).await
     }
 

@@ -57,6 +57,10 @@ pub(super) struct Codes {
     pub(super) all: BTreeSet<Code>,
     /// Functions that tell alerts whose codes come from elsewhere.
     pub(super) passed_on: BTreeSet<String>,
+    /// What the plugin can say is the matter.
+    pub(super) diagnoses: BTreeSet<String>,
+    /// Those of which it makes an error on the spot, with the error's kind.
+    pub(super) kinds: BTreeSet<(String, String)>,
 }
 
 impl Codes {
@@ -184,6 +188,9 @@ impl Reader<'_> {
     }
 
     fn made(&mut self, maker: &str, arguments: &[&Expr]) {
+        if self.file.starts_with("guest/") {
+            self.diagnosed(maker, arguments);
+        }
         let known = MAKERS.iter().find(|(known, _)| *known == maker);
         if let Some((_, index)) = known
             && let Some(code) = arguments.get(*index)
@@ -192,6 +199,45 @@ impl Reader<'_> {
             self.told(code, is_alert);
         }
     }
+}
+
+/// What the plugin says is the matter, and of which kind the error is that it makes of it.
+impl Reader<'_> {
+    fn diagnosed(&mut self, maker: &str, arguments: &[&Expr]) {
+        match (maker, arguments) {
+            ("Diagnosis::new", [code, ..]) | ("invalid", [code, _, ..]) => {
+                let here = self.function.last().map(|(_, words)| words.clone());
+                let found = self.text(code).map(|code| BTreeSet::from([code]));
+                let found = found.or(here).unwrap_or_default().into_iter();
+                let is_told = |code: &String| is_code(code) && !NO_CODES.contains(&code.as_str());
+                self.codes.diagnoses.extend(found.filter(is_told));
+            }
+            ("Error::new", [kind, diagnosis]) => {
+                if let (Some(kind), Some(code)) = (variant(kind), self.code_of(diagnosis)) {
+                    self.codes.kinds.insert((code, kind));
+                }
+            }
+            _ => {}
+        }
+    }
+
+    /// Returns the code of a diagnosis that is made here and now.
+    fn code_of(&self, diagnosis: &Expr) -> Option<String> {
+        match diagnosis {
+            Expr::MethodCall(call) => self.code_of(&call.receiver),
+            Expr::Call(call) => self.text(call.args.first()?),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the last word of a path: `Busy` of `ErrorKind::Busy`.
+fn variant(expression: &Expr) -> Option<String> {
+    let Expr::Path(path) = expression else {
+        return None;
+    };
+    let last = path.path.segments.last()?;
+    Some(last.ident.to_string())
 }
 
 impl<'ast> Visit<'ast> for Reader<'_> {
