@@ -34,6 +34,9 @@ const ENVIRONMENTS: [Environment; 4] = [
 /// A code that no server ever gave.
 const NO_CODE: &str = "procore-auth-probe";
 
+/// What a service account, which has none, names as its redirect URI.
+const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
+
 /// What one request may take.
 const LIMITS: RequestLimits = RequestLimits {
     timeout: Duration::from_secs(10),
@@ -196,9 +199,12 @@ fn request(url: &str, settings: &Settings) -> Result<http::Request<Vec<u8>>, htt
         .append_pair("code", NO_CODE)
         .append_pair("client_id", &settings.client_id)
         .append_pair("client_secret", settings.client_secret.expose());
-    if let Grant::AuthorizationCode { redirect_uri } = &settings.grant {
-        form.append_pair("redirect_uri", redirect_uri);
-    }
+    // Without one the request is incomplete, which a server finds out before it looks at the client.
+    let redirect_uri = match &settings.grant {
+        Grant::AuthorizationCode { redirect_uri } => redirect_uri.as_str(),
+        _ => OUT_OF_BAND,
+    };
+    form.append_pair("redirect_uri", redirect_uri);
     http::Request::post(url)
         .header("content-type", "application/x-www-form-urlencoded")
         .header("accept", "application/json")
