@@ -189,7 +189,7 @@ async fn watch_shows_the_cursor_while_it_is_suspended() {
     terminal.until(|screen| !screen.hide_cursor()).await;
     terminal.is_stopped().await;
     terminal.signal("CONT").await;
-    terminal.until(|screen| screen.hide_cursor()).await;
+    terminal.until(vt100::Screen::hide_cursor).await;
     terminal.signal("TERM").await;
     assert_eq!(terminal.end().await, Some(0));
     assert!(!terminal.screen.screen().hide_cursor());
