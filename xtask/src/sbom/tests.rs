@@ -44,7 +44,10 @@ fn indispensable(package: &str, target: &str, linked: bool) -> BTreeSet<(String,
     let (mut seen, mut queue) = (BTreeSet::new(), vec![&root.id]);
     while let Some(id) = queue.pop() {
         let package = &metadata[id];
-        let is_macro = package.targets.iter().any(cargo_metadata::Target::is_proc_macro);
+        let is_macro = package
+            .targets
+            .iter()
+            .any(cargo_metadata::Target::is_proc_macro);
         if (linked && is_macro) || !seen.insert(id) {
             continue;
         }

@@ -61,8 +61,18 @@ fn listed(code: &str) -> Option<Exit> {
         | "unexpected-reply"
         | "unusable-reply" => Exit::Unavailable,
         "lock-wait" | "parking-contended" | "replayed-elsewhere" | "request-changed" => Exit::Busy,
-        "invalid-key" | "key-unavailable" | "locks-unsupported" | "lost-race" | "newer-format"
-        | "not-encrypted" | "session-unreadable" | "too-large" | "wrong-key" => Exit::Storage,
+        "insecure-permissions"
+        | "invalid-key"
+        | "key-unavailable"
+        | "locks-unsupported"
+        | "lost-race"
+        | "newer-format"
+        | "not-encrypted"
+        | "permission-denied"
+        | "read-only"
+        | "session-unreadable"
+        | "too-large"
+        | "wrong-key" => Exit::Storage,
         "unknown-outcome" => Exit::UnknownOutcome,
         "no-api-host" | "no-progress" => Exit::Internal,
         "replay-unfinished" => Exit::Parked,

@@ -90,6 +90,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     #[test]
     fn only_processes_of_this_account_are_told() {
+        use std::io::Read as _;
         use std::os::unix::process::CommandExt as _;
         use std::process::{Child, Command, Stdio};
 
@@ -100,9 +101,13 @@ mod tests {
                 .any(|one| one.starts_with(&process))
         };
         let script = |command: &mut Command| {
-            // Reads until its input is closed.
-            let command = command.args(["-c", "read x", "procore_refresh.py"]);
-            command.stdin(Stdio::piped()).spawn()
+            // Reads until its input is closed. What it says shows that it is no copy of this process any more.
+            let command = command.args(["-c", "echo ready; read x", "procore_refresh.py"]);
+            let command = command.stdin(Stdio::piped()).stdout(Stdio::piped());
+            let mut child = command.spawn()?;
+            let said = child.stdout.as_mut().expect("piped");
+            said.read_exact(&mut [0; 6])?;
+            std::io::Result::Ok(child)
         };
         let mut ours = script(&mut Command::new("sh")).expect("started");
         assert!(told(&ours));

@@ -602,7 +602,7 @@ mod arranged {
             .inject(Target::Api, Fault::committed(Answer::Close));
         let body = r#"{"project":{"name":"perhaps"}}"#;
         let call = ["call", "/rest/v1.0/projects", "-d", body, "--park"];
-        tool.run(&call).await.code_is(10);
+        tool.run(&call).await.code_is(8);
         doctor(&tool).await
     }
 
