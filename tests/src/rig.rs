@@ -121,12 +121,15 @@ impl Rig {
 
     /// Signs the demo user in, as a person with a browser would.
     pub async fn sign_in(&self, connection: &Connection) {
+        self.try_to_sign_in(connection).await.expect("signed in");
+    }
+
+    /// Tries to sign the demo user in.
+    pub async fn try_to_sign_in(&self, connection: &Connection) -> Result<(), Error> {
         let login = connection.begin_login().await.expect("a link");
         let callback = self.browse(&login.authorize_url).await;
-        connection
-            .finish_login(Secret::new(callback))
-            .await
-            .expect("signed in");
+        connection.finish_login(Secret::new(callback)).await?;
+        Ok(())
     }
 
     /// Opens the link and returns the address that the browser would end on.
