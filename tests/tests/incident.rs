@@ -1,16 +1,19 @@
 //! Section D: what people are told of one trouble, from its beginning to its end.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
+use async_trait::async_trait;
 use fake_procore::{Answer, Fault, Reply, Target};
 use procore_auth_host::{
-    Connection, Event, Grant, Health, MemoryStore, Policy, Secret, Settings, Severity, Stage,
+    Connection, Entry, Event, Grant, Health, Key, LockGuard, MemoryStore, Policy, Secret, Settings,
+    Severity, Stage, Store, StoreFailure, Write,
 };
 use procore_auth_tests::{
     Rig,
     rig::{LIFETIME, SANDBOX, fake},
     stored,
 };
+use tokio::sync::Semaphore;
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -344,4 +347,70 @@ async fn s39_where_nobody_ever_signed_in_the_first_visit_gives_the_link() {
         rig.journal.codes().last().map(String::as_str),
         Some("recovered")
     );
+}
+
+/// A store whose lock is taken when the test lets it, and not before.
+#[derive(Clone)]
+struct Late {
+    inner: MemoryStore,
+    asked: Arc<Semaphore>,
+    permitted: Arc<Semaphore>,
+}
+
+#[async_trait]
+impl Store for Late {
+    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreFailure> {
+        self.inner.get(key).await
+    }
+
+    async fn put(
+        &self,
+        key: &Key,
+        value: &[u8],
+        expected: Option<u64>,
+    ) -> Result<Write, StoreFailure> {
+        self.inner.put(key, value, expected).await
+    }
+
+    async fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
+        self.inner.delete(key, expected).await
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreFailure> {
+        self.inner.list(prefix).await
+    }
+
+    async fn lock(&self, wait: Duration) -> Result<Option<LockGuard>, StoreFailure> {
+        self.asked.add_permits(1);
+        let permit = self.permitted.acquire().await.expect("open");
+        permit.forget();
+        self.inner.lock(wait).await
+    }
+}
+
+/// Somebody signs in between a visit's look at the tokens and its word about them.
+#[tokio::test]
+async fn s39_a_trouble_that_a_sign_in_ends_during_a_visit_is_told_no_more() {
+    let it = SignedIn::new(Rig::settings(SANDBOX)).await;
+    it.kill().await;
+    it.rig.advance(LIFETIME);
+    it.connection.upkeep(None).await.expect("a visit");
+    assert_eq!(it.rig.journal.alerts().len(), 1, "the end of the sign-in");
+
+    let late = Late {
+        inner: it.store.clone(),
+        asked: Arc::new(Semaphore::new(0)),
+        permitted: Arc::new(Semaphore::new(0)),
+    };
+    let keeper = it.rig.on_store(late.clone());
+    let visit = tokio::spawn(async move { keeper.upkeep(None).await });
+    late.asked.acquire().await.expect("open").forget();
+    it.rig.sign_in(&it.connection).await;
+    late.permitted.add_permits(100);
+    let visit = visit.await.expect("no panic").expect("a visit");
+    assert_eq!(it.rig.journal.alerts().len(), 1, "it is over");
+    assert!(visit.status.incident.is_none());
+    assert_eq!(visit.status.health, Health::Healthy);
+    let soon = it.rig.clock.now() + 1000;
+    assert!(visit.come_back_at <= soon, "and looks again at once");
 }

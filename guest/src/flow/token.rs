@@ -227,19 +227,28 @@ fn note_rejection(session: &mut Session, need: Need<'_>, now: u64) {
     }
 }
 
-/// Tells people of an error that a visit met, where no token's own state could.
-pub(super) fn tell_of(host: &dyn Capabilities, settings: &Settings, error: &Error) -> Result<()> {
+/// Tells people of an error that a visit met, where no token's own state could. Returns `false`, and tells nothing, where it is over
+/// meanwhile: somebody signed in.
+pub(super) fn tell_of(
+    host: &dyn Capabilities,
+    settings: &Settings,
+    need: Need<'_>,
+    error: &Error,
+) -> Result<bool> {
     let mut locked = LockedSession::require(host, settings)?;
+    if halted(&next(locked.saved(), settings, host.now(), need)).is_none() {
+        return Ok(false);
+    }
     // The tokens of another configuration say nothing about this one.
     let mut blank = Session::new(settings);
     blank.incident = locked.session.incident.take();
     let outlook = locked.outlook();
     let alert = incident::raise(&mut blank, trouble(error), &error.diagnosis, outlook);
     locked.session.incident = blank.incident;
-    match alert {
-        None => Ok(()),
-        alert => tell_error(host, &mut locked, settings, error, alert),
+    if alert.is_some() {
+        tell_error(host, &mut locked, settings, error, alert)?;
     }
+    Ok(true)
 }
 
 fn tell_error(

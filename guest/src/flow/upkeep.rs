@@ -97,8 +97,10 @@ pub fn upkeep(
             (refreshed, Some(tokens.times), None, report)
         }
         Err(error) if is_of_the_connection(&error) => {
-            tell_of(host, &settings, &error)?;
-            (false, None, error.retry_at, ReplayReport::default())
+            let stays = tell_of(host, &settings, need, &error)?;
+            // What is over meanwhile is looked at again at once.
+            let retry_at = if stays { error.retry_at } else { Some(now) };
+            (false, None, retry_at, ReplayReport::default())
         }
         Err(error) => return Err(error),
     };
