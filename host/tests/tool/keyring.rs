@@ -273,7 +273,7 @@ async fn init_puts_the_secret_into_the_keyring() {
 
     // With that entry taken by another secret, another connection of the name is refused, and the entry stays.
     crate::init::without_connection(&tool);
-    let set = tool.run_with_input(&["keyring", "set", "default"], "another");
+    let set = tool.run_with_input(&["keyring", "set", "default", "--replace"], "another");
     set.await.code_is(0);
     let refused = tool.run_with_input(&init, secret).await;
     refused.code_is(1).says("keyring-entry-exists");
