@@ -77,12 +77,7 @@ impl NodeHost {
             Options::demo_client_secret(CredentialPair::Sandbox),
         );
         tool.write("ca.pem", rig.procore.ca_pem());
-        let connect_to: Vec<String> = rig
-            .procore
-            .connect_to()
-            .into_iter()
-            .map(|(from, to)| format!("{from}={to}"))
-            .collect();
+        let connect_to = rig.connect_to();
         let document = json!({
             "state": state,
             "extraCa": ["ca.pem"],

@@ -21,6 +21,7 @@ pub struct RecordingStore {
 struct State {
     accesses: AtomicUsize,
     locks: watch::Sender<usize>,
+    held_up: watch::Sender<bool>,
     lockless: AtomicBool,
     room: AtomicUsize,
     full: AtomicUsize,
@@ -32,6 +33,7 @@ impl RecordingStore {
         let state = State {
             accesses: AtomicUsize::new(0),
             locks: watch::Sender::new(0),
+            held_up: watch::Sender::new(false),
             lockless: AtomicBool::new(false),
             room: AtomicUsize::new(0),
             full: AtomicUsize::new(0),
@@ -70,6 +72,16 @@ impl RecordingStore {
         let mut locks = self.state.locks.subscribe();
         // The sender lives as long as `self`.
         let _ = locks.wait_for(|&asked| asked >= count).await;
+    }
+
+    /// Lets nobody who asks for the lock from now on go on to it, until they are let: others may have it first.
+    pub fn hold_up_locks(&self) {
+        self.state.held_up.send_replace(true);
+    }
+
+    /// Lets all who were held up go on.
+    pub fn let_locks_go_on(&self) {
+        self.state.held_up.send_replace(false);
     }
 
     fn count(&self) {
@@ -119,6 +131,9 @@ impl Store for RecordingStore {
     async fn lock(&self, wait: Duration) -> Result<Option<LockGuard>, StoreFailure> {
         self.count();
         self.state.locks.send_modify(|asked| *asked += 1);
+        let mut held_up = self.state.held_up.subscribe();
+        // The sender lives as long as `self`.
+        let _ = held_up.wait_for(|held_up| !held_up).await;
         if self.state.lockless.load(Ordering::SeqCst) {
             return Ok(Some(LockGuard::new(())));
         }

@@ -61,6 +61,12 @@ impl Rig {
         }
     }
 
+    /// Returns the ways to the fake, each as a configuration names it.
+    pub fn connect_to(&self) -> Vec<String> {
+        let ways = self.procore.connect_to().into_iter();
+        ways.map(|(from, to)| format!("{from}={to}")).collect()
+    }
+
     /// Returns another client, which shares no connection with the first.
     pub fn another_client(&self) -> HttpsClient {
         client(&self.procore)

@@ -178,12 +178,7 @@ impl Tool {
             Options::demo_client_secret(CredentialPair::Sandbox),
         );
         tool.write("ca.pem", rig.procore.ca_pem());
-        let connect_to: Vec<String> = rig
-            .procore
-            .connect_to()
-            .into_iter()
-            .map(|(from, to)| format!("{from}={to}"))
-            .collect();
+        let connect_to = rig.connect_to();
         tool.configured(&format!(
             "state = \"state\"\n\n[network]\nextra_ca = \"ca.pem\"\nconnect_to = {connect_to:?}\n\n{}company_id = {}\n",
             connection(

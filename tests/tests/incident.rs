@@ -1,19 +1,16 @@
 //! Section D: what people are told of one trouble, from its beginning to its end.
 
-use std::{sync::Arc, time::Duration};
+use std::time::Duration;
 
-use async_trait::async_trait;
 use fake_procore::{Answer, Fault, Reply, Target};
 use procore_auth_host::{
-    Connection, Entry, Event, Grant, Health, Key, LockGuard, MemoryStore, Policy, Secret, Settings,
-    Severity, Stage, Store, StoreFailure, Write,
+    Connection, Event, Grant, Health, MemoryStore, Policy, Secret, Settings, Severity, Stage,
 };
 use procore_auth_tests::{
-    Rig,
+    RecordingStore, Rig,
     rig::{LIFETIME, SANDBOX, fake},
     stored,
 };
-use tokio::sync::Semaphore;
 
 const MINUTE: u64 = 60_000;
 const HOUR: u64 = 60 * MINUTE;
@@ -349,45 +346,6 @@ async fn s39_where_nobody_ever_signed_in_the_first_visit_gives_the_link() {
     );
 }
 
-/// A store whose lock is taken when the test lets it, and not before.
-#[derive(Clone)]
-struct Late {
-    inner: MemoryStore,
-    asked: Arc<Semaphore>,
-    permitted: Arc<Semaphore>,
-}
-
-#[async_trait]
-impl Store for Late {
-    async fn get(&self, key: &Key) -> Result<Option<Entry>, StoreFailure> {
-        self.inner.get(key).await
-    }
-
-    async fn put(
-        &self,
-        key: &Key,
-        value: &[u8],
-        expected: Option<u64>,
-    ) -> Result<Write, StoreFailure> {
-        self.inner.put(key, value, expected).await
-    }
-
-    async fn delete(&self, key: &Key, expected: u64) -> Result<Write, StoreFailure> {
-        self.inner.delete(key, expected).await
-    }
-
-    async fn list(&self, prefix: &str) -> Result<Vec<Key>, StoreFailure> {
-        self.inner.list(prefix).await
-    }
-
-    async fn lock(&self, wait: Duration) -> Result<Option<LockGuard>, StoreFailure> {
-        self.asked.add_permits(1);
-        let permit = self.permitted.acquire().await.expect("open");
-        permit.forget();
-        self.inner.lock(wait).await
-    }
-}
-
 /// Somebody signs in between a visit's look at the tokens and its word about them.
 #[tokio::test]
 async fn s39_a_trouble_that_a_sign_in_ends_during_a_visit_is_told_no_more() {
@@ -397,16 +355,13 @@ async fn s39_a_trouble_that_a_sign_in_ends_during_a_visit_is_told_no_more() {
     it.connection.upkeep(None).await.expect("a visit");
     assert_eq!(it.rig.journal.alerts().len(), 1, "the end of the sign-in");
 
-    let late = Late {
-        inner: it.store.clone(),
-        asked: Arc::new(Semaphore::new(0)),
-        permitted: Arc::new(Semaphore::new(0)),
-    };
-    let keeper = it.rig.on_store(late.clone());
+    let keepers = RecordingStore::new(it.store.clone());
+    keepers.hold_up_locks();
+    let keeper = it.rig.on_store(keepers.clone());
     let visit = tokio::spawn(async move { keeper.upkeep(None).await });
-    late.asked.acquire().await.expect("open").forget();
+    keepers.locks_asked_for(1).await;
     it.rig.sign_in(&it.connection).await;
-    late.permitted.add_permits(100);
+    keepers.let_locks_go_on();
     let visit = visit.await.expect("no panic").expect("a visit");
     assert_eq!(it.rig.journal.alerts().len(), 1, "it is over");
     assert!(visit.status.incident.is_none());
