@@ -257,7 +257,7 @@ impl Cell {
     fn read(role: Role, url: &str) -> Self {
         Self {
             role,
-            url: without_query(url),
+            url: without_secrets(url).to_owned(),
             environment: host_of(url).and_then(|host| role.environment_of(&host)),
         }
     }
@@ -285,10 +285,10 @@ fn host_of(url: &str) -> Result<String, String> {
 }
 
 /// Returns the part of a URL that holds no secret.
-fn without_query(url: &str) -> String {
+pub fn without_secrets(url: &str) -> &str {
     let text = url.split(['?', '#']).next().unwrap_or_default();
     // What stands before an `@` may hold a password, wherever a parser would look for one.
-    text.rsplit('@').next().unwrap_or_default().to_owned()
+    text.rsplit('@').next().unwrap_or_default()
 }
 
 /// Returns the environment that most URLs belong to; of equally many, the first.

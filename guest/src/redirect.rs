@@ -17,7 +17,7 @@ use fluent_uri::{
     normalize::Normalizer,
 };
 
-use crate::diagnosis::Diagnosis;
+use crate::{diagnosis::Diagnosis, environment::without_secrets};
 
 /// Asks Procore to show the code on a page instead of redirecting.
 pub const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
@@ -210,10 +210,7 @@ fn normalized(uri: &Uri<&str>) -> Option<Uri<String>> {
 }
 
 fn refused(uri: &str, fault: &str, register: &str) -> Diagnosis {
-    let shown = uri.split(['?', '#']).next().unwrap_or_default();
-    // What stands before an `@` may hold a password, wherever a parser would look for one.
-    let shown = shown.rsplit('@').next().unwrap_or_default();
-    let shown: String = shown.chars().take(200).collect();
+    let shown: String = without_secrets(uri).chars().take(200).collect();
     Diagnosis::new(
         "redirect-uri-refused",
         &format!("Procore does not accept this redirect URI: {fault}."),
