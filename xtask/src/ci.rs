@@ -17,13 +17,15 @@ const PYTHON: [&str; 2] = ["python3", "python3-venv"];
 /// A real browser, and what drives it.
 const CHROMIUM: [&str; 2] = ["chromium", "chromium-driver"];
 
+/// The project's workspaces: what is built with other flags, or with another runtime, has one of its own.
+const WORKSPACES: [&str; 3] = ["Cargo.toml", "fuzz/Cargo.toml", "tests/wasi/Cargo.toml"];
+
 /// How long each target is fuzzed: enough for the seeds, and for what a change broke in plain sight.
 const FUZZ_SECONDS: u64 = 5;
 
 /// Runs what continuous integration runs, the quickest verdict first.
 pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
-    let mut format = step::cargo(root);
-    step::run("format", format.args(["fmt", "--all", "--check"]))?;
+    format(root)?;
     deny::run(root)?;
     // Tests that lack the packages say so and skip; their absence is no failure.
     for packages in [&DOORKEEPER[..], &KEYRING, &CHROMIUM, &PYTHON] {
@@ -36,12 +38,22 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     }
     guest::build(root, Choice::Auto)?;
     lint(root)?;
+    lint_library(root)?;
     document(root)?;
     reproduce::run(root, Choice::Auto)?;
     test::run(root, &[])?;
     // Its tests take a runtime of their own, which takes long to build: `cargo xtask wasi`.
     wasi::build(root)?;
     fuzz::run_briefly(root, FUZZ_SECONDS)
+}
+
+fn format(root: &Path) -> anyhow::Result<()> {
+    for workspace in WORKSPACES {
+        let mut format = step::cargo(root);
+        format.args(["fmt", "--all", "--check", "--manifest-path", workspace]);
+        step::run("format", &mut format)?;
+    }
+    Ok(())
 }
 
 fn lint(root: &Path) -> anyhow::Result<()> {
@@ -62,6 +74,14 @@ fn lint(root: &Path) -> anyhow::Result<()> {
     clippy.args(["--profile", "plugin", "--target", compiler::TARGET]);
     clippy.args(["--target-dir", guest::TARGET_FOLDER]);
     step::run("lint plugin", clippy.args(["--", "--deny", "warnings"]))
+}
+
+/// The library as embedders have it: in a build of the workspace, others ask for the binary's features.
+fn lint_library(root: &Path) -> anyhow::Result<()> {
+    let mut clippy = step::cargo(root);
+    clippy.args(["clippy", "--package", "procore-auth-host", "--lib"]);
+    clippy.args(["--no-default-features", "--locked"]);
+    step::run("lint library", clippy.args(["--", "--deny", "warnings"]))
 }
 
 fn document(root: &Path) -> anyhow::Result<()> {
