@@ -3,21 +3,20 @@
 use std::{env, error::Error, path::Path, sync::Arc};
 
 use procore_auth_host::{
-    ApiRequest, Connection, Environment, FileStore, Grant, HttpsClient, Outcome, Plugin, Policy,
-    Secret, Settings,
+    ApiRequest, Connection, Environment, FileStore, Grant, HttpsClient, Outcome, Plugin, Secret,
+    Settings,
 };
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn Error>> {
-    let settings = Settings {
-        name: "robot".parse()?,
-        environment: Environment::Sandbox,
-        client_id: env::var("PROCORE_CLIENT_ID")?,
-        client_secret: Secret::new(env::var("PROCORE_CLIENT_SECRET")?),
-        grant: Grant::ClientCredentials,
-        company_id: env::var("PROCORE_COMPANY_ID")?.parse().ok(),
-        policy: Policy::default(),
-    };
+    let mut settings = Settings::new(
+        "robot".parse()?,
+        Environment::Sandbox,
+        env::var("PROCORE_CLIENT_ID")?,
+        Secret::new(env::var("PROCORE_CLIENT_SECRET")?),
+        Grant::ClientCredentials,
+    );
+    settings.company_id = env::var("PROCORE_COMPANY_ID")?.parse().ok();
     let store = FileStore::open(Path::new("procore-state"), &settings.name)?;
     let connection = Connection::builder(&Plugin::bundled()?, settings)
         .http(Arc::new(HttpsClient::builder().build()?))

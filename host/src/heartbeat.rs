@@ -48,6 +48,7 @@ impl KeeperKind {
 
 /// A keeper's sign of life. Moments are in Unix milliseconds.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[non_exhaustive]
 pub struct Beat {
     /// How it keeps.
     pub kind: KeeperKind,

@@ -37,6 +37,7 @@ pub trait HttpClient: Send + Sync {
 /// Why there is no reply.
 #[derive(Debug, Clone, thiserror::Error)]
 #[error("{code}: {message}")]
+#[non_exhaustive]
 pub struct HttpFailure {
     /// One of the codes that the contract lists at `http.failure`, such as `dns`, `connect`, `tls`, `timeout`.
     pub code: &'static str,
@@ -44,6 +45,17 @@ pub struct HttpFailure {
     pub message: String,
     /// Whether any byte of the request may have reached the server. Where that is unknown, `true`.
     pub sent: bool,
+}
+
+impl HttpFailure {
+    /// Makes a failure. `sent` is `false` only where it is certain that no byte reached the server.
+    pub fn new(code: &'static str, message: impl Into<String>, sent: bool) -> Self {
+        Self {
+            code,
+            message: message.into(),
+            sent,
+        }
+    }
 }
 
 impl From<Refusal> for HttpFailure {

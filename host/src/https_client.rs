@@ -466,11 +466,7 @@ pub(crate) fn is_loopback(url: &Url) -> bool {
 }
 
 fn invalid_request(message: &str) -> HttpFailure {
-    HttpFailure {
-        code: "invalid-request",
-        message: message.to_owned(),
-        sent: false,
-    }
+    HttpFailure::new("invalid-request", message, false)
 }
 
 fn is_not_idempotent(method: &Method) -> bool {
@@ -552,18 +548,14 @@ impl From<reqwest::Error> for Failure {
 impl Failure {
     fn for_a_person(&self, host: &str, proxied: bool) -> HttpFailure {
         match self {
-            Self::TooLarge(limit) => HttpFailure {
-                code: "reply-too-large",
-                message: format!("{host}: the reply is longer than {limit} bytes"),
-                sent: true,
-            },
+            Self::TooLarge(limit) => HttpFailure::new(
+                "reply-too-large",
+                format!("{host}: the reply is longer than {limit} bytes"),
+                true,
+            ),
             Self::Reqwest(error) => {
                 let (code, sent) = classify(error, proxied);
-                HttpFailure {
-                    code,
-                    message: format!("{host}: {}", cause(error)),
-                    sent,
-                }
+                HttpFailure::new(code, format!("{host}: {}", cause(error)), sent)
             }
         }
     }

@@ -27,6 +27,7 @@ pub enum Severity {
 
 /// Something that happened. Holds no secret.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Event {
     /// When, in milliseconds since 1970-01-01T00:00:00Z.
     pub at: u64,
@@ -38,6 +39,31 @@ pub struct Event {
     pub message: String,
     /// Details, in the order in which they were given.
     pub fields: Vec<(String, String)>,
+}
+
+impl Event {
+    /// Makes an event without details. `at` is in milliseconds since 1970-01-01T00:00:00Z.
+    pub fn new(
+        at: u64,
+        severity: Severity,
+        code: impl Into<String>,
+        message: impl Into<String>,
+    ) -> Self {
+        Self {
+            at,
+            severity,
+            code: code.into(),
+            message: message.into(),
+            fields: Vec::new(),
+        }
+    }
+
+    /// Returns the event with one more detail. It must not be a secret.
+    #[must_use]
+    pub fn with(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.fields.push((name.into(), value.into()));
+        self
+    }
 }
 
 impl fmt::Display for Severity {

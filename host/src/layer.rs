@@ -230,22 +230,18 @@ where
 }
 
 fn late(host: &str, is_begun: bool) -> HttpFailure {
-    HttpFailure {
-        code: "timeout",
-        message: format!("{host}: no reply in time, or the body stood still"),
-        sent: is_begun,
-    }
+    HttpFailure::new(
+        "timeout",
+        format!("{host}: no reply in time, or the body stood still"),
+        is_begun,
+    )
 }
 
 /// Tells what is known of a failure. Of a client that is not known, whatever was begun may have been sent.
 fn failure(error: Cause, host: &str, is_begun: bool) -> HttpFailure {
     match error.downcast::<reqwest::Error>() {
         Ok(error) => reqwest_failure(*error, host),
-        Err(error) => HttpFailure {
-            code: "connection-closed",
-            message: format!("{host}: {error}"),
-            sent: is_begun,
-        },
+        Err(error) => HttpFailure::new("connection-closed", format!("{host}: {error}"), is_begun),
     }
 }
 

@@ -150,11 +150,7 @@ impl HttpClient for Nothing {
         _: http::Request<Vec<u8>>,
         _: RequestLimits,
     ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
-        Err(HttpFailure {
-            code: "origin-not-permitted",
-            message: NOTHING.to_owned(),
-            sent: false,
-        })
+        Err(HttpFailure::new("origin-not-permitted", NOTHING, false))
     }
 }
 

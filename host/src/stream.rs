@@ -480,11 +480,7 @@ mod tests {
             (true, ErrorKind::UnknownOutcome),
             (false, ErrorKind::Internal),
         ] {
-            let failure = HttpFailure {
-                code: "connection-closed",
-                message: "gone".to_owned(),
-                sent,
-            };
+            let failure = HttpFailure::new("connection-closed", "gone", sent);
             let defect = Error::internal("plugin-trapped", "it trapped".to_owned(), "", "");
             let error = undecided(Err(failure), 1, &defect).expect_err("no answer");
             assert_eq!((error.kind(), error.code()), (kind, "plugin-trapped"));

@@ -199,12 +199,10 @@ fn plugin(bodies: &[(&str, &str)]) -> Plugin {
 }
 
 fn connect(plugin: &Plugin, limits: Limits) -> (Connection, Arc<World>) {
-    let policy = Policy {
-        token_timeout: Duration::ZERO,
-        lock_wait: Duration::ZERO,
-        parked_count: 0,
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.token_timeout = Duration::ZERO;
+    policy.lock_wait = Duration::ZERO;
+    policy.parked_count = 0;
     connect_with(plugin, limits, policy)
 }
 
@@ -215,15 +213,11 @@ fn connect_with(plugin: &Plugin, limits: Limits, policy: Policy) -> (Connection,
 
 fn builder(plugin: &Plugin, limits: Limits, policy: Policy) -> (ConnectionBuilder, Arc<World>) {
     let world = Arc::new(World::default());
-    let settings = Settings {
-        name: "acme".parse().expect("a name"),
-        environment: Environment::Sandbox,
-        client_id: "id".to_owned(),
-        client_secret: Secret::new("hunter2"),
-        grant: Grant::ClientCredentials,
-        company_id: None,
-        policy,
-    };
+    let name = "acme".parse().expect("a name");
+    let secret = Secret::new("hunter2");
+    let grant = Grant::ClientCredentials;
+    let mut settings = Settings::new(name, Environment::Sandbox, "id", secret, grant);
+    settings.policy = policy;
     let builder = Connection::builder(plugin, settings)
         .http(world.clone())
         .store(world.clone())
@@ -339,10 +333,8 @@ async fn what_is_sent_leaves_enough_host_calls_to_save_what_came_of_it() {
 async fn every_parked_request_has_its_host_calls() {
     let body = host_calls(30_000) + OK;
     let plugin = plugin(&[("auth.status", &body)]);
-    let policy = Policy {
-        parked_count: 1000,
-        ..Policy::default()
-    };
+    let mut policy = Policy::default();
+    policy.parked_count = 1000;
     let (connection, _) = connect_with(&plugin, quick(), policy);
     connection.status().await.expect("enough calls");
 }

@@ -37,13 +37,6 @@ use crate::Environment;
 /// The path of the probe that tells what a token is, and spends nothing.
 const TOKEN_INFO_PATH: &str = "/oauth/token/info";
 
-const ENVIRONMENTS: [Environment; 4] = [
-    Environment::Production,
-    Environment::Sandbox,
-    Environment::MonthlySandbox,
-    Environment::Federal,
-];
-
 /// An origin (RFC 6454, section 4) with the scheme `https`: a host name in lower case, and a port.
 /// Equality is the policy.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -202,7 +195,7 @@ fn is_token_info_probe(method: &Method, url: &Url, origin: &Origin) -> bool {
     *method == Method::GET
         && url.path() == TOKEN_INFO_PATH
         && url.query().is_none()
-        && ENVIRONMENTS
+        && Environment::ALL
             .iter()
             .any(|environment| *origin == Origin::named(hosts(*environment).0))
 }
@@ -380,7 +373,7 @@ impl Refusal {
 mod tests {
     use proptest::prelude::*;
 
-    use super::{Destination, ENVIRONMENTS, Egress, Refusal, hosts};
+    use super::{Destination, Egress, Refusal, hosts};
     use crate::Environment;
 
     fn production() -> Egress {
@@ -422,9 +415,9 @@ mod tests {
 
     #[test]
     fn refuses_every_other_environment() {
-        for ours in ENVIRONMENTS {
+        for ours in Environment::ALL {
             let egress = Egress::for_environment(ours);
-            for theirs in ENVIRONMENTS {
+            for theirs in Environment::ALL {
                 let (login, api) = hosts(theirs);
                 for host in api.iter().chain([&login]) {
                     let permitted = egress.permit("GET", &format!("https://{host}/"), false);

@@ -79,6 +79,7 @@ pub enum Write {
 /// Why the store could not do as asked.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error("{code}: {message}")]
+#[non_exhaustive]
 pub struct StoreFailure {
     /// One of the codes that the contract lists at `store.failure`, such as `full`, `read-only`, `corrupt`.
     pub code: &'static str,

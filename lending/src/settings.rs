@@ -1,6 +1,6 @@
 //! A connection's settings, as the embedder gives them.
 
-use std::time::Duration;
+use std::{fmt, str::FromStr, time::Duration};
 
 use crate::Secret;
 
@@ -18,6 +18,46 @@ pub enum Environment {
     Federal,
 }
 
+impl Environment {
+    /// All of them.
+    pub const ALL: [Self; 4] = [
+        Self::Production,
+        Self::Sandbox,
+        Self::MonthlySandbox,
+        Self::Federal,
+    ];
+
+    /// Returns the word for it in a configuration, such as `monthly-sandbox`.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Production => "production",
+            Self::Sandbox => "sandbox",
+            Self::MonthlySandbox => "monthly-sandbox",
+            Self::Federal => "federal",
+        }
+    }
+}
+
+impl fmt::Display for Environment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl FromStr for Environment {
+    type Err = UnknownEnvironment;
+
+    fn from_str(word: &str) -> Result<Self, Self::Err> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|it| it.as_str() == word).ok_or(UnknownEnvironment)
+    }
+}
+
+/// A word names no environment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("an environment is production, sandbox, monthly-sandbox or federal")]
+pub struct UnknownEnvironment;
+
 /// How a connection gets its tokens.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Grant {
@@ -32,6 +72,7 @@ pub enum Grant {
 
 /// One connection: one environment, one client id, one user or service account.
 #[derive(Debug, Clone)]
+#[non_exhaustive]
 pub struct Settings {
     /// The connection's name, for messages and for its folder in a store.
     pub name: ConnectionName,
@@ -49,26 +90,50 @@ pub struct Settings {
     pub policy: Policy,
 }
 
-/// The numbers of the token policy, with the defaults of `docs/`.
+impl Settings {
+    /// Makes the settings of a connection that names no company and has the default policy.
+    pub fn new(
+        name: ConnectionName,
+        environment: Environment,
+        client_id: impl Into<String>,
+        client_secret: Secret,
+        grant: Grant,
+    ) -> Self {
+        Self {
+            name,
+            environment,
+            client_id: client_id.into(),
+            client_secret,
+            grant,
+            company_id: None,
+            policy: Policy::default(),
+        }
+    }
+}
+
+/// The numbers of the token policy. Made by `Policy::default()`; each number can be set.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
 pub struct Policy {
-    /// When to refresh, in per cent of the lifetime that the server gave: 1 to 99.
+    /// When to refresh, in per cent of the lifetime that the server gave: 1 to 99, and what is outside counts as the nearer of these.
+    /// Default: 80.
     pub refresh_percent: u8,
-    /// The most by which a refresh is moved forward at random.
+    /// The most by which a refresh is moved forward at random. Default: 30 s.
     pub refresh_jitter: Duration,
-    /// How long one request to the token endpoint may take.
+    /// How long one request to the token endpoint may take. Default: 30 s.
     pub token_timeout: Duration,
-    /// How long to wait for the connection's lock.
+    /// How long to wait for the connection's lock: longer than `token_timeout`, or who waits gives up on a refresh that is about to
+    /// succeed. Default: 45 s.
     pub lock_wait: Duration,
-    /// How long one API call may take, all attempts together.
+    /// How long one API call may take, all attempts together. Default: 60 s.
     pub call_timeout: Duration,
-    /// The most requests that may be parked.
+    /// The most requests that may be parked. Default: 1000.
     pub parked_count: u32,
-    /// The most bytes that all parked requests together may take.
+    /// The most bytes that all parked requests together may take. Default: 64 MiB.
     pub parked_bytes: u64,
-    /// How old a parked request may become.
+    /// How old a parked request may become before it is set aside instead of replayed. Default: 7 days.
     pub parked_age: Duration,
-    /// Whether to send a PKCE challenge.
+    /// Whether to send a PKCE challenge (RFC 7636). Default: no.
     pub pkce: bool,
 }
 
@@ -100,7 +165,7 @@ impl ConnectionName {
     }
 }
 
-impl std::str::FromStr for ConnectionName {
+impl FromStr for ConnectionName {
     type Err = InvalidConnectionName;
 
     fn from_str(name: &str) -> Result<Self, Self::Err> {
@@ -117,8 +182,8 @@ impl std::str::FromStr for ConnectionName {
     }
 }
 
-impl std::fmt::Display for ConnectionName {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for ConnectionName {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }

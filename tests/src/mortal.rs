@@ -113,12 +113,6 @@ impl<H: HttpClient> HttpClient for Mortal<H> {
         limits: RequestLimits,
     ) -> Result<http::Response<Vec<u8>>, HttpFailure> {
         let reply = self.life.around(self.inner.send(request, limits)).await;
-        reply.unwrap_or_else(|Dead| {
-            Err(HttpFailure {
-                code: "connect",
-                message: "the process is dead".to_owned(),
-                sent: true,
-            })
-        })
+        reply.unwrap_or_else(|Dead| Err(HttpFailure::new("connect", "the process is dead", true)))
     }
 }

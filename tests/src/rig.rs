@@ -9,8 +9,8 @@ use std::{
 use fake_procore::{FakeProcore, Options, VirtualClock};
 use procore_auth_host::{
     ApiResponse, Clock, ConnectTo, Connection, ConnectionBuilder, Environment, Error, Event, Grant,
-    HttpClient, HttpsClient, Journal, MemoryStore, Outcome, ParkedRequest, Policy, RequestLimits,
-    Secret, Settings, Store,
+    HttpClient, HttpsClient, Journal, MemoryStore, Outcome, ParkedRequest, RequestLimits, Secret,
+    Settings, Store,
 };
 
 use crate::plugin;
@@ -75,20 +75,25 @@ impl Rig {
     /// Returns the settings of the demo app in an environment, for a user who signs in.
     pub fn settings(environment: Environment) -> Settings {
         let pair = fake(environment).credential_pair();
-        Settings {
-            name: "acme".parse().expect("a name"),
+        let mut settings = Settings::new(
+            "acme".parse().expect("a name"),
             environment,
-            client_id: Options::demo_client_id(pair).to_owned(),
-            client_secret: Secret::new(Options::demo_client_secret(pair)),
-            grant: Grant::AuthorizationCode {
+            Options::demo_client_id(pair),
+            Secret::new(Options::demo_client_secret(pair)),
+            Grant::AuthorizationCode {
                 redirect_uri: REDIRECT_URI.to_owned(),
             },
-            company_id: Some(fake_procore::Options::DEMO_COMPANY),
-            policy: Policy {
-                refresh_jitter: Duration::ZERO,
-                ..Policy::default()
-            },
-        }
+        );
+        settings.company_id = Some(Options::DEMO_COMPANY);
+        settings.policy.refresh_jitter = Duration::ZERO;
+        settings
+    }
+
+    /// Returns the settings of the demo app in the sandbox, with a change.
+    pub fn settings_with(change: impl FnOnce(&mut Settings)) -> Settings {
+        let mut settings = Self::settings(SANDBOX);
+        change(&mut settings);
+        settings
     }
 
     /// Begins a connection with a store in memory.

@@ -8,7 +8,7 @@ use fake_procore::{
 };
 use procore_auth_host::{
     ApiRequest, ApiResponse, Attempt, Connection, Decision, Grant, MemoryStore, ParkedState,
-    Reply as AttemptReply, Settings,
+    Reply as AttemptReply,
 };
 use procore_auth_tests::{
     Rig,
@@ -515,10 +515,7 @@ async fn s55_an_app_that_is_disconnected_from_the_company_is_named_with_who_can_
 #[tokio::test]
 async fn s55_a_call_without_its_company_is_told_so() {
     let rig = Rig::start().await;
-    let settings = Settings {
-        company_id: None,
-        ..Rig::settings(SANDBOX)
-    };
+    let settings = Rig::settings_with(|settings| settings.company_id = None);
     let connection = rig.process(settings, MemoryStore::new());
     rig.sign_in(&connection).await;
     rig.procore.clear_requests();
@@ -556,10 +553,7 @@ async fn s55_a_service_account_without_permission_to_a_project_is_told_so() {
     let closed = rig
         .procore
         .add_project(fake(SANDBOX), Options::DEMO_COMPANY, "Tower");
-    let settings = Settings {
-        grant: Grant::ClientCredentials,
-        ..Rig::settings(SANDBOX)
-    };
+    let settings = Rig::settings_with(|settings| settings.grant = Grant::ClientCredentials);
     let connection = rig.process(settings, MemoryStore::new());
     let request = ApiRequest::get(format!("{PROJECTS}/{closed}"));
     let refused = answered(connection.send(request).await);

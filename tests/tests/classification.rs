@@ -368,10 +368,7 @@ async fn s41_the_servers_error_code_and_words_survive_to_the_user() {
 }
 
 fn with_secret(secret: &str) -> Settings {
-    Settings {
-        client_secret: Secret::new(secret),
-        ..Rig::settings(SANDBOX)
-    }
+    Rig::settings_with(|settings| settings.client_secret = Secret::new(secret))
 }
 
 #[tokio::test]

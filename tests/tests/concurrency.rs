@@ -4,8 +4,7 @@ use std::{path::Path, sync::Arc, time::Duration};
 
 use fake_procore::{Fault, Gate, Target};
 use procore_auth_host::{
-    ApiRequest, Connection, Error, ErrorKind, Event, FileStore, Key, MemoryStore, Policy, Settings,
-    Store,
+    ApiRequest, Connection, Error, ErrorKind, Event, FileStore, Key, MemoryStore, Settings, Store,
 };
 use procore_auth_tests::{
     Padding, RecordingStore, Rig,
@@ -184,13 +183,7 @@ async fn s7_a_received_token_takes_its_place_whatever_others_wrote_meanwhile() {
 }
 
 fn impatient() -> Settings {
-    Settings {
-        policy: Policy {
-            lock_wait: Duration::from_millis(20),
-            ..Rig::settings(SANDBOX).policy
-        },
-        ..Rig::settings(SANDBOX)
-    }
+    Rig::settings_with(|settings| settings.policy.lock_wait = Duration::from_millis(20))
 }
 
 #[tokio::test]

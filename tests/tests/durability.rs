@@ -7,9 +7,7 @@ use std::{
 };
 
 use fake_procore::{Alteration, Answer, Fault, Gate, Reply, Rotation, Target};
-use procore_auth_host::{
-    Connection, Event, FileStore, Health, MemoryStore, Policy, Settings, Severity,
-};
+use procore_auth_host::{Connection, Event, FileStore, Health, MemoryStore, Severity};
 use procore_auth_tests::{
     RecordingStore, Rig,
     rig::{SANDBOX, fake},
@@ -382,13 +380,8 @@ async fn s39_a_trouble_that_cannot_be_noted_in_the_store_is_not_an_alert_at_ever
 async fn s19_while_the_disk_is_full_no_other_process_posts_the_old_token() {
     let rig = Rig::start().await;
     let (connection, store) = disk_fills_up_after_the_rotation(&rig, usize::MAX).await;
-    let hasty = Settings {
-        policy: Policy {
-            lock_wait: Duration::from_millis(50),
-            ..Policy::default()
-        },
-        ..Rig::settings(SANDBOX)
-    };
+    let wait = Duration::from_millis(50);
+    let hasty = Rig::settings_with(|settings| settings.policy.lock_wait = wait);
     let other = rig.process(hasty, store.clone());
     let error = other.access_token().await.expect_err("busy");
     assert!(error.is_busy(), "{error}");

@@ -6,16 +6,9 @@ use procore_auth_host::{
 };
 use procore_auth_tests::{
     Rig, plugin,
-    rig::{SANDBOX, answered, fake},
+    rig::{answered, fake},
     stored,
 };
-
-const ALL: [Environment; 4] = [
-    Environment::Production,
-    Environment::Sandbox,
-    Environment::MonthlySandbox,
-    Environment::Federal,
-];
 
 fn login_url(environment: Environment, path: &str) -> String {
     format!("https://{}/oauth/{path}", fake(environment).login_host())
@@ -49,9 +42,9 @@ fn odd_one(cell: [Environment; 3]) -> (usize, Environment) {
 async fn s49_every_cell_of_the_three_urls_is_judged() {
     let advice = plugin().advice();
     let mut judged = 0;
-    for authorize in ALL {
-        for token in ALL {
-            for api in ALL {
+    for authorize in Environment::ALL {
+        for token in Environment::ALL {
+            for api in Environment::ALL {
                 let urls = cell(authorize, token, api);
                 let verdict = advice.check_endpoints(urls.clone()).await.expect("advice");
                 judged += 1;
@@ -92,7 +85,7 @@ async fn s49_both_api_hosts_of_the_monthly_sandbox_are_known() {
 #[tokio::test]
 async fn s49_the_endpoints_of_each_environment_agree_with_themselves() {
     let advice = plugin().advice();
-    for environment in ALL {
+    for environment in Environment::ALL {
         let urls = advice.endpoints(environment).await.expect("advice");
         assert_eq!(urls.authorize_url, login_url(environment, "authorize"));
         assert_eq!(urls.token_url, login_url(environment, "token"));
@@ -136,7 +129,7 @@ async fn s49_hosts_that_play_another_role_are_named() {
 
 #[tokio::test]
 async fn s49_a_connection_never_leaves_its_environment() {
-    for environment in ALL {
+    for environment in Environment::ALL {
         let rig = Rig::start().await;
         let connection = rig.signed_in(environment).await;
         connection.verify().await.expect("verified");
@@ -174,12 +167,8 @@ async fn s49_the_api_host_that_answers_is_chosen_and_kept() {
 }
 
 fn redirecting_to(uri: &str) -> Settings {
-    Settings {
-        grant: Grant::AuthorizationCode {
-            redirect_uri: uri.to_owned(),
-        },
-        ..Rig::settings(SANDBOX)
-    }
+    let redirect_uri = uri.to_owned();
+    Rig::settings_with(|settings| settings.grant = Grant::AuthorizationCode { redirect_uri })
 }
 
 /// What people have tried, and the exact string that works instead.

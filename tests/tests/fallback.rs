@@ -13,10 +13,9 @@ use procore_auth_tests::{
 };
 
 fn service_account(environment: Environment) -> Settings {
-    Settings {
-        grant: Grant::ClientCredentials,
-        ..Rig::settings(environment)
-    }
+    let mut settings = Rig::settings(environment);
+    settings.grant = Grant::ClientCredentials;
+    settings
 }
 
 /// One more process with a user's connection and its fallback, on these stores.

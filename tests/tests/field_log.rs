@@ -18,19 +18,14 @@ const OUT_OF_BAND: &str = "urn:ietf:wg:oauth:2.0:oob";
 
 /// The log's mistake: the sandbox app's credentials, and production as the environment.
 fn sandbox_app_in_production() -> Settings {
-    Settings {
-        environment: Environment::Production,
-        ..Rig::settings(SANDBOX)
-    }
+    Rig::settings_with(|settings| settings.environment = Environment::Production)
 }
 
-fn with_redirect(settings: Settings, uri: &str) -> Settings {
-    Settings {
-        grant: Grant::AuthorizationCode {
-            redirect_uri: uri.to_owned(),
-        },
-        ..settings
-    }
+fn with_redirect(mut settings: Settings, uri: &str) -> Settings {
+    settings.grant = Grant::AuthorizationCode {
+        redirect_uri: uri.to_owned(),
+    };
+    settings
 }
 
 /// The pair of `.credentials/procore_token.json`.

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use fake_procore::{Answer, Fault, Reply, Target};
 use procore_auth_host::{
-    Connection, Event, Grant, Health, MemoryStore, Policy, Secret, Settings, Severity, Stage,
+    Connection, Event, Grant, Health, MemoryStore, Secret, Settings, Severity, Stage,
 };
 use procore_auth_tests::{
     RecordingStore, Rig,
@@ -112,12 +112,8 @@ fn expected(rows: &[(u64, &str, &str, &str)]) -> Vec<(u64, String, String, Strin
 }
 
 fn out_of_band() -> Settings {
-    Settings {
-        grant: Grant::AuthorizationCode {
-            redirect_uri: OUT_OF_BAND.to_owned(),
-        },
-        ..Rig::settings(SANDBOX)
-    }
+    let redirect_uri = OUT_OF_BAND.to_owned();
+    Rig::settings_with(|settings| settings.grant = Grant::AuthorizationCode { redirect_uri })
 }
 
 #[tokio::test]
@@ -283,12 +279,9 @@ async fn s38_calls_that_are_served_the_old_token_tell_that_its_time_runs_out() {
 #[tokio::test]
 async fn s39_an_alert_at_night_has_the_link_that_an_admin_signs_in_with_in_the_morning() {
     for pkce in [false, true] {
-        let settings = out_of_band();
-        let policy = Policy {
-            pkce,
-            ..settings.policy
-        };
-        let kept = SignedIn::new(Settings { policy, ..settings }).await;
+        let mut settings = out_of_band();
+        settings.policy.pkce = pkce;
+        let kept = SignedIn::new(settings).await;
         kept.kill().await;
         kept.tick(1, 30).await;
         let alerts = kept.rig.journal.alerts();

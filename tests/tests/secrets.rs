@@ -380,10 +380,7 @@ async fn s57_no_secret_is_found_in_anything_that_is_said() {
     let store = EncryptedStore::new(store, name, key.clone());
     said.debug(&store);
     let life = Life {
-        settings: Settings {
-            client_secret: Secret::new(secret),
-            ..Rig::settings(SANDBOX)
-        },
+        settings: Rig::settings_with(|settings| settings.client_secret = Secret::new(secret)),
         store: RecordingStore::new(store),
         said,
         rig,

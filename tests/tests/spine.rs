@@ -5,16 +5,9 @@ use std::time::Duration;
 use procore_auth_host::{ApiRequest, Environment, Health, Outcome};
 use procore_auth_tests::{Rig, rig::fake};
 
-const ALL: [Environment; 4] = [
-    Environment::Production,
-    Environment::Sandbox,
-    Environment::MonthlySandbox,
-    Environment::Federal,
-];
-
 #[tokio::test]
 async fn signs_in_verifies_and_refreshes_in_every_environment() {
-    for environment in ALL {
+    for environment in Environment::ALL {
         let rig = Rig::start().await;
         let connection = rig.signed_in(environment).await;
         connection.verify().await.expect("verified");

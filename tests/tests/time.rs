@@ -8,7 +8,7 @@ use std::{
 };
 
 use fake_procore::{Fault, Options, Reply, ReportedExpiry, Target};
-use procore_auth_host::{ApiRequest, Connection, MemoryStore, Policy, Settings};
+use procore_auth_host::{ApiRequest, Connection, MemoryStore, Policy};
 use procore_auth_tests::{
     Rig, SteppedClock,
     rig::{LIFETIME, SANDBOX, answered, fake},
@@ -221,10 +221,7 @@ async fn s47_a_keeper_that_comes_when_it_is_told_refreshes_once_per_lifetime() {
 
 /// Many connections, each with a store of its own, that have refreshed at least once: in one and the same minute.
 async fn crowd(rig: &Rig, size: usize) -> Vec<Connection> {
-    let settings = Settings {
-        policy: Policy::default(),
-        ..Rig::settings(SANDBOX)
-    };
+    let settings = Rig::settings_with(|settings| settings.policy = Policy::default());
     let mut crowd = Vec::new();
     for _ in 0..size {
         let connection = rig.builder(settings.clone()).build().expect("complete");

@@ -12,7 +12,7 @@
 //! | `PROCORE_AUTH_STORE` | the folder of the stores, in a preopened folder; default: the one that is preopened |
 //! | `PROCORE_AUTH_JOURNAL` | a file in a preopened folder for the events; default: standard error |
 
-use procore_auth_lending::{Environment, Grant, Policy, Secret, Settings};
+use procore_auth_lending::{Grant, Secret, Settings};
 
 /// The longest file that is read as a client secret.
 pub const MAX_SECRET: usize = 4096;
@@ -40,38 +40,28 @@ pub fn read(
 ) -> Result<Settings, String> {
     let name = variables.get("PROCORE_AUTH_CONNECTION");
     let company = variables.get("PROCORE_COMPANY_ID");
-    Ok(Settings {
-        name: name
-            .unwrap_or("default")
+    let mut settings = Settings::new(
+        name.unwrap_or("default")
             .parse()
             .map_err(|error| format!("PROCORE_AUTH_CONNECTION: {error}"))?,
-        environment: environment(variables.required("PROCORE_ENVIRONMENT")?)?,
-        client_id: variables.required("PROCORE_CLIENT_ID")?.to_owned(),
-        client_secret: client_secret(variables, read)?,
-        grant: match variables.get("PROCORE_REDIRECT_URI") {
+        variables
+            .required("PROCORE_ENVIRONMENT")?
+            .parse()
+            .map_err(|error| format!("PROCORE_ENVIRONMENT: {error}"))?,
+        variables.required("PROCORE_CLIENT_ID")?,
+        client_secret(variables, read)?,
+        match variables.get("PROCORE_REDIRECT_URI") {
             Some(uri) => Grant::AuthorizationCode {
                 redirect_uri: uri.to_owned(),
             },
             None => Grant::ClientCredentials,
         },
-        company_id: company
-            .map(str::parse)
-            .transpose()
-            .map_err(|_| "PROCORE_COMPANY_ID is not a number")?,
-        policy: Policy::default(),
-    })
-}
-
-fn environment(text: &str) -> Result<Environment, String> {
-    match text {
-        "production" => Ok(Environment::Production),
-        "sandbox" => Ok(Environment::Sandbox),
-        "monthly-sandbox" => Ok(Environment::MonthlySandbox),
-        "federal" => Ok(Environment::Federal),
-        _ => Err(
-            "PROCORE_ENVIRONMENT is not production, sandbox, monthly-sandbox or federal".to_owned(),
-        ),
-    }
+    );
+    settings.company_id = company
+        .map(str::parse)
+        .transpose()
+        .map_err(|_| "PROCORE_COMPANY_ID is not a number")?;
+    Ok(settings)
 }
 
 /// The file goes before the variable: whoever names one wants the secret out of the environment.

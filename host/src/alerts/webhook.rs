@@ -355,11 +355,11 @@ mod tests {
 
     #[test]
     fn a_failure_does_not_name_the_host() {
-        let failure = HttpFailure {
-            code: "tls",
-            message: "ops.example: certificate not valid for name \"ops.example\"".to_owned(),
-            sent: false,
-        };
+        let failure = HttpFailure::new(
+            "tls",
+            "ops.example: certificate not valid for name \"ops.example\"",
+            false,
+        );
         assert_eq!(
             without("ops.example", &failure),
             "tls: the webhook: certificate not valid for name \"the webhook\""

@@ -197,11 +197,7 @@ fn invalid(message: &str) -> HttpFailure {
 }
 
 fn failure(code: &'static str, message: &str, sent: bool) -> HttpFailure {
-    HttpFailure {
-        code,
-        message: message.to_owned(),
-        sent,
-    }
+    HttpFailure::new(code, message, sent)
 }
 
 #[cfg(test)]

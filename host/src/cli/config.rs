@@ -288,15 +288,16 @@ impl ConnectionConfig {
         name: &ConnectionName,
         client_secret: Secret,
     ) -> Result<Settings, Failure> {
-        Ok(Settings {
-            name: name.clone(),
-            environment: self.environment,
-            client_id: self.client_id()?,
+        let mut settings = Settings::new(
+            name.clone(),
+            self.environment,
+            self.client_id()?,
             client_secret,
-            grant: self.grant.clone(),
-            company_id: self.company_id,
-            policy: self.policy.clone(),
-        })
+            self.grant.clone(),
+        );
+        settings.company_id = self.company_id;
+        settings.policy = self.policy.clone();
+        Ok(settings)
     }
 
     /// Returns the environment.

@@ -22,14 +22,6 @@ use procore_auth_host::{
 };
 
 use super::open::Opener;
-use super::status;
-
-const ENVIRONMENTS: [Environment; 4] = [
-    Environment::Production,
-    Environment::Sandbox,
-    Environment::MonthlySandbox,
-    Environment::Federal,
-];
 
 /// A code that no server ever gave.
 const NO_CODE: &str = "procore-auth-probe";
@@ -122,11 +114,11 @@ impl Probe<'_> {
         let own = self.settings.environment;
         let mut evidence = vec![format!(
             "the login host of {} does not know this client id with this secret",
-            status::environment(own)
+            own.as_str()
         )];
         let mut of = None;
-        for other in ENVIRONMENTS.into_iter().filter(|other| *other != own) {
-            let name = status::environment(other);
+        for other in Environment::ALL.into_iter().filter(|other| *other != own) {
+            let name = other.as_str();
             match self.ask(other).await? {
                 Said::Yes | Said::WithoutCodes => {
                     evidence.push(format!("the login host of {name} knows it"));

@@ -118,11 +118,9 @@ impl EnvFile {
 /// Returns the environment of that name.
 pub(crate) fn environment(name: &str) -> Option<Environment> {
     match name.trim().to_ascii_lowercase().replace('_', "-").as_str() {
-        "production" | "prod" => Some(Environment::Production),
-        "sandbox" => Some(Environment::Sandbox),
-        "monthly-sandbox" | "monthly" => Some(Environment::MonthlySandbox),
-        "federal" => Some(Environment::Federal),
-        _ => None,
+        "prod" => Some(Environment::Production),
+        "monthly" => Some(Environment::MonthlySandbox),
+        name => name.parse().ok(),
     }
 }
 

@@ -189,18 +189,11 @@ impl Export {
     }
 
     fn tell(&self, explained: &Explained) {
-        let fields = [
-            ("file", self.file.display().to_string()),
-            ("cause", explained.cause.clone()),
-            ("remedy", explained.remedy.clone()),
-        ];
-        let event = Event {
-            at: time::now(),
-            severity: Severity::Warning,
-            code: explained.code.clone(),
-            message: explained.summary.clone(),
-            fields: fields.map(|(name, value)| (name.to_owned(), value)).into(),
-        };
+        let (code, message) = (&explained.code, &explained.summary);
+        let event = Event::new(time::now(), Severity::Warning, code, message)
+            .with("file", self.file.display().to_string())
+            .with("cause", &explained.cause)
+            .with("remedy", &explained.remedy);
         self.journal.record(self.name().as_str(), &event);
     }
 

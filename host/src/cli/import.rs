@@ -6,8 +6,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use procore_auth_host::{
-    ConnectionName, Diagnosis, Environment, Grant, Identity, Policy, Redirect, Secret, Settings,
-    Status,
+    ConnectionName, Diagnosis, Environment, Grant, Identity, Redirect, Secret, Settings, Status,
 };
 use serde::Serialize;
 
@@ -131,16 +130,11 @@ async fn find(
             "Add the line PROCORE_CLIENT_SECRET=… to it.",
         )
     })?;
+    let grant = Grant::AuthorizationCode { redirect_uri: uri };
+    let mut settings = Settings::new(name.clone(), environment, client_id, client_secret, grant);
+    settings.company_id = env.company_id;
     Ok(Found {
-        settings: Settings {
-            name: name.clone(),
-            environment,
-            client_id,
-            client_secret,
-            grant: Grant::AuthorizationCode { redirect_uri: uri },
-            company_id: env.company_id,
-            policy: Policy::default(),
-        },
+        settings,
         redirect: Some(redirect),
     })
 }
@@ -216,7 +210,7 @@ fn tell(
     addition: Option<&NewConnection>,
     written: bool,
 ) -> Result<(), Failure> {
-    let environment = status::environment(open.environment);
+    let environment = open.environment.as_str();
     let to_add = addition.filter(|_| !written).map(NewConnection::toml);
     if context.terminal.is_json() {
         return context.terminal.json(&Document {
@@ -288,9 +282,9 @@ fn contradicted(
         "mixed-environments",
         format!(
             "The environment is said to be {}, and the URLs in {} are of {}.",
-            status::environment(said),
+            said.as_str(),
             arguments.env.display(),
-            status::environment(by_urls)
+            by_urls.as_str()
         ),
         "Tokens of one environment are unknown in every other: find out where the script signed in, and correct the one that is wrong.",
     )

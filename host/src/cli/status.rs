@@ -166,13 +166,3 @@ pub(super) fn word(health: Health) -> &'static str {
         _ => "unknown",
     }
 }
-
-/// Returns the environment's name in the configuration.
-pub(super) fn environment(environment: Environment) -> &'static str {
-    match environment {
-        Environment::Production => "production",
-        Environment::Sandbox => "sandbox",
-        Environment::MonthlySandbox => "monthly-sandbox",
-        Environment::Federal => "federal",
-    }
-}

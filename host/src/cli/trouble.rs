@@ -44,24 +44,17 @@ fn record(opener: &Opener, name: &ConnectionName, event: &Event) {
 }
 
 fn alert(explained: &Explained, now: u64) -> Event {
-    Event {
-        at: now,
-        severity: Severity::Alert,
-        code: explained.code.clone(),
-        message: explained.summary.clone(),
-        fields: vec![
-            ("cause".to_owned(), explained.cause.clone()),
-            ("remedy".to_owned(), explained.remedy.clone()),
-        ],
-    }
+    Event::new(now, Severity::Alert, &explained.code, &explained.summary)
+        .with("cause", &explained.cause)
+        .with("remedy", &explained.remedy)
 }
 
 fn recovery(was: String, now: u64) -> Event {
-    Event {
-        at: now,
-        severity: Severity::Info,
-        code: "visits-recovered".to_owned(),
-        message: "Visits work again.".to_owned(),
-        fields: vec![("was".to_owned(), was)],
-    }
+    Event::new(
+        now,
+        Severity::Info,
+        "visits-recovered",
+        "Visits work again.",
+    )
+    .with("was", was)
 }

@@ -53,9 +53,5 @@ fn overdue_failure(host: &str, never_connected: bool) -> HttpFailure {
     } else {
         "no reply in time, or the body stood still"
     };
-    HttpFailure {
-        code: "timeout",
-        message: format!("{host}: {what}"),
-        sent: !never_connected,
-    }
+    HttpFailure::new("timeout", format!("{host}: {what}"), !never_connected)
 }

@@ -16,6 +16,7 @@ pub type IncomingBody = BoxBody<Bytes, HttpFailure>;
 
 /// What one streamed request may take.
 #[derive(Debug, Clone, Copy)]
+#[non_exhaustive]
 pub struct StreamLimits {
     /// From the start of connecting to the head of the reply, without the time in which the request's body moves.
     pub head: Duration,

@@ -172,11 +172,11 @@ impl fmt::Debug for ResponseBody {
 }
 
 fn silent(idle: Duration) -> HttpFailure {
-    HttpFailure {
-        code: "timeout",
-        message: format!("nothing came for {} ms", idle.as_millis()),
-        sent: true,
-    }
+    HttpFailure::new(
+        "timeout",
+        format!("nothing came for {} ms", idle.as_millis()),
+        true,
+    )
 }
 
 fn broken_off(failure: &HttpFailure, received: u64) -> Error {

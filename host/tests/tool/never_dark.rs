@@ -200,17 +200,15 @@ impl Site {
 }
 
 fn settings(server: &Doorkeeper, redirect_uri: &str) -> Settings {
-    Settings {
-        name: name(),
-        environment: Environment::Sandbox,
-        client_id: server.client_id().to_owned(),
-        client_secret: Secret::new(server.client_secret()),
-        grant: Grant::AuthorizationCode {
+    Settings::new(
+        name(),
+        Environment::Sandbox,
+        server.client_id(),
+        Secret::new(server.client_secret()),
+        Grant::AuthorizationCode {
             redirect_uri: redirect_uri.to_owned(),
         },
-        company_id: None,
-        policy: Default::default(),
-    }
+    )
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -9,8 +9,8 @@ use std::{fs, io, path::Path, sync::Arc, time::Duration};
 use anyhow::{Context as _, ensure};
 use clap::Parser;
 use fake_procore::{Options, VirtualClock};
-use procore_auth_host::{ConnectionName, FileStore, Settings};
-use procore_auth_tests::{Rig, Tool, rig::SANDBOX, tool};
+use procore_auth_host::{ConnectionName, FileStore};
+use procore_auth_tests::{Rig, Tool, tool};
 use tokio::time::{sleep, timeout};
 
 /// A token of this age is due, and still works.
@@ -109,10 +109,7 @@ fn configure(tool: &Tool, connections: usize) -> anyhow::Result<()> {
 async fn sign_in(rig: &Rig, tool: &Tool, number: usize) -> anyhow::Result<()> {
     let name: ConnectionName = name(number).parse()?;
     let store = FileStore::open(&tool.path("state"), &name)?;
-    let settings = Settings {
-        name,
-        ..Rig::settings(SANDBOX)
-    };
+    let settings = Rig::settings_with(|settings| settings.name = name);
     let builder = rig.builder(settings).store(Arc::new(store));
     let mut reply = tool::issue(&rig.procore).to_json();
     reply["created_at"] = (reply["created_at"].as_u64().context("a moment")? - AGE).into();

@@ -143,16 +143,9 @@ impl Worker {
 
     fn tell(&self, what: &str, code: &str) {
         let at = self.clock.now();
-        let event = Event {
-            at,
-            severity: Severity::Debug,
-            code: what.to_owned(),
-            message: String::new(),
-            fields: vec![
-                ("code".to_owned(), code.to_owned()),
-                ("at".to_owned(), at.to_string()),
-            ],
-        };
+        let event = Event::new(at, Severity::Debug, what, "")
+            .with("code", code)
+            .with("at", at.to_string());
         self.journal.record(&self.name, &event);
     }
 }

@@ -10,7 +10,7 @@ use std::{
 
 use fastrand::Rng;
 use procore_auth_host::{
-    Connection, Grant, Policy, Settings, Store,
+    Connection, Grant, Settings, Store,
     alerts::{Courier, Outbox, Route, Sink},
 };
 
@@ -95,17 +95,15 @@ impl Process {
     /// Opens the connection with the configuration as it is now.
     pub(crate) fn connect(self: &Arc<Self>) -> Connection {
         let server = &self.world.server;
-        let settings = Settings {
-            name: "acme".parse().expect("a name"),
-            environment: server.environment,
-            client_id: server.client_id().to_owned(),
-            client_secret: held(&self.world.configured).clone(),
-            grant: Grant::AuthorizationCode {
+        let settings = Settings::new(
+            "acme".parse().expect("a name"),
+            server.environment,
+            server.client_id(),
+            held(&self.world.configured).clone(),
+            Grant::AuthorizationCode {
                 redirect_uri: REDIRECT_URI.to_owned(),
             },
-            company_id: None,
-            policy: Policy::default(),
-        };
+        );
         let mine = SimStore(Arc::clone(self));
         let store: Arc<dyn Store> = match self.world.plan.variant {
             Variant::Sound => Arc::new(mine),

@@ -14,7 +14,7 @@ use fake_procore::{CredentialPair, FakeProcore, Options, VirtualClock};
 use http_body_util::{BodyExt as _, Full};
 use procore_auth_host::{
     Clock, ConnectTo, Connection, Environment, FileStore, Grant, HttpClient as _, HttpsClient,
-    Plugin, Policy, RequestLimits, Secret, Settings,
+    Plugin, RequestLimits, Secret, Settings,
 };
 use sha2::{Digest as _, Sha256};
 use tempfile::TempDir;
@@ -188,15 +188,14 @@ impl World {
 
     /// Returns a connection of a native host on the same store.
     pub fn native(&self) -> Connection {
-        let settings = Settings {
-            name: NAME.parse().expect("a name"),
-            environment: Environment::Sandbox,
-            client_id: Options::demo_client_id(CredentialPair::Sandbox).to_owned(),
-            client_secret: Secret::new(secret()),
-            grant: self.grant.clone(),
-            company_id: Some(Options::DEMO_COMPANY),
-            policy: Policy::default(),
-        };
+        let mut settings = Settings::new(
+            NAME.parse().expect("a name"),
+            Environment::Sandbox,
+            Options::demo_client_id(CredentialPair::Sandbox),
+            Secret::new(secret()),
+            self.grant.clone(),
+        );
+        settings.company_id = Some(Options::DEMO_COMPANY);
         let store = FileStore::open(self.stores.path(), &settings.name).expect("a store");
         Connection::builder(plugin(), settings)
             .http(Arc::new(self.http.clone()))

@@ -64,10 +64,8 @@ impl FallbackConfig {
 
     /// Reads what it refers to, and returns the settings of the service account, next to those of the connection.
     pub(super) fn settings(&self, source: &Source, of: &Settings) -> Result<Settings, Failure> {
-        let mut settings = Settings {
-            grant: Grant::ClientCredentials,
-            ..of.clone()
-        };
+        let mut settings = of.clone();
+        settings.grant = Grant::ClientCredentials;
         if let Some((id, secret)) = &self.0 {
             settings.client_id = id.get_ref().read(source, id.span())?;
             settings.client_secret = self::secret(source, secret)?;

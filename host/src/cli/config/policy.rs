@@ -27,27 +27,34 @@ pub(super) fn read(source: &Source, table: &PolicyTable) -> Result<Policy, Failu
 }
 
 fn with_defaults(table: &PolicyTable) -> Policy {
-    let standard = Policy::default();
-    let span = |written: &Option<Spanned<Span>>, standard| {
-        written.as_ref().map_or(standard, |span| span.get_ref().0)
-    };
-    Policy {
-        refresh_percent: number(table.refresh_percent.as_ref(), standard.refresh_percent),
-        refresh_jitter: table
-            .refresh_jitter
-            .map_or(standard.refresh_jitter, |d| d.0),
-        token_timeout: span(&table.token_timeout, standard.token_timeout),
-        lock_wait: span(&table.lock_wait, standard.lock_wait),
-        call_timeout: span(&table.call_timeout, standard.call_timeout),
-        parked_count: number(table.parked_count.as_ref(), standard.parked_count),
-        parked_bytes: number(table.parked_bytes.as_ref(), standard.parked_bytes),
-        parked_age: span(&table.parked_age, standard.parked_age),
-        pkce: table.pkce.unwrap_or(standard.pkce),
+    let mut policy = Policy::default();
+    set(&mut policy.refresh_percent, number(&table.refresh_percent));
+    set(
+        &mut policy.refresh_jitter,
+        table.refresh_jitter.map(|span| span.0),
+    );
+    set(&mut policy.token_timeout, span(&table.token_timeout));
+    set(&mut policy.lock_wait, span(&table.lock_wait));
+    set(&mut policy.call_timeout, span(&table.call_timeout));
+    set(&mut policy.parked_count, number(&table.parked_count));
+    set(&mut policy.parked_bytes, number(&table.parked_bytes));
+    set(&mut policy.parked_age, span(&table.parked_age));
+    set(&mut policy.pkce, table.pkce);
+    policy
+}
+
+fn set<T>(number: &mut T, written: Option<T>) {
+    if let Some(written) = written {
+        *number = written;
     }
 }
 
-fn number<T: Copy>(written: Option<&Spanned<T>>, standard: T) -> T {
-    written.map_or(standard, |number| *number.get_ref())
+fn number<T: Copy>(written: &Option<Spanned<T>>) -> Option<T> {
+    written.as_ref().map(|number| *number.get_ref())
+}
+
+fn span(written: &Option<Spanned<Span>>) -> Option<Duration> {
+    written.as_ref().map(|span| span.get_ref().0)
 }
 
 fn check_percent(source: &Source, table: &PolicyTable) -> Result<(), Failure> {

@@ -8,8 +8,8 @@ use procore_auth_host::{ConnectionName, Grant, Secret, Settings, internals};
 use crate::cli::config::Config;
 use crate::cli::exit::Exit;
 use crate::cli::failure::{Explained, Failure};
+use crate::cli::keyring;
 use crate::cli::secret_reference::{KeyringEntry, SecretFile};
-use crate::cli::{keyring, status};
 
 /// A connection that the configuration does not have yet.
 pub(crate) struct NewConnection {
@@ -182,7 +182,7 @@ fn secret_file_exists(path: &Path) -> Failure {
 
 /// Words the table, each key under a comment.
 fn table(settings: &Settings, secret: &str) -> String {
-    let environment = status::environment(settings.environment);
+    let environment = settings.environment.as_str();
     let mut lines = vec![
         format!("[connections.{}]", settings.name),
         "# production, sandbox, monthly-sandbox or federal. Every URL follows from it.".to_owned(),
@@ -230,22 +230,22 @@ fn joined(text: &str, table: &str) -> String {
 mod tests {
     use std::path::Path;
 
-    use procore_auth_host::{Environment, Grant, Policy, Secret, Settings};
+    use procore_auth_host::{Environment, Grant, Secret, Settings};
 
     use super::{Config, NewConnection, SecretPlace, internals};
 
     fn settings() -> Settings {
-        Settings {
-            name: "acme".parse().expect("valid"),
-            environment: Environment::MonthlySandbox,
-            client_id: "a\"b".to_owned(),
-            client_secret: Secret::new("hunter2"),
-            grant: Grant::AuthorizationCode {
+        let mut settings = Settings::new(
+            "acme".parse().expect("valid"),
+            Environment::MonthlySandbox,
+            "a\"b",
+            Secret::new("hunter2"),
+            Grant::AuthorizationCode {
                 redirect_uri: "http://localhost:9876/callback".to_owned(),
             },
-            company_id: Some(7),
-            policy: Policy::default(),
-        }
+        );
+        settings.company_id = Some(7);
+        settings
     }
 
     fn add_to(path: &Path, text: &str) -> Config {

@@ -7,7 +7,7 @@ use std::time::Duration;
 use fake_procore::{FakeProcore, NotRegistered, Options};
 use procore_auth_host::{
     ConnectTo, Connection, Environment, FileStore, Grant, HttpClient as _, HttpsClient, Key,
-    Plugin, Policy, RequestLimits, Secret, Settings, Store as _,
+    Plugin, RequestLimits, Secret, Settings, Store as _,
 };
 use tempfile::TempDir;
 
@@ -140,21 +140,19 @@ impl Stage {
 
 fn settings() -> Result<Settings, Failure> {
     let pair = AT_SERVER.credential_pair();
-    Ok(Settings {
-        name: "demo".parse().map_err(broken)?,
-        environment: ENVIRONMENT,
-        client_id: Options::demo_client_id(pair).to_owned(),
-        client_secret: Secret::new(Options::demo_client_secret(pair)),
-        grant: Grant::AuthorizationCode {
+    let mut settings = Settings::new(
+        "demo".parse().map_err(broken)?,
+        ENVIRONMENT,
+        Options::demo_client_id(pair),
+        Secret::new(Options::demo_client_secret(pair)),
+        Grant::AuthorizationCode {
             redirect_uri: REDIRECT_URI.to_owned(),
         },
-        company_id: Some(Options::DEMO_COMPANY),
-        policy: Policy {
-            // So that the refresh is due to the minute.
-            refresh_jitter: Duration::ZERO,
-            ..Policy::default()
-        },
-    })
+    );
+    settings.company_id = Some(Options::DEMO_COMPANY);
+    // So that the refresh is due to the minute.
+    settings.policy.refresh_jitter = Duration::ZERO;
+    Ok(settings)
 }
 
 /// Makes a client that finds the server under Procore's host names and trusts its certificate.

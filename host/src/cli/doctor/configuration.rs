@@ -12,7 +12,7 @@ use crate::cli::exit::Exit;
 use crate::cli::failure::{Explained, Failure};
 use crate::cli::open::Opener;
 use crate::cli::opened::Opened;
-use crate::cli::{report, status};
+use crate::cli::report;
 
 /// Where scripts keep their variables, below the working directory.
 const ENV_FILES: [&str; 2] = [".credentials/procore.env", "procore.env"];
@@ -65,7 +65,7 @@ pub(super) async fn urls(subject: &Subject) -> Check {
             .seen(format!("API {}", urls.api_base))
             .seen(format!(
                 "{} takes {}",
-                status::environment(environment),
+                environment.as_str(),
                 urls.credentials
             )),
         Err(error) => return check.found([failed(About::Configuration, error.into())]),
@@ -99,7 +99,7 @@ async fn script(subject: &Subject, path: &Path) -> Option<Finding> {
 }
 
 fn other_environment(ours: Environment, theirs: Environment) -> Explained {
-    let (ours, theirs) = (status::environment(ours), status::environment(theirs));
+    let (ours, theirs) = (ours.as_str(), theirs.as_str());
     Explained::new(
         Exit::AtRisk,
         "mixed-environments",

@@ -10,7 +10,7 @@ use super::network::unreached;
 use crate::cli::credential_probe::{self, Known, Stranger, Unclear};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Explained;
-use crate::cli::{report, status};
+use crate::cli::report;
 
 const NAME: &str = "credentials";
 
@@ -32,7 +32,7 @@ pub(super) async fn check(subject: &Subject) -> Check {
 }
 
 fn knows(environment: Environment) -> String {
-    let name = status::environment(environment);
+    let name = environment.as_str();
     format!("the login host of {name} knows the client id and its secret")
 }
 
@@ -88,7 +88,7 @@ fn of_stranger(own: Environment, stranger: &Stranger) -> Finding {
 }
 
 fn wrong_environment(own: Environment, other: Environment) -> Explained {
-    let (own, other) = (status::environment(own), status::environment(other));
+    let (own, other) = (own.as_str(), other.as_str());
     Explained::new(
         Exit::Configuration,
         "wrong-environment",

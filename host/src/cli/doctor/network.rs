@@ -48,11 +48,11 @@ pub(super) async fn ask(
         .header("accept", "application/json")
         .body(Vec::new())
         .map_err(|error| {
-            failed(HttpFailure {
-                code: "invalid-request",
-                message: error.to_string(),
-                sent: false,
-            })
+            failed(HttpFailure::new(
+                "invalid-request",
+                error.to_string(),
+                false,
+            ))
         })?;
     let before = time::now();
     let response = http.send(request, LIMITS).await.map_err(failed)?;
@@ -266,11 +266,7 @@ mod tests {
             "timeout",
             "connection-closed",
         ] {
-            let failure = HttpFailure {
-                code,
-                message: "why".to_owned(),
-                sent: false,
-            };
+            let failure = HttpFailure::new(code, "why", false);
             let check = judge("API host", &Err(("api.procore.com".to_owned(), failure)));
             assert_eq!(first_code(&check), Some(code));
             assert_eq!(check.verdict(), Verdict::Wrong);
@@ -280,11 +276,7 @@ mod tests {
     #[test]
     fn the_host_is_named_once() {
         for message in ["api.procore.com: Connection refused", "Connection refused"] {
-            let failure = HttpFailure {
-                code: "connect",
-                message: message.to_owned(),
-                sent: false,
-            };
+            let failure = HttpFailure::new("connect", message, false);
             let check = judge("API host", &Err(("api.procore.com".to_owned(), failure)));
             assert_eq!(check.evidence[0], "api.procore.com: Connection refused");
         }

@@ -7,7 +7,6 @@ use super::configuration::{Subject, failed};
 use super::finding::{About, Finding};
 use crate::cli::exit::Exit;
 use crate::cli::failure::Explained;
-use crate::cli::status;
 
 const NAME: &str = "page";
 
@@ -80,7 +79,7 @@ fn cure(subject: &Subject, authorize_url: &str) -> String {
 }
 
 fn named(environment: Environment) -> &'static str {
-    status::environment(environment)
+    environment.as_str()
 }
 
 /// A pair that is not known is also found by asking, and then with the environment that knows it.

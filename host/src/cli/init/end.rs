@@ -10,7 +10,6 @@ use super::super::context::Context;
 use super::super::failure::Failure;
 use super::super::login;
 use super::super::open::{Open, Opener};
-use super::super::status;
 use super::commands::Commands;
 use super::handover::Handover;
 
@@ -49,7 +48,7 @@ struct Document<'a> {
 impl End<'_> {
     /// Tells it.
     pub(super) fn tell(&self, context: &Context<'_>) -> Result<(), Failure> {
-        let environment = status::environment(self.open.environment);
+        let environment = self.open.environment.as_str();
         let commands = Commands::on(self.opener.config());
         let keep_alive = [commands.run(), commands.cron()];
         if context.terminal.is_json() {

@@ -20,8 +20,8 @@ use super::super::env_file::EnvFile;
 use super::super::exit::Exit;
 use super::super::failure::{Explained, Failure};
 use super::super::open::Opener;
+use super::super::report;
 use super::super::secret_reference::{SecretReference, Unreadable};
-use super::super::{report, status};
 use super::questions::GrantKind;
 use super::secret::{self, Keep};
 use super::{Arguments, pair, scripts};
@@ -82,7 +82,7 @@ impl Known<'_> {
     fn check_identity(&self, arguments: &Arguments) -> Result<(), Failure> {
         let environment = self.table.environment();
         if arguments.environment.is_some_and(|one| one != environment) {
-            let there = format!("is {}", status::environment(environment));
+            let there = format!("is {}", environment.as_str());
             return Err(self.differs("--environment", "environment", &there));
         }
         let (kind, there) = match self.table.redirect_uri() {
@@ -110,7 +110,7 @@ impl Known<'_> {
     fn check_script(&self, script: &EnvFile) -> Result<(), Failure> {
         let environment = self.table.environment();
         if script.environment.is_some_and(|one| one != environment) {
-            let there = format!("is {}", status::environment(environment));
+            let there = format!("is {}", environment.as_str());
             return Err(self.differs("--env", "environment", &there));
         }
         if let Some(id) = &script.client_id

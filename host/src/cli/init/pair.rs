@@ -8,7 +8,7 @@ use super::super::credential_probe::{self, Known, Stranger};
 use super::super::exit::Exit;
 use super::super::failure::{Explained, Failure};
 use super::super::open::Opener;
-use super::super::{report, status};
+use super::super::report;
 use super::questions::Questions;
 
 /// Why a pair will not do.
@@ -68,7 +68,7 @@ impl Refusal {
 }
 
 fn wrong_environment(own: Environment, other: Environment) -> Explained {
-    let (own, other) = (status::environment(own), status::environment(other));
+    let (own, other) = (own.as_str(), other.as_str());
     Explained::new(
         Exit::Refused,
         "wrong-environment",

@@ -1,7 +1,7 @@
 //! The questions about a new connection, in their order. A flag answers a question before it is asked; what a script's files say
 //! is the default of the others.
 
-use procore_auth_host::{Advice, ConnectionName, Diagnosis, Environment, Grant, Policy, Settings};
+use procore_auth_host::{Advice, ConnectionName, Diagnosis, Environment, Grant, Settings};
 use tokio::runtime::Handle;
 
 use super::super::config_edit::SecretPlace;
@@ -9,7 +9,7 @@ use super::super::context::Context;
 use super::super::env_file::EnvFile;
 use super::super::exit::Exit;
 use super::super::failure::Failure;
-use super::super::{browser, report, status};
+use super::super::{browser, report};
 use super::Arguments;
 use super::ask::{Asker, Choice, Question};
 use super::secret;
@@ -59,15 +59,9 @@ impl Questions<'_> {
             }
             GrantKind::ClientCredentials => (Grant::ClientCredentials, Some(self.company().await?)),
         };
-        let settings = Settings {
-            name: name.clone(),
-            environment,
-            client_id,
-            client_secret,
-            grant,
-            company_id,
-            policy: Policy::default(),
-        };
+        let mut settings =
+            Settings::new(name.clone(), environment, client_id, client_secret, grant);
+        settings.company_id = company_id;
         Ok((settings, place))
     }
 
@@ -102,14 +96,8 @@ impl Questions<'_> {
 
     /// Asks for the environment, the cursor on `first`.
     async fn ask_environment(&self, first: Environment) -> Result<Environment, Failure> {
-        let all = [
-            Environment::Production,
-            Environment::Sandbox,
-            Environment::MonthlySandbox,
-            Environment::Federal,
-        ];
         let mut choices = Vec::new();
-        for environment in all {
+        for environment in Environment::ALL {
             let urls = self.advice.endpoints(environment).await?;
             let host = |url: &str| {
                 let bare = url.trim_start_matches("https://");
@@ -119,13 +107,13 @@ impl Questions<'_> {
                 value: environment,
                 label: format!(
                     "{:<16} {}, {}",
-                    status::environment(environment),
+                    environment.as_str(),
                     host(&urls.authorize_url),
                     host(&urls.api_base)
                 ),
             });
         }
-        let first = all.iter().position(|one| *one == first);
+        let first = Environment::ALL.iter().position(|one| *one == first);
         let question = Question {
             what: "Environment",
             help: "Where the data is. Production and the monthly sandbox take the app's production credentials, the sandbox its own; federal \

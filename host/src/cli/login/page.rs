@@ -6,7 +6,6 @@ use super::SignedIn;
 use crate::cli::callback_page::{CURE, Page};
 use crate::cli::failure::Failure;
 use crate::cli::open::Open;
-use crate::cli::status;
 
 /// Says who signed in, and where.
 pub(super) fn signed_in(open: &Open, signed_in: &SignedIn) -> Page {
@@ -32,7 +31,7 @@ pub(super) fn signed_in(open: &Open, signed_in: &SignedIn) -> Page {
             .map(ToString::to_string)
             .unwrap_or_default(),
     )
-    .fact("Environment", status::environment(open.environment))
+    .fact("Environment", open.environment.as_str())
     .fact("Connection", open.name.as_str())
 }
 

@@ -12,7 +12,7 @@ use crate::cli::context::Context;
 use crate::cli::failure::Failure;
 use crate::cli::open::Open;
 use crate::cli::terminal::is_attended;
-use crate::cli::{report, status, time};
+use crate::cli::{report, time};
 
 /// One line of `--json`. The fields are stable.
 #[derive(Serialize)]
@@ -52,7 +52,7 @@ pub(super) fn link(
     }
     context.terminal.note(format_args!(
         "Sign in to Procore ({}) {}:\n\n  {}\n",
-        status::environment(open.environment),
+        open.environment.as_str(),
         until(deadline),
         login.authorize_url
     ));
@@ -114,7 +114,7 @@ pub(super) fn signed_in(
     open: &Open,
     signed_in: &SignedIn,
 ) -> Result<(), Failure> {
-    let environment = status::environment(open.environment);
+    let environment = open.environment.as_str();
     let SignedIn { identity, company } = signed_in;
     if context.terminal.is_json() {
         return context.terminal.json(&Told::SignedIn {

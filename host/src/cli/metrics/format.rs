@@ -171,7 +171,7 @@ fn code(health: Option<Health>) -> String {
 
 impl Line {
     fn labels(&self) -> [&str; 2] {
-        [self.name.as_str(), status::environment(self.environment)]
+        [self.name.as_str(), self.environment.as_str()]
     }
 }
 

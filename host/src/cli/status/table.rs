@@ -9,7 +9,7 @@ use super::bar::bar;
 use super::columns;
 use super::display::Display;
 use super::undelivered::Undelivered;
-use super::{Known, environment, word};
+use super::{Known, word};
 use crate::cli::{terminal::harmless, time};
 
 /// How long a refresh may be due before it is late, in milliseconds: a keeper needs a moment.
@@ -90,7 +90,7 @@ fn row(line: &Line, display: Display) -> Row {
 fn line(known: &Known, alerts: &Undelivered, display: Display, now: u64) -> Line {
     let undelivered = alerts.of(&known.name);
     let name = known.name.to_string();
-    let environment = environment(known.environment).to_owned();
+    let environment = known.environment.to_string();
     let none = || NONE.to_owned();
     let (cells, colour) = match &known.status {
         Err(_) => (

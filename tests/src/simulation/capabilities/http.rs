@@ -65,11 +65,7 @@ impl HttpClient for SimHttp {
 }
 
 fn failed(code: &'static str, sent: bool) -> Reply {
-    Err(HttpFailure {
-        code,
-        message: "simulated".to_owned(),
-        sent,
-    })
+    Err(HttpFailure::new(code, "simulated", sent))
 }
 
 fn page(status: u16, kind: &str, body: &str) -> Response<Vec<u8>> {

@@ -75,13 +75,8 @@ mod tests {
     fn recorded() -> (Event, Alert) {
         let mut alert = Alert::test("acme", None, 5);
         alert.severity = Severity::Alert;
-        let event = Event {
-            at: alert.at,
-            severity: alert.severity,
-            code: alert.code.clone(),
-            message: alert.message.clone(),
-            fields: alert.fields.clone(),
-        };
+        let mut event = Event::new(alert.at, alert.severity, &alert.code, &alert.message);
+        event.fields.clone_from(&alert.fields);
         (event, alert)
     }
 
