@@ -273,9 +273,8 @@ fn host_of(url: &str) -> Result<String, String> {
     let parsed = Uri::parse(&*absolute).map_err(|error| format!("it is no URL ({error})"))?;
     let scheme = parsed.scheme().as_str();
     if !scheme.eq_ignore_ascii_case("https") {
-        return Err(format!(
-            "its scheme is {scheme}, and Procore speaks https only"
-        ));
+        // Not repeated: what stands before a colon may be a secret.
+        return Err("Procore speaks https only, and its scheme is another one".to_owned());
     }
     let host = parsed
         .authority()

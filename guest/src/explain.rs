@@ -138,7 +138,10 @@ pub fn explain(seen: &Observation<'_>) -> Diagnosis {
         Some(diagnosis) if seen.status >= 400 => diagnosis,
         // The authorize page says what is wrong in HTML, and with 200.
         _ if seen.status < 400 && error.code.is_empty() && seen.endpoint != Endpoint::Authorize => {
-            return accepted();
+            if seen.status < 300 || seen.endpoint == Endpoint::Api {
+                return accepted();
+            }
+            answered_by_another("redirected", "A redirect", seen.endpoint)
         }
         _ if seen.endpoint == Endpoint::Api => explain_api(seen),
         _ => explain_login(seen, &error),
@@ -297,14 +300,8 @@ fn explain_by_body(seen: &Observation<'_>, code: &str) -> Diagnosis {
     if seen.endpoint == Endpoint::Authorize && seen.status < 400 {
         return accepted();
     }
-    let what = seen.endpoint.name();
     if text.trim_start().starts_with('<') {
-        return Diagnosis::new(
-            "unexpected-html",
-            &format!("A web page came back instead of {what}'s reply."),
-            "A gateway, a firewall or a captive portal answered in the server's place.",
-            PATIENCE,
-        );
+        return answered_by_another("unexpected-html", "A web page", seen.endpoint);
     }
     Diagnosis {
         code: if code.is_empty() {
@@ -312,8 +309,17 @@ fn explain_by_body(seen: &Observation<'_>, code: &str) -> Diagnosis {
         } else {
             code.to_owned()
         },
-        ..transient(seen.status, what)
+        ..transient(seen.status, seen.endpoint.name())
     }
+}
+
+fn answered_by_another(code: &str, what: &str, endpoint: Endpoint) -> Diagnosis {
+    Diagnosis::new(
+        code,
+        &format!("{what} came back instead of {}'s reply.", endpoint.name()),
+        "A gateway, a firewall or a captive portal answered in the server's place.",
+        PATIENCE,
+    )
 }
 
 fn transient(status: u16, what: &str) -> Diagnosis {
@@ -606,6 +612,21 @@ mod tests {
             (error.code.as_str(), error.description.as_str()),
             ("invalid_token", "The access token expired")
         );
+    }
+
+    #[test]
+    fn a_redirect_of_the_login_host_is_no_success() {
+        for status in [301, 302, 303, 307, 308] {
+            for endpoint in [
+                Endpoint::Exchange,
+                Endpoint::Refresh,
+                Endpoint::ClientCredentials,
+            ] {
+                assert_eq!(seen(endpoint, status, "").code, "redirected");
+            }
+            // The API answers so where a file lies elsewhere.
+            assert_eq!(seen(Endpoint::Api, status, "").code, "ok");
+        }
     }
 
     #[test]
