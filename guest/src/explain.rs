@@ -177,10 +177,16 @@ fn facts(seen: &Observation<'_>, error: &OAuthError) -> Vec<String> {
     facts
 }
 
+/// The longest name that DNS knows (RFC 1035, section 2.3.4), with its dots. What is longer is not told.
+const LONGEST_HOST: usize = 253;
+
 /// Names the host where the URL that was called is not of the environment that was meant.
 fn wrong_url(seen: &Observation<'_>) -> Option<Diagnosis> {
     let called = Uri::parse(seen.url?).ok()?;
     let host = called.authority()?.host().to_ascii_lowercase();
+    if host.len() > LONGEST_HOST {
+        return None;
+    }
     let (right, role): (&[&str], _) = match seen.endpoint {
         Endpoint::Api => (seen.environment.api_hosts(), "API"),
         _ => (&[seen.environment.login_host()], "login"),
@@ -612,6 +618,13 @@ mod tests {
             (error.code.as_str(), error.description.as_str()),
             ("invalid_token", "The access token expired")
         );
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_not_told_at_length() {
+        let url = format!("https://{}.example/oauth/token", "a".repeat(2000));
+        let told = seen_at(Endpoint::Refresh, Some(&url), 404, "");
+        assert_eq!(told.code, "http-404");
     }
 
     #[test]
