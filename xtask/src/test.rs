@@ -8,6 +8,7 @@ use crate::{guest, node, python, step};
 /// Builds the plugin and prepares the example hosts, then runs every test of the workspace, doc tests included.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     guest::build(root, Choice::Auto)?;
+    guest::build_panicking(root)?;
     for (host, prepared) in [
         ("Python", python::prepare(root)),
         ("Node", node::prepare(root)),
