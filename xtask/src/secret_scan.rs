@@ -21,7 +21,7 @@ const REGISTER: &str = "secrets";
 const SHORTEST: usize = 16;
 
 /// Where secrets belong, and why.
-const BELONGS: [(Place, &str); 4] = [
+const BELONGS: [(Place, &str); 5] = [
     (Place::Store, "the store"),
     (
         Place::Extension("secret"),
@@ -31,14 +31,21 @@ const BELONGS: [(Place, &str); 4] = [
         Place::Folder(".credentials"),
         "what a script had saved before",
     ),
+    (
+        Place::Named("exported.json"),
+        "the access token that `export` writes for another program",
+    ),
     (Place::File(REGISTER), "the register itself"),
 ];
 
 enum Place {
-    /// A connection's entries: `state/NAME/…`; the journal and the alerts are elsewhere.
+    /// A connection's entries: `state/NAME/…`, or `elsewhere/NAME/…` where a test moves the folder. The journal and the alerts lie
+    /// beside them.
     Store,
     Extension(&'static str),
     Folder(&'static str),
+    Named(&'static str),
+    /// The one file at the top.
     File(&'static str),
 }
 
@@ -48,9 +55,10 @@ impl Place {
         match self {
             Self::Store => parts
                 .windows(3)
-                .any(|it| it[0] == "state" && !it[1].starts_with('.')),
+                .any(|it| ["state", "elsewhere"].contains(&it[0]) && !it[1].starts_with('.')),
             Self::Extension(extension) => path.extension().is_some_and(|it| it == *extension),
             Self::Folder(name) => parts.iter().rev().skip(1).any(|part| part == name),
+            Self::Named(name) => path.ends_with(name),
             Self::File(name) => parts == [*name],
         }
     }
@@ -193,6 +201,8 @@ mod tests {
     fn secrets_may_stand_where_they_belong() {
         for file in [
             "homes/1-3/state/acme/session",
+            "homes/1-3/elsewhere/acme/session.previous",
+            "homes/1-3/exported.json",
             "homes/1-3/acme.secret",
             "homes/1-3/.credentials/procore.env",
         ] {
