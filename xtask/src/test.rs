@@ -3,11 +3,14 @@
 use std::path::Path;
 
 use crate::compiler::Choice;
+use crate::secret_scan::Record;
 use crate::{guest, node, python, step};
 
-/// Builds the plugin and prepares the example hosts, then runs every test of the workspace, doc tests included.
+/// Builds the plugin and prepares the example hosts, then runs every test of the workspace, doc tests included,
+/// and searches what they wrote for secrets.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     guest::build(root, Choice::Auto)?;
+    guest::build_panicking(root)?;
     for (host, prepared) in [
         ("Python", python::prepare(root)),
         ("Node", node::prepare(root)),
@@ -17,7 +20,14 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
             eprintln!("Without the host for {host}: {reason:#}");
         }
     }
+    let record = Record::begin(root)?;
     let mut command = step::cargo(root);
     command.args(["test", "--workspace", "--locked"]);
-    step::run("test", command.args(arguments))
+    command.args(arguments).envs(record.variables());
+    if !arguments.iter().any(|argument| argument == "--") {
+        // What a test that passes has said is seen by nobody otherwise.
+        command.args(["--", "--show-output"]);
+    }
+    step::run_noting("test", &mut command, &record.output())?;
+    record.search()
 }

@@ -58,8 +58,8 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     }
     let compiler = Compiler::find(Choice::Auto)?;
     let target = Path::new(guest::TARGET_FOLDER);
-    let adapter = guest::component(root, target, &compiler, ADAPTER)?;
-    let command = guest::component(root, target, &compiler, COMMAND)?;
+    let adapter = guest::component(root, target, &compiler, ADAPTER, &[])?;
+    let command = guest::component(root, target, &compiler, COMMAND, &[])?;
     guest::replace(&root.join(ADAPTED), &adapter)?;
     let plugin = fs::read(root.join(COMPONENT)).context(COMPONENT)?;
     let types = types(root).context("cannot make a component of the contract's types")?;
