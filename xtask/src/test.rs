@@ -1,6 +1,10 @@
 //! `cargo xtask test`.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
+
+use anyhow::Context as _;
 
 use crate::compiler::Choice;
 use crate::secret_scan::Record;
@@ -29,5 +33,22 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
         command.args(["--", "--show-output"]);
     }
     step::run_noting("test", &mut command, &record.output())?;
+    tell_what_was_skipped(&record.output())?;
     record.search()
+}
+
+/// Says at the end, where it is seen, which tests could not do their work on this machine, and for want of what.
+fn tell_what_was_skipped(output: &Path) -> anyhow::Result<()> {
+    let output = fs::read(output).with_context(|| output.display().to_string())?;
+    let output = String::from_utf8_lossy(&output);
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in output.lines() {
+        if let Some(reason) = line.strip_prefix("skipped: ") {
+            *reasons.entry(reason).or_default() += 1;
+        }
+    }
+    for (reason, count) in reasons {
+        eprintln!("Skipped {count} times: {reason}");
+    }
+    Ok(())
 }
