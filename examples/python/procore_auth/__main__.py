@@ -72,7 +72,7 @@ def _call(connection: Connection, chosen: argparse.Namespace) -> int:
     headers = [("content-type", "application/json")] if body else []
     response = connection.request(chosen.method, chosen.path, headers=headers, body=body)
     sys.stdout.buffer.write(response.body + b"\n")
-    if response.ok:
+    if response.status < 400:
         return 0
     print(f"status {response.status}", file=sys.stderr)
     return _API_REFUSED
