@@ -271,7 +271,12 @@ fn no_operation_computes_more_than_its_budget() {
     let measured: [(&str, u64, Lent, Operation); 16] = [
         ("an instance alone", 1, fresh(), |_, _| {}),
         ("auth.access-token, fresh", 70_000, fresh(), access_token),
-        ("auth.access-token, refresh due", 574_000, due(), access_token),
+        (
+            "auth.access-token, refresh due",
+            574_000,
+            due(),
+            access_token,
+        ),
         ("auth.renew-rejected", 689_000, fresh(), renew_rejected),
         ("auth.status", 98_000, fresh(), status),
         ("auth.upkeep, nothing due", 170_000, fresh(), upkeep),
@@ -287,7 +292,12 @@ fn no_operation_computes_more_than_its_budget() {
         ("api.send", 157_000, fresh(), send),
         ("api.send, parked", 593_000, expired().offline(), park),
         ("api.assess", 10_000, fresh(), assess),
-        ("advice.check-redirect-uri", 41_000, fresh(), check_redirect_uri),
+        (
+            "advice.check-redirect-uri",
+            41_000,
+            fresh(),
+            check_redirect_uri,
+        ),
         ("advice.check-endpoints", 65_000, fresh(), check_endpoints),
         ("advice.explain", 19_000, fresh(), explain),
     ];
