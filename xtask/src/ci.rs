@@ -39,8 +39,6 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     document(root)?;
     reproduce::run(root, Choice::Auto)?;
     test::run(root, &[])?;
-    // Its tests take a runtime of their own, which takes long to build: `cargo xtask wasi`.
-    wasi::build(root)?;
     fuzz::run_briefly(root, FUZZ_SECONDS)
 }
 

@@ -2,12 +2,11 @@
 
 use std::path::Path;
 
-use crate::compiler::Choice;
-use crate::{guest, node, python, step};
+use crate::{node, python, step, wasi};
 
-/// Builds the plugin and prepares the example hosts, then runs every test of the workspace, doc tests included.
+/// Builds the plugin, alone and composed with WASI, and prepares the example hosts, then runs every test of the workspace, doc tests included.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
-    guest::build(root, Choice::Auto)?;
+    wasi::build(root)?;
     for (host, prepared) in [
         ("Python", python::prepare(root)),
         ("Node", node::prepare(root)),

@@ -46,9 +46,6 @@ pub(crate) const ADAPTER: &str = "procore-auth-wasi";
 /// The command line's package.
 pub(crate) const COMMAND: &str = "procore-auth-wasi-command";
 
-/// What its tests are built in: the folder of everything else, so that what both need is built once.
-const TARGET_FOLDER: &str = "../../target";
-
 /// Builds the composed component, and prints its size and digest.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     guest::build(root, Choice::Auto)?;
@@ -78,11 +75,11 @@ fn report(root: &Path, state: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the composed component, then tests it in stock wasmtime. Its dependencies take minutes, the first time.
+/// Builds the composed component, then tests it in stock wasmtime.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     build(root)?;
-    let mut command = step::cargo(&root.join("tests/wasi"));
-    command.args(["test", "--locked", "--target-dir", TARGET_FOLDER]);
+    let mut command = step::cargo(root);
+    command.args(["test", "--workspace", "--locked", "--test", "wasi"]);
     step::run("test wasi", command.args(arguments))
 }
 
