@@ -4,5 +4,6 @@ mod command;
 mod contract;
 mod egress;
 mod lease;
+mod node;
 mod sharing;
 mod spine;

@@ -20,16 +20,16 @@ async fn token(world: &World) -> Result<Token, Error> {
     ask(&mut world.instance().await).await
 }
 
-async fn bearer(world: &World) -> String {
+pub(crate) async fn bearer(world: &World) -> String {
     token(world).await.expect("a token").bearer
 }
 
-async fn bearer_of_native(world: &World) -> String {
+pub(crate) async fn bearer_of_native(world: &World) -> String {
     let token = world.native().access_token().await.expect("a token");
     token.bearer().expose().to_owned()
 }
 
-async fn sign_in(world: &World) {
+pub(crate) async fn sign_in(world: &World) {
     let mut it = world.instance().await;
     let auth = it.given.procore_auth_auth();
     let login = auth
