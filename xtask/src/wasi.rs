@@ -19,9 +19,8 @@ use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
 use crate::compiler::{Choice, Compiler};
-use crate::guest;
 use crate::inputs::{self, COMPONENT, Inputs, Product};
-use crate::step;
+use crate::{guest, node, step};
 
 /// The composed component.
 const COMPOSED: Product = Product {
@@ -75,9 +74,13 @@ fn report(root: &Path, state: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the composed component, then tests it in stock wasmtime.
+/// Builds the composed component, then tests it in stock wasmtime, and in Node where that is to be had.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     build(root)?;
+    if let Err(reason) = node::prepare(root) {
+        // The test that needs it says so and skips.
+        eprintln!("Without Node: {reason:#}");
+    }
     let mut command = step::cargo(root);
     command.args(["test", "--workspace", "--locked", "--test", "wasi"]);
     step::run("test wasi", command.args(arguments))
