@@ -6,14 +6,13 @@ use std::path::Path;
 
 use anyhow::Context as _;
 
-use crate::compiler::Choice;
 use crate::secret_scan::Record;
-use crate::{guest, node, python, step};
+use crate::{guest, node, python, step, wasi};
 
-/// Builds the plugin and prepares the example hosts, then runs every test of the workspace, doc tests included,
-/// and searches what they wrote for secrets.
+/// Builds the plugin, alone and composed with WASI, and prepares the example hosts, then runs every test of the workspace, doc tests
+/// included, and searches what they wrote for secrets.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
-    guest::build(root, Choice::Auto)?;
+    wasi::build(root)?;
     guest::build_panicking(root)?;
     for (host, prepared) in [
         ("Python", python::prepare(root)),

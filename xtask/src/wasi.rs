@@ -19,9 +19,8 @@ use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
 use crate::compiler::{Choice, Compiler};
-use crate::guest;
 use crate::inputs::{self, COMPONENT, Inputs, Product};
-use crate::step;
+use crate::{guest, node, step};
 
 /// The composed component.
 const COMPOSED: Product = Product {
@@ -45,9 +44,6 @@ const ADAPTED: &str = "dist/procore-auth.wasi-adapter.wasm";
 pub(crate) const ADAPTER: &str = "procore-auth-wasi";
 /// The command line's package.
 pub(crate) const COMMAND: &str = "procore-auth-wasi-command";
-
-/// What its tests are built in: the folder of everything else, so that what both need is built once.
-const TARGET_FOLDER: &str = "../../target";
 
 /// Builds the composed component, and prints its size and digest.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
@@ -78,11 +74,15 @@ fn report(root: &Path, state: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the composed component, then tests it in stock wasmtime. Its dependencies take minutes, the first time.
+/// Builds the composed component, then tests it in stock wasmtime, and in Node where that is to be had.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     build(root)?;
-    let mut command = step::cargo(&root.join("tests/wasi"));
-    command.args(["test", "--locked", "--target-dir", TARGET_FOLDER]);
+    if let Err(reason) = node::prepare(root) {
+        // The test that needs it says so and skips.
+        eprintln!("Without Node: {reason:#}");
+    }
+    let mut command = step::cargo(root);
+    command.args(["test", "--workspace", "--locked", "--test", "wasi"]);
     step::run("test wasi", command.args(arguments))
 }
 
