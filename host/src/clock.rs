@@ -2,10 +2,14 @@
 
 #[cfg(any(target_os = "linux", target_os = "android"))]
 mod alarm;
+#[cfg(any(target_os = "linux", target_os = "android"))]
+mod coarse;
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use async_trait::async_trait;
+
+use crate::time::millis;
 
 /// A source of time.
 ///
@@ -18,6 +22,13 @@ pub trait Clock: Send + Sync {
 
     /// Returns the time since a fixed point of this clock's choosing. It may stand still while the machine is suspended.
     fn elapsed(&self) -> Duration;
+
+    /// Returns both, as they were 10 ms ago at most: for whoever looks at them often, and compares them with moments far away.
+    ///
+    /// Unless overridden, it reads both.
+    fn glance(&self) -> (u64, Duration) {
+        (self.now(), self.elapsed())
+    }
 
     /// Returns after `duration`.
     async fn sleep(&self, duration: Duration);
@@ -39,6 +50,8 @@ const LOOK: Duration = Duration::from_secs(60);
 #[derive(Debug, Clone)]
 pub struct SystemClock {
     start: Instant,
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    coarse_start: Duration,
 }
 
 impl SystemClock {
@@ -46,6 +59,8 @@ impl SystemClock {
     pub fn new() -> Self {
         Self {
             start: Instant::now(),
+            #[cfg(any(target_os = "linux", target_os = "android"))]
+            coarse_start: coarse::monotonic(),
         }
     }
 }
@@ -62,11 +77,17 @@ impl Clock for SystemClock {
         let since_epoch = SystemTime::now()
             .duration_since(UNIX_EPOCH)
             .unwrap_or_default();
-        u64::try_from(since_epoch.as_millis()).unwrap_or(u64::MAX)
+        millis(since_epoch)
     }
 
     fn elapsed(&self) -> Duration {
         self.start.elapsed()
+    }
+
+    #[cfg(any(target_os = "linux", target_os = "android"))]
+    fn glance(&self) -> (u64, Duration) {
+        let elapsed = coarse::monotonic().saturating_sub(self.coarse_start);
+        (millis(coarse::wall()), elapsed)
     }
 
     async fn sleep(&self, duration: Duration) {
@@ -80,6 +101,25 @@ impl Clock for SystemClock {
             tracing::debug!("no timer on the wall clock: {error}");
             let left = Duration::from_millis(moment.saturating_sub(self.now()));
             self.sleep(left.min(LOOK)).await;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_glance_is_late_by_10_milliseconds_at_most() {
+        let clock = SystemClock::new();
+        for _ in 0..100 {
+            let before = (clock.now(), clock.elapsed());
+            let (now, elapsed) = clock.glance();
+            let after = (clock.now(), clock.elapsed());
+            assert!(before.0 <= now + 10 && now <= after.0, "{now}");
+            // Both began at a tick, or up to one after it.
+            let tick = Duration::from_millis(10);
+            assert!(before.1 <= elapsed + tick && elapsed <= after.1 + tick);
         }
     }
 }

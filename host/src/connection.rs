@@ -78,8 +78,15 @@ impl Connection {
     ///
     /// Errors: `SignInRequired`, `Configuration` or `Unavailable` where there is no token.
     pub async fn access_token(&self) -> Result<AccessToken, Error> {
-        let own = self.own_token().await;
-        self.or_of_fallback(own, None).await
+        match self.cached_token() {
+            Some(token) => Ok(token),
+            // In a box, so that there is little to move where there is nothing to wait for.
+            None => Box::pin(self.asked_token()).await,
+        }
+    }
+
+    fn cached_token(&self) -> Option<AccessToken> {
+        self.0.cache.current(&*self.0.lent.clock)
     }
 
     /// Returns the token as [`Connection::access_token`] does, but from the store and not from the cache: one that another process
@@ -101,9 +108,15 @@ impl Connection {
         self.or_of_fallback(own, Some(rejected)).await
     }
 
+    /// Gets a token from the plugin, or from the fallback.
+    async fn asked_token(&self) -> Result<AccessToken, Error> {
+        let own = self.own_token().await;
+        self.or_of_fallback(own, None).await
+    }
+
     /// Gets a token of this connection itself. Where it had to be asked for, a fallback is not in use any more.
     async fn own_token(&self) -> Result<AccessToken, Error> {
-        if let Some(token) = self.0.cache.current(&*self.0.lent.clock) {
+        if let Some(token) = self.cached_token() {
             return Ok(token);
         }
         let token = self.shared_token(None).await?;

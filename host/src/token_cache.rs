@@ -38,18 +38,18 @@ struct Kept {
 
 impl Kept {
     fn new(token: AccessToken, clock: &dyn Clock) -> Self {
-        let received_at = clock.now();
+        let (received_at, received_after) = clock.glance();
         Self {
             received_at,
-            received_after: clock.elapsed(),
+            received_after,
             good_for: from_millis(token.refresh_at().saturating_sub(received_at)),
             token,
         }
     }
 
     fn is_current(&self, clock: &dyn Clock) -> bool {
-        let now = clock.now();
-        let elapsed = clock.elapsed().saturating_sub(self.received_after);
+        let (now, elapsed) = clock.glance();
+        let elapsed = elapsed.saturating_sub(self.received_after);
         self.received_at <= now && now < self.token.refresh_at() && elapsed < self.good_for
     }
 }
