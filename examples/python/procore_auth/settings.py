@@ -7,6 +7,7 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from . import given
 from .secret import Secret
 
 Environment = Literal["production", "sandbox", "monthly-sandbox", "federal"]
@@ -34,7 +35,7 @@ Grant = AuthorizationCode | ClientCredentials
 
 @dataclass(frozen=True)
 class Policy:
-    """The numbers of the token policy. Times are in seconds."""
+    """The numbers of the token policy. Times are in seconds. Fails with :class:`ValueError`."""
 
     refresh_percent: int = 80
     refresh_jitter: float = 30
@@ -47,12 +48,19 @@ class Policy:
     pkce: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.refresh_percent <= 99:
+        if not given.is_number(self.refresh_percent) or not 1 <= self.refresh_percent <= 99:
             raise ValueError("refresh_percent is a number from 1 to 99")
+        spans = (self.refresh_jitter, self.token_timeout, self.lock_wait, self.call_timeout, self.parked_age)
+        if not all(map(given.is_span, spans)):
+            raise ValueError("refresh_jitter, token_timeout, lock_wait, call_timeout and parked_age are numbers of seconds")
+        if not given.is_number(self.parked_count) or self.parked_count >= 1 << 32 or not given.is_number(self.parked_bytes):
+            raise ValueError("parked_count and parked_bytes are whole numbers")
+        if not isinstance(self.pkce, bool):
+            raise ValueError("pkce is True or False")
         if self.token_timeout < 5 or self.call_timeout < 1 or self.parked_age < 60:
             raise ValueError("token_timeout is at least 5 s, call_timeout 1 s, parked_age 60 s")
-        if self.parked_count < 1 or self.parked_bytes < 1024 or self.refresh_jitter < 0:
-            raise ValueError("parked_count is at least 1, parked_bytes 1024, refresh_jitter 0")
+        if self.parked_count < 1 or self.parked_bytes < 1024:
+            raise ValueError("parked_count is at least 1, parked_bytes 1024")
         # A waiter that gives up before the holder does would give up on a refresh that is about to succeed.
         if self.lock_wait <= self.token_timeout:
             raise ValueError("lock_wait must be longer than token_timeout")
@@ -60,7 +68,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Settings:
-    """One connection: one environment, one client id, one user or service account."""
+    """One connection: one environment, one client id, one user or service account.
+
+    Fails with :class:`ValueError`, which repeats no secret.
+    """
 
     name: str
     """For messages, and for its folder in a store: 1 to 64 of ``a-z``, ``0-9``, ``-`` and ``_``."""
@@ -73,13 +84,26 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
-        if _NAME.fullmatch(self.name) is None:
+        if not isinstance(self.name, str) or _NAME.fullmatch(self.name) is None:
             raise ValueError("a connection name is 1 to 64 characters of a-z, 0-9, - and _, and begins with a letter or a digit")
-
         if self.environment not in get_args(Environment):
             raise ValueError(f"environment is one of {', '.join(get_args(Environment))}, not {self.environment}")
+        if not _is_text(self.client_id):
+            raise ValueError("client_id is a text, and not empty")
+        if not isinstance(self.client_secret, Secret) or not _is_text(self.client_secret.expose()):
+            raise ValueError("client_secret is a Secret with a text, which is not empty")
+        if not isinstance(self.grant, AuthorizationCode | ClientCredentials):
+            raise ValueError("grant is an AuthorizationCode or ClientCredentials")
+        if isinstance(self.grant, AuthorizationCode) and not _is_text(self.grant.redirect_uri):
+            raise ValueError("redirect_uri is a text, and not empty")
+        if self.company_id is not None and not given.is_number(self.company_id):
+            raise ValueError("company_id is a whole number, and not negative")
 
     def secret_fingerprint(self) -> str:
         """Changes with the secret's bytes, and tells nothing else: 64 bits are too few to confirm a guessed secret of usual strength."""
         digest = hashlib.sha256(_FINGERPRINT_LABEL + self.client_secret.expose().encode())
         return digest.hexdigest()[:16]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and given.is_encodable(value)
