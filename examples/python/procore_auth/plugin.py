@@ -26,6 +26,10 @@ class LoadError(Exception):
     """Why a component is not loaded."""
 
 
+class NotPinned(LoadError):
+    """It is another component than the one that was pinned."""
+
+
 class Plugin:
     """The plugin, compiled and checked: it imports nothing but what the contract lends.
 
@@ -37,7 +41,7 @@ class Plugin:
         self.sha256 = hashlib.sha256(wasm).hexdigest()
         """The digest of the bytes, in hexadecimal."""
         if sha256 is not None and check_digest(sha256) != self.sha256:
-            raise LoadError(f"the component's SHA-256 is {self.sha256}, and {sha256} is expected: it is not the one that was pinned")
+            raise NotPinned(f"the component's SHA-256 is {self.sha256}, and {sha256} is expected: it is not the one that was pinned")
         self.engine = _engine()
         with turn:
             try:

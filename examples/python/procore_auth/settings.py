@@ -14,6 +14,9 @@ Environment = Literal["production", "sandbox", "monthly-sandbox", "federal"]
 """A Procore environment. All URLs follow from this one value, inside the plugin."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_MOST_COUNT = (1 << 32) - 1
+# A refresh token is spent by a request whose answer nobody waits for.
+_LEAST = {"token_timeout": 5, "call_timeout": 1, "parked_age": 60, "parked_count": 1, "parked_bytes": 1024}
 _FINGERPRINT_LABEL = b"procore-auth client secret fingerprint v1\0"
 
 
@@ -50,17 +53,17 @@ class Policy:
     def __post_init__(self) -> None:
         if not given.is_number(self.refresh_percent) or not 1 <= self.refresh_percent <= 99:
             raise ValueError("refresh_percent is a number from 1 to 99")
-        spans = (self.refresh_jitter, self.token_timeout, self.lock_wait, self.call_timeout, self.parked_age)
-        if not all(map(given.is_span, spans)):
-            raise ValueError("refresh_jitter, token_timeout, lock_wait, call_timeout and parked_age are numbers of seconds")
-        if not given.is_number(self.parked_count) or self.parked_count >= 1 << 32 or not given.is_number(self.parked_bytes):
-            raise ValueError("parked_count and parked_bytes are whole numbers")
+        for name in ("refresh_jitter", "token_timeout", "lock_wait", "call_timeout", "parked_age"):
+            if not given.is_span(getattr(self, name)):
+                raise ValueError(f"{name} is a number of seconds, and not negative")
+        for name, most in (("parked_count", _MOST_COUNT), ("parked_bytes", given.MOST_NUMBER)):
+            if not given.is_number(getattr(self, name)) or getattr(self, name) > most:
+                raise ValueError(f"{name} is a whole number of {most} at most")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is at least {least}")
         if not isinstance(self.pkce, bool):
             raise ValueError("pkce is True or False")
-        if self.token_timeout < 5 or self.call_timeout < 1 or self.parked_age < 60:
-            raise ValueError("token_timeout is at least 5 s, call_timeout 1 s, parked_age 60 s")
-        if self.parked_count < 1 or self.parked_bytes < 1024:
-            raise ValueError("parked_count is at least 1, parked_bytes 1024")
         # A waiter that gives up before the holder does would give up on a refresh that is about to succeed.
         if self.lock_wait <= self.token_timeout:
             raise ValueError("lock_wait must be longer than token_timeout")
