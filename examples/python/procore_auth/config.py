@@ -55,7 +55,7 @@ class Config:
         found = _find(path)
         try:
             content, status = regular_file.read(found, _LARGEST)
-            text = content.decode()
+            text = content.decode("utf-8-sig")
         except (OSError, ValueError) as error:
             raise _unreadable(found, error) from None
         if status.st_mode & 0o002:
@@ -211,7 +211,7 @@ def _settings(name: str, table: dict[str, Any], client_id: str, client_secret: S
     try:
         return Settings(name, table["environment"], client_id, client_secret, grant, table.get("company_id"), policy)
     except ValueError as error:
-        raise Fault(place, str(error)) from None
+        raise _placed(error, table, place) from None
 
 
 def _grant(table: dict[str, Any], place: config_shape.Path) -> Grant:
@@ -231,9 +231,13 @@ def _policy(table: dict[str, Any], place: config_shape.Path) -> Policy:
     try:
         return Policy(**{name: spans.parse(value) if name in _SPANS else value for name, value in table.items()})
     except ValueError as error:
-        # The message names the key; where the file leaves that to its default, the other one.
-        named = [word for word in str(error).split() if word in table]
-        raise Fault((*place, *named[:1]), str(error)) from None
+        raise _placed(error, table, place) from None
+
+
+def _placed(error: ValueError, table: dict[str, Any], place: config_shape.Path) -> Fault:
+    """Puts a mistake to the first key that its message names and the table has: of two, one may be left to its default."""
+    named = [word for word in str(error).split() if word in table]
+    return Fault((*place, *named[:1]), str(error))
 
 
 def _variable(name: str, path: config_shape.Path) -> str:

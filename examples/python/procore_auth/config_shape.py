@@ -20,7 +20,7 @@ Check = Callable[[Any, Path], None]
 _SHOWN = re.compile(r"[a-z_-]{1,32}")
 _VARIABLE = re.compile(r"[A-Za-z_][A-Za-z0-9_]*")
 _HEX_SECRET = re.compile(r"[0-9A-Fa-f]{32,}")
-_REFERENCE = "write { env = \"NAME\" } or { file = \"/path/to/secret\" } here, and put the secret there"
+_REFERENCE = 'write { env = "NAME" } or { file = "/path/to/secret" } here, and put the secret there'
 
 
 class Fault(Exception):
@@ -85,7 +85,7 @@ def _texts(value: Any, path: Path) -> None:
 def _number(value: Any, path: Path) -> None:
     if not isinstance(value, int) or isinstance(value, bool):
         raise Fault(path, "a whole number, without quotes, is expected here")
-    if not 0 <= value < 1 << 63:
+    if not 0 <= value < 1 << 64:
         raise Fault(path, "this number is out of range")
 
 

@@ -117,6 +117,7 @@ class Files(unittest.TestCase):
             ("= 7", "= -1", "9:1: this number is out of range"),
             ("= 7", '= "7"', "9:1: a whole number"),
             ("= 7", "= true", "9:1: a whole number"),
+            ('"http://localhost:9876/callback"', '""', "8:1: redirect_uri is"),
             ("redirect_uri", "#", "7:1: the grant authorization-code needs"),
             ("authorization-code", "client-credentials", "8:1: the grant client-credentials has no"),
             ("= 70", "= 100", "11:1: refresh_percent"),
