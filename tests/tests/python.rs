@@ -262,6 +262,9 @@ async fn s23_a_signal_during_a_refresh_of_pythons_waits_for_the_save() {
     arrived(&gate).await;
     process.signal("TERM").await;
     process.says("stopping").await;
+    // One who is impatient cuts nothing off.
+    process.signal("TERM").await;
+    process.signal("INT").await;
     assert!(process.is_running());
     gate.open();
     process.end().await.code_is(143);
