@@ -262,11 +262,67 @@ async fn s23_a_signal_during_a_refresh_of_pythons_waits_for_the_save() {
     arrived(&gate).await;
     process.signal("TERM").await;
     process.says("stopping").await;
+    // One who is impatient cuts nothing off.
+    process.signal("TERM").await;
+    process.signal("INT").await;
     assert!(process.is_running());
     gate.open();
     process.end().await.code_is(143);
     token_in_rust(&rust).await;
     assert_eq!(rig.procore.token_posts(), 1, "the new pair was saved");
+}
+
+#[tokio::test]
+async fn s23_a_program_that_handles_sigterm_as_the_read_me_says_waits_for_the_save() {
+    let rig = rig().await;
+    let Some(tool) = on_fake(&rig) else { return };
+    let rust = in_rust(&rig, &tool);
+    due(&rig, &rust).await;
+    let gate = hold_next_refresh(&rig, Fault::hold_after);
+    let mut process = start_program(&tool, "stopped.py", &["handled"]);
+    arrived(&gate).await;
+    process.signal("TERM").await;
+    process.says("stopping").await;
+    process.signal("TERM").await;
+    assert!(process.is_running());
+    gate.open();
+    process.end().await.code_is(143);
+    token_in_rust(&rust).await;
+    assert_eq!(rig.procore.token_posts(), 1, "the new pair was saved");
+}
+
+#[tokio::test]
+async fn s23_a_program_that_does_not_handle_sigterm_may_lose_the_sign_in() {
+    let rig = rig().await;
+    let Some(tool) = on_fake(&rig) else { return };
+    let rust = in_rust(&rig, &tool);
+    due(&rig, &rust).await;
+    let gate = hold_next_refresh(&rig, Fault::hold_after);
+    let process = start_program(&tool, "stopped.py", &[]);
+    arrived(&gate).await;
+    process.signal("TERM").await;
+    assert_eq!(process.end().await.code, None, "it ended at once");
+    gate.open();
+    let lost = rust.access_token().await;
+    lost.expect_err("what the read me warns of");
+}
+
+#[tokio::test]
+async fn the_commands_end_as_the_tools_do() {
+    let rig = rig().await;
+    let Some(tool) = on_fake(&rig) else { return };
+    run(&tool, &["call", "rest/v1.0/me"]).await.code_is(2);
+    run(&tool, &["call", "/rest/v1.0/me"]).await.code_is(4);
+    rig.sign_in(&in_rust(&rig, &tool)).await;
+    for (status, code) in [(200, 0), (404, 22)] {
+        let reply = Reply::new(status, "text/plain", "no line end");
+        rig.procore.inject(Target::Api, Fault::uncommitted(reply));
+        let finished = run(&tool, &["call", "/rest/v1.0/me"]).await;
+        assert_eq!(finished.code_is(code).out, "no line end");
+    }
+    tool.reconfigure("[connections.acme]", "stat = 1\n[connections.acme]");
+    let refused = run(&tool, &["status"]).await;
+    refused.code_is(3).says("unknown field `stat`");
 }
 
 #[tokio::test]
@@ -382,7 +438,7 @@ async fn the_read_me_does_what_it_says() {
     due(&rig, &in_rust(&rig, &tool)).await;
     let text = include_str!("../../examples/python/README.md");
     let blocks: Vec<_> = text.split("```python\n").skip(1).collect();
-    assert_eq!(blocks.len(), 3, "a new block?");
+    assert_eq!(blocks.len(), 4, "a new block?");
     for block in blocks {
         let (program, _) = block.split_once("```").expect("an end");
         let path = tool.write("block.py", program);

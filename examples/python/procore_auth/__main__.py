@@ -1,12 +1,13 @@
 """``python -m procore_auth token|call|status``: the package as a command.
 
-Exit codes are those of `procore-auth`.
+Exit codes are those of `procore-auth` (`host/src/cli/exit.rs`), and 143 after SIGTERM.
 """
 
 from __future__ import annotations
 
 import argparse
 import logging
+import os
 import signal
 import sys
 from collections.abc import Callable
@@ -27,7 +28,15 @@ _EXIT_CODES = {
     "unknown-outcome": 8,
     "internal": 9,
 }
-_HEALTH = {"healthy": 0, "unverified": 11, "at-risk": 11, "unavailable": 5, "misconfigured": 3, "sign-in-required": 4}
+_HEALTH_CODES = {
+    "healthy": 0,
+    "unverified": 11,
+    "at-risk": 11,
+    "unavailable": 5,
+    "misconfigured": 3,
+    "sign-in-required": 4,
+}
+_DEFECT = 9
 _PARKED = 10
 _API_REFUSED = 22
 _INTERRUPTED = 130
@@ -39,6 +48,7 @@ def main(arguments: list[str] | None = None) -> int:
     chosen = _parser().parse_args(arguments)
     logging.basicConfig(level=logging.WARNING, format="%(levelname)s %(message)s")
     signal.signal(signal.SIGTERM, _terminate)
+    signal.signal(signal.SIGINT, _interrupt)
     verb: Callable[[Connection, argparse.Namespace], int] = chosen.verb
     try:
         plugin = Plugin.from_file(chosen.plugin) if chosen.plugin else None
@@ -49,6 +59,14 @@ def main(arguments: list[str] | None = None) -> int:
     except LoadError as error:
         print(f"error: {error}", file=sys.stderr)
         return _EXIT_CODES["configuration"]
+    except BrokenPipeError:
+        # Whoever reads has read enough. What is left to be written goes nowhere.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except Exception as error:
+        # Its text may hold a secret.
+        print(f"error: a defect of this program: {type(error).__name__}", file=sys.stderr)
+        return _DEFECT
     except (KeyboardInterrupt, _Terminated) as stop:
         # The interpreter ends after the plugin's calls, which are on threads of their own.
         print("stopping: a refresh that runs is finished first", file=sys.stderr, flush=True)
@@ -60,11 +78,23 @@ class _Terminated(BaseException):
 
 
 def _terminate(*_: object) -> None:
+    _ignore_more()
     raise _Terminated
 
 
+def _interrupt(*_: object) -> None:
+    _ignore_more()
+    raise KeyboardInterrupt
+
+
+def _ignore_more() -> None:
+    """A second signal would end the interpreter while it waits for a refresh."""
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, signal.SIG_IGN)
+
+
 def _token(connection: Connection, _: argparse.Namespace) -> int:
-    print(connection.access_token().bearer.expose())
+    print(connection.access_token().bearer.expose(), flush=True)
     return 0
 
 
@@ -72,7 +102,10 @@ def _call(connection: Connection, chosen: argparse.Namespace) -> int:
     body = sys.stdin.buffer.read() if chosen.data == "-" else (chosen.data or "").encode()
     headers = [("content-type", "application/json")] if body else []
     response = connection.request(chosen.method, chosen.path, headers=headers, body=body)
-    sys.stdout.buffer.write(response.body + b"\n")
+    sys.stdout.buffer.write(response.body)
+    if sys.stdout.isatty() and not response.body.endswith(b"\n"):
+        print()
+    sys.stdout.flush()
     if response.status < 400:
         return 0
     print(f"status {response.status}", file=sys.stderr)
@@ -82,10 +115,16 @@ def _call(connection: Connection, chosen: argparse.Namespace) -> int:
 def _status(connection: Connection, _: argparse.Namespace) -> int:
     status = connection.status()
     who = f" as {status.identity.name}, {status.identity.login}" if status.identity else ""
-    print(f"{status.health}{who}")
-    if status.health == "healthy" and status.parked + status.undecided:
+    print(f"{status.health}{who}", flush=True)
+    if status.health == "healthy" and status.parked + status.undecided > 0:
         return _PARKED
-    return _HEALTH[status.health]
+    return _HEALTH_CODES.get(status.health, _DEFECT)
+
+
+def _path(text: str) -> str:
+    if not text.startswith("/"):
+        raise argparse.ArgumentTypeError("give the path only, such as /rest/v1.0/me: the host follows from the connection")
+    return text
 
 
 def _explain(error: AuthError) -> None:
@@ -104,7 +143,7 @@ def _parser() -> argparse.ArgumentParser:
     token = verbs.add_parser("token", parents=[common], help="print an access token that is good now")
     token.set_defaults(verb=_token)
     call = verbs.add_parser("call", parents=[common], help="call Procore's API, and print what it answers")
-    call.add_argument("path", help="an absolute path, such as /rest/v1.0/me")
+    call.add_argument("path", type=_path, help="an absolute path, such as /rest/v1.0/me")
     call.add_argument("--method", default="GET")
     call.add_argument("--data", help="a JSON body; - reads standard input")
     call.set_defaults(verb=_call)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json as encoding
 import os
 import socket
 from collections.abc import Iterable, Mapping
@@ -10,6 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+from . import given
 from .answers import (
     Diagnosis,
     Identity,
@@ -103,9 +103,10 @@ class Connection:
 
     def renew_rejected(self, rejected: Secret) -> Token:
         """Returns a token to use instead of one that the server answered with 401, for callers with an HTTP client of their own."""
-        self._cache.clear(where=lambda token: token.bearer == rejected)
+        bearer = given.secret(rejected, "rejected")
+        self._cache.clear(where=lambda token: token.bearer == Secret(bearer))
         try:
-            return self._token("renew-rejected", rejected.expose())
+            return self._token("renew-rejected", bearer)
         except AuthError:
             # Calls that still run may have read the rejected token.
             self._cache.clear()
@@ -161,16 +162,17 @@ class Connection:
 
     def finish_login(self, callback: Secret | str) -> Status:
         """Finishes the sign-in with the address that the browser ended on, or with the code where Procore showed one."""
-        text = callback.expose() if isinstance(callback, Secret) else callback
-        return lift(Status, self._replace("finish-login", text))
+        return lift(Status, self._replace("finish-login", given.secret(callback, "callback")))
 
     def adopt(self, reply: bytes, *, replace: bool = False) -> Status:
         """Takes over tokens from a script: the bytes of a token endpoint's reply as it saved them."""
-        return lift(Status, self._replace("adopt", reply, replace))
+        content = given.octets(reply, "reply")
+        _check_size(content)
+        return lift(Status, self._replace("adopt", content, given.truth(replace, "replace")))
 
     def upkeep(self, next_visit: float | None = None) -> Visit:
         """Makes one visit of the keeper: refreshes what is due within ``next_visit`` seconds, and replays what is parked."""
-        span = None if next_visit is None else int(next_visit * 1000)
+        span = None if next_visit is None else given.milliseconds(next_visit, "next_visit")
         deadline = self._lent.limits.replay_deadline
         visit = lift(Visit, self._call("auth", "upkeep", span, self._pause.until(), deadline=deadline))
         self._pause.note(visit.pause_until)
@@ -192,6 +194,7 @@ class Connection:
 
     def replay(self, id: str | None = None) -> ReplayReport:
         """Replays the queued requests, or the one that is named, whatever its state."""
+        id = None if id is None else given.text(id, "id")
         deadline = self._lent.limits.replay_deadline
         report = lift(ReplayReport, self._call("api", "replay", id, self._pause.until(), deadline=deadline))
         self._pause.note(report.pause_until)
@@ -199,7 +202,7 @@ class Connection:
 
     def discard(self, id: str) -> None:
         """Deletes a parked request."""
-        self._call("api", "discard", id)
+        self._call("api", "discard", given.text(id, "id"))
 
     def diagnose(self) -> list[Diagnosis]:
         """Looks for the cause of trouble, most likely first; empty where all is well. Spends nothing."""
@@ -219,22 +222,19 @@ class Connection:
         park: bool,
         order_key: str | None,
     ) -> Response | Kept:
-        pairs = list(headers.items() if isinstance(headers, Mapping) else headers)
-        if json is not None:
-            body = encoding.dumps(json)
-            pairs.append(("content-type", "application/json"))
-        content = body.encode() if isinstance(body, str) else body
+        content, pairs = given.content(body, json, given.header_pairs(headers))
         _check_size(content)
+        span = None if timeout is None else given.milliseconds(timeout, "timeout")
         request = record(
-            method=method,
-            path=path,
+            method=given.text(method, "method"),
+            path=given.text(path, "path"),
             headers=[record(name=name, value=value) for name, value in pairs],
             body=content,
-            company_id=company_id,
-            timeout=None if timeout is None else int(timeout * 1000),
-            idempotent=idempotent,
+            company_id=None if company_id is None else given.number(company_id, "company_id"),
+            timeout=span,
+            idempotent=None if idempotent is None else given.truth(idempotent, "idempotent"),
             park=park,
-            order_key=order_key,
+            order_key=None if order_key is None else given.text(order_key, "order_key"),
             # The plugin remembers nothing between calls: until when the rate limit lets nothing through is the host's to keep.
             not_before=self._pause.until(),
         )

@@ -26,11 +26,11 @@ import time
 import urllib.request
 from collections.abc import Iterable, Iterator
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import httpcore
 import truststore
 
+from . import proxy, regular_file
 from .connect_to import ConnectTo
 from .http_client import HttpFailure, HttpReply, HttpRequest
 from .version import VERSION
@@ -51,21 +51,26 @@ class HttpsClient:
         connect_to: Iterable[ConnectTo] = (),
         connect_timeout: float = _CONNECT_TIMEOUT,
     ) -> None:
-        """Trusts the certificate authorities in the PEM file ``extra_ca`` too. Fails with :class:`OSError`."""
+        """Trusts the certificate authorities in the PEM file ``extra_ca`` too, and takes the proxy that the environment names now.
+
+        Fails with :class:`OSError` where the file cannot be used, and with :class:`~procore_auth.Misconfigured` where the proxy is none.
+        """
         self._tls = truststore.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         self._tls.set_alpn_protocols(["http/1.1"])
         if extra_ca is not None:
+            regular_file.check(extra_ca)
             self._tls.load_verify_locations(cafile=str(extra_ca))
         self._overrides = tuple(connect_to)
         self._connect_timeout = connect_timeout
+        self._proxy = proxy.of_environment()
 
     def send(self, request: HttpRequest, timeout: float, reply_size: int) -> HttpReply:
         """Sends one request on a connection of its own. Fails with :class:`HttpFailure`."""
         override = self._override(request.host)
-        proxy = None if override else _proxy(request.host)
+        through = None if override or urllib.request.proxy_bypass(request.host) else self._proxy
         wire = Wire(time.monotonic() + timeout, self._connect_timeout, override)
         try:
-            with self._pool(wire, proxy) as pool:
+            with self._pool(wire, through) as pool:
                 return _exchange(pool, request, override, reply_size)
         except (httpcore.TimeoutException, TimeoutError):
             what = "whole reply" if wire.is_connected else "connection"
@@ -74,7 +79,7 @@ class HttpsClient:
             message = f"{request.host}: the reply is longer than {reply_size} bytes"
             raise HttpFailure("reply-too-large", message, sent=True) from None
         except (httpcore.NetworkError, httpcore.ProtocolError, httpcore.ProxyError, OSError) as error:
-            code = _code(error, wire, is_proxied=proxy is not None)
+            code = _code(error, wire, is_proxied=through is not None)
             raise HttpFailure(code, f"{request.host}: {_cause(code, error)}", sent=wire.is_sent) from None
 
     def _override(self, host: str) -> ConnectTo | None:
@@ -123,18 +128,6 @@ def _announced(headers: list[tuple[str, str]]) -> int:
 
 def _text(value: bytes) -> str:
     return value.decode("utf-8", errors="replace")
-
-
-def _proxy(host: str) -> httpcore.Proxy | None:
-    """Returns the proxy that ``HTTPS_PROXY`` or ``ALL_PROXY`` names, unless ``NO_PROXY`` names the host."""
-    known = urllib.request.getproxies()
-    written = known.get("https") or known.get("all")
-    if not written or urllib.request.proxy_bypass(host):
-        return None
-    parts = urlsplit(written if "://" in written else f"http://{written}")
-    auth = (parts.username or "", parts.password or "") if parts.username else None
-    address = f"{parts.scheme}://{parts.hostname}:{parts.port or (443 if parts.scheme == 'https' else 80)}"
-    return httpcore.Proxy(address, auth=auth)
 
 
 def _code(error: Exception, wire: Wire, *, is_proxied: bool) -> str:

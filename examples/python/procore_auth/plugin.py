@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import hmac
 import os
 import re
 from pathlib import Path
@@ -11,17 +10,24 @@ from pathlib import Path
 import wasmtime
 from wasmtime import component
 
+from . import regular_file
 from .binding import turn
 from .version import CONTRACT_VERSION
 
 _IMPORTS = {"types", "connection", "http", "clock", "random", "store", "journal"}
 _EXPORTS = {"auth", "api", "advice"}
 _NAME = re.compile(r"procore:auth/([a-z-]+)@(.+)")
+_DIGEST = re.compile(r"[0-9A-Fa-f]{64}")
+_MOST_BYTES = 64 << 20
 _BESIDE = Path(__file__).with_name("procore-auth.wasm")
 
 
 class LoadError(Exception):
     """Why a component is not loaded."""
+
+
+class NotPinned(LoadError):
+    """It is another component than the one that was pinned."""
 
 
 class Plugin:
@@ -34,8 +40,8 @@ class Plugin:
         """Loads a component from its bytes; where ``sha256`` is given, only if that is their digest. Fails with :class:`LoadError`."""
         self.sha256 = hashlib.sha256(wasm).hexdigest()
         """The digest of the bytes, in hexadecimal."""
-        if sha256 is not None and not hmac.compare_digest(self.sha256, sha256.lower()):
-            raise LoadError(f"the component's SHA-256 is {self.sha256}, and {sha256} is expected: it is not the one that was pinned")
+        if sha256 is not None and check_digest(sha256) != self.sha256:
+            raise NotPinned(f"the component's SHA-256 is {self.sha256}, and {sha256} is expected: it is not the one that was pinned")
         self.engine = _engine()
         with turn:
             try:
@@ -46,20 +52,20 @@ class Plugin:
 
     @classmethod
     def from_file(cls, path: Path | str, *, sha256: str | None = None) -> Plugin:
-        """Loads a component from a file."""
+        """Loads a component from a file. It is a regular one, of 64 MiB at most."""
         try:
-            wasm = Path(path).read_bytes()
-        except OSError as error:
-            raise LoadError(f"cannot read {path}: {error.strerror}") from error
+            wasm, _ = regular_file.read(path, _MOST_BYTES)
+        except (OSError, ValueError) as error:
+            raise LoadError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from error
         return cls(wasm, sha256=sha256)
 
     @classmethod
-    def default(cls) -> Plugin:
+    def default(cls, *, sha256: str | None = None) -> Plugin:
         """Loads the file that ``PROCORE_AUTH_PLUGIN`` names, or else ``procore-auth.wasm`` beside this package's modules."""
         named = os.environ.get("PROCORE_AUTH_PLUGIN")
         if not named and not _BESIDE.exists():
             raise LoadError(f"there is no plugin: put procore-auth.wasm into {_BESIDE.parent}, or name it in PROCORE_AUTH_PLUGIN")
-        return cls.from_file(named or _BESIDE)
+        return cls.from_file(named or _BESIDE, sha256=sha256)
 
     def function(self, interface: str, name: str) -> component.ExportIndex:
         """Finds an exported function. The turn is held."""
@@ -68,6 +74,13 @@ class Plugin:
         if index is None:
             raise LoadError(f"the component does not keep the contract: {interface}.{name} is missing")
         return index
+
+
+def check_digest(sha256: object) -> str:
+    """Returns the digest in lower case. Fails with :class:`LoadError` where it is none: a pin that says nothing is a mistake."""
+    if not isinstance(sha256, str) or _DIGEST.fullmatch(sha256) is None:
+        raise LoadError("a SHA-256 is a text of 64 hexadecimal digits: copy it whole, as sha256sum prints it")
+    return sha256.lower()
 
 
 def _engine() -> wasmtime.Engine:

@@ -7,12 +7,16 @@ import re
 from dataclasses import dataclass, field
 from typing import Literal, get_args
 
+from . import given
 from .secret import Secret
 
 Environment = Literal["production", "sandbox", "monthly-sandbox", "federal"]
 """A Procore environment. All URLs follow from this one value, inside the plugin."""
 
 _NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_MOST_COUNT = (1 << 32) - 1
+# A refresh token is spent by a request whose answer nobody waits for.
+_LEAST = {"token_timeout": 5, "call_timeout": 1, "parked_age": 60, "parked_count": 1, "parked_bytes": 1024}
 _FINGERPRINT_LABEL = b"procore-auth client secret fingerprint v1\0"
 
 
@@ -34,7 +38,7 @@ Grant = AuthorizationCode | ClientCredentials
 
 @dataclass(frozen=True)
 class Policy:
-    """The numbers of the token policy. Times are in seconds."""
+    """The numbers of the token policy. Times are in seconds. Fails with :class:`ValueError`."""
 
     refresh_percent: int = 80
     refresh_jitter: float = 30
@@ -47,12 +51,19 @@ class Policy:
     pkce: bool = False
 
     def __post_init__(self) -> None:
-        if not 1 <= self.refresh_percent <= 99:
+        if not given.is_number(self.refresh_percent) or not 1 <= self.refresh_percent <= 99:
             raise ValueError("refresh_percent is a number from 1 to 99")
-        if self.token_timeout < 5 or self.call_timeout < 1 or self.parked_age < 60:
-            raise ValueError("token_timeout is at least 5 s, call_timeout 1 s, parked_age 60 s")
-        if self.parked_count < 1 or self.parked_bytes < 1024 or self.refresh_jitter < 0:
-            raise ValueError("parked_count is at least 1, parked_bytes 1024, refresh_jitter 0")
+        for name in ("refresh_jitter", "token_timeout", "lock_wait", "call_timeout", "parked_age"):
+            if not given.is_span(getattr(self, name)):
+                raise ValueError(f"{name} is a number of seconds, and not negative")
+        for name, most in (("parked_count", _MOST_COUNT), ("parked_bytes", given.MOST_NUMBER)):
+            if not given.is_number(getattr(self, name)) or getattr(self, name) > most:
+                raise ValueError(f"{name} is a whole number of {most} at most")
+        for name, least in _LEAST.items():
+            if getattr(self, name) < least:
+                raise ValueError(f"{name} is at least {least}")
+        if not isinstance(self.pkce, bool):
+            raise ValueError("pkce is True or False")
         # A waiter that gives up before the holder does would give up on a refresh that is about to succeed.
         if self.lock_wait <= self.token_timeout:
             raise ValueError("lock_wait must be longer than token_timeout")
@@ -60,7 +71,10 @@ class Policy:
 
 @dataclass(frozen=True)
 class Settings:
-    """One connection: one environment, one client id, one user or service account."""
+    """One connection: one environment, one client id, one user or service account.
+
+    Fails with :class:`ValueError`, which repeats no secret.
+    """
 
     name: str
     """For messages, and for its folder in a store: 1 to 64 of ``a-z``, ``0-9``, ``-`` and ``_``."""
@@ -73,13 +87,26 @@ class Settings:
     policy: Policy = field(default_factory=Policy)
 
     def __post_init__(self) -> None:
-        if _NAME.fullmatch(self.name) is None:
+        if not isinstance(self.name, str) or _NAME.fullmatch(self.name) is None:
             raise ValueError("a connection name is 1 to 64 characters of a-z, 0-9, - and _, and begins with a letter or a digit")
-
         if self.environment not in get_args(Environment):
             raise ValueError(f"environment is one of {', '.join(get_args(Environment))}, not {self.environment}")
+        if not _is_text(self.client_id):
+            raise ValueError("client_id is a text, and not empty")
+        if not isinstance(self.client_secret, Secret) or not _is_text(self.client_secret.expose()):
+            raise ValueError("client_secret is a Secret with a text, which is not empty")
+        if not isinstance(self.grant, AuthorizationCode | ClientCredentials):
+            raise ValueError("grant is an AuthorizationCode or ClientCredentials")
+        if isinstance(self.grant, AuthorizationCode) and not _is_text(self.grant.redirect_uri):
+            raise ValueError("redirect_uri is a text, and not empty")
+        if self.company_id is not None and not given.is_number(self.company_id):
+            raise ValueError("company_id is a whole number, and not negative")
 
     def secret_fingerprint(self) -> str:
         """Changes with the secret's bytes, and tells nothing else: 64 bits are too few to confirm a guessed secret of usual strength."""
         digest = hashlib.sha256(_FINGERPRINT_LABEL + self.client_secret.expose().encode())
         return digest.hexdigest()[:16]
+
+
+def _is_text(value: object) -> bool:
+    return isinstance(value, str) and bool(value.strip()) and given.is_encodable(value)

@@ -1,10 +1,13 @@
 """A component that misbehaves costs its caller one typed error, and harms nothing else."""
 
+import os
+import tempfile
 import threading
 import unittest
 from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import wasmtime
@@ -181,6 +184,21 @@ class Loading(unittest.TestCase):
 
     def test_a_later_patch_version_is_welcome(self) -> None:
         Plugin(component("", lambda text: text.replace("@0.1.0", "@0.1.7")))
+
+    def test_what_is_no_file_or_has_no_end_is_not_read(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            pipe, long = Path(folder) / "pipe", Path(folder) / "long"
+            os.mkfifo(pipe)
+            with long.open("wb") as file:
+                file.truncate((64 << 20) + 1)
+            for path, why in ((pipe, "not a regular file"), ("/dev/zero", "not a regular file"), (folder, "directory"), (long, "longer than")):
+                with self.assertRaisesRegex(LoadError, why):
+                    Plugin.from_file(path)
+
+    def test_a_digest_that_is_none_is_no_pin(self) -> None:
+        for digest in ("", "é" * 64, "0" * 63, "0" * 65, "0" * 63 + "g", 5, b"0" * 64):
+            with self.subTest(digest), self.assertRaisesRegex(LoadError, "64 hexadecimal digits"):
+                Plugin(component(""), sha256=digest)  # type: ignore[arg-type]
 
     def test_a_pinned_digest(self) -> None:
         wasm = component("")

@@ -8,6 +8,7 @@ import unittest
 from pathlib import Path
 from unittest import mock
 
+import procore_auth
 from procore_auth.store import Conflict, Entry, FileStore, Stored, StoreFailure
 from procore_auth.store.file_lock import FileLock
 
@@ -203,8 +204,15 @@ class Locks(Folder):
         with held:
             self.assertIsNone(FileLock(path).take(0), "the file that is there now is locked")
 
+    def holder(self) -> subprocess.Popen[bytes]:
+        # The package need not be installed.
+        found = os.pathsep.join([str(Path(procore_auth.__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])])
+        command = [sys.executable, "-c", HOLDER, str(self.root)]
+        environment = {**os.environ, "PYTHONPATH": found}
+        return subprocess.Popen(command, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+
     def test_a_killed_holder_frees_it_at_once(self) -> None:
-        process = subprocess.Popen([sys.executable, "-c", HOLDER, str(self.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = self.holder()
         assert process.stdout is not None
         self.assertEqual(process.stdout.readline(), b"held\n")
         self.assertIsNone(self.store.lock(0))
@@ -224,7 +232,7 @@ class Locks(Folder):
         waiter.join()
 
     def test_a_waiter_that_gave_up_is_not_granted_it(self) -> None:
-        process = subprocess.Popen([sys.executable, "-c", HOLDER, str(self.root)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = self.holder()
         assert process.stdout is not None
         process.stdout.readline()
         lock = FileLock.of(self.folder.resolve() / ".lock")

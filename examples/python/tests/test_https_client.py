@@ -2,13 +2,17 @@
 
 import os
 import socket
+import tempfile
 import threading
 import time
+import traceback
 import unittest
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 from unittest import mock
 
-from procore_auth import ConnectTo, HttpFailure, HttpReply, HttpRequest, HttpsClient
+from procore_auth import ConnectTo, HttpFailure, HttpReply, HttpRequest, HttpsClient, Misconfigured
 
 HOST = "api.procore.com"
 GET = HttpRequest("GET", HOST, "/rest/v1.0/me?a=b", [("accept", "*/*")], b"")
@@ -147,3 +151,48 @@ class Client(unittest.TestCase):
         self.assertEqual((raised.exception.code, raised.exception.sent), ("proxy", False))
         self.assertTrue(server.received[0].startswith(b"CONNECT api.procore.com:443 HTTP/1.1\r\n"))
         self.assertNotIn(b"a=b", server.received[0])
+
+
+class OfEnvironment(unittest.TestCase):
+    def proxy(self, written: str) -> Any:
+        with mock.patch.dict(os.environ, {"https_proxy": written, "no_proxy": ""}):
+            return HttpsClient()._proxy
+
+    def test_what_is_no_proxy_is_a_mistake_of_the_configuration_and_not_shown(self) -> None:
+        for written in (
+            "http://user:hunter2@proxy.example.com:99999",
+            "http://user:hunter2@[::1",
+            "gopher://user:hunter2@proxy.example.com",
+            "socks5://user:hunter2@proxy.example.com",
+            "http://user:hunter2@",
+            "http://user:hunter2@proxy.example.com:0",
+            "http://user:hunter2@proxy.example.com:port",
+            "http://user:hunter2@pröxy.example.com",
+            "http://user:hunter2@a b",
+        ):
+            with self.subTest(written), self.assertRaises(Misconfigured) as raised:
+                self.proxy(written)
+            error = raised.exception
+            self.assertEqual(error.code, "network")
+            self.assertIn("HTTPS_PROXY", error.summary)
+            told = "".join(traceback.format_exception(error)) + str(error.diagnosis)
+            self.assertNotIn("hunter2", told)
+
+    def test_what_is_one(self) -> None:
+        for written, address in (
+            ("proxy.example.com:3128", (b"http", b"proxy.example.com", 3128)),
+            ("http://proxy.example.com", (b"http", b"proxy.example.com", 80)),
+            ("https://proxy.example.com", (b"https", b"proxy.example.com", 443)),
+            ("http://[::1]:3128", (b"http", b"::1", 3128)),
+        ):
+            url = self.proxy(written).url
+            self.assertEqual((url.scheme, url.host, url.port), address)
+        self.assertEqual(self.proxy("http://us%40er:p%3Aw@proxy.example.com").auth, (b"us@er", b"p:w"))
+
+    def test_an_authority_that_is_no_file_is_refused(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            pipe = Path(folder) / "pipe"
+            os.mkfifo(pipe)
+            for path in (pipe, "/dev/zero", folder):
+                with self.assertRaises(OSError):
+                    HttpsClient(extra_ca=path)
