@@ -316,6 +316,45 @@ async fn s9_a_lock_of_node_keeps_the_rust_host_out_until_node_is_killed() {
 }
 
 #[tokio::test]
+async fn sigterm_during_a_refresh_waits_for_the_save() {
+    if !can_run() {
+        return;
+    }
+    let setting = Setting::expired().await;
+    let gate = setting.hold_next_refresh(Fault::hold_after);
+    let mut node = setting.start_node(&["token"]);
+    arrived(&gate).await;
+    node.signal("TERM").await;
+    node.says("stopping").await;
+    assert!(node.is_running());
+    gate.open();
+    node.end().await.code_is(143);
+    setting.token_of_rust().await;
+    let posts = setting.rig.procore.token_posts();
+    assert_eq!(posts, 1, "the new pair was saved");
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_input_ends_at_a_signal() {
+    if !can_run() {
+        return;
+    }
+    let setting = Setting::signed_in().await;
+    let mut node = setting.start_node(&["session", "status"]);
+    node.write("status\n").await;
+    node.says("{\"line\":1,").await;
+    node.signal("INT").await;
+    // Its input is still open.
+    let ended = tokio::time::timeout(DEADLINE, async {
+        while node.is_running() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(ended.await.is_ok(), "it never ends");
+    node.end().await.code_is(130);
+}
+
+#[tokio::test]
 async fn a_redirect_is_an_answer_and_is_not_followed() {
     if !can_run() {
         return;

@@ -2,6 +2,7 @@ import os from 'node:os';
 
 import { Answer } from './answer.js';
 import { Call } from './call.js';
+import { checkedCapabilities } from './capabilities.js';
 import { systemClock } from './clock.js';
 import { ProcoreAuthError, internal } from './error.js';
 import { Egress } from './http/egress.js';
@@ -70,8 +71,9 @@ export class Connection {
    * @param {import('./settings.js').Settings} settings
    * @param {Capabilities} capabilities
    */
-  constructor(settings, { plugin, store, http, journals = [], clock = systemClock, limits = {}, actor }) {
+  constructor(settings, capabilities) {
     const { clientSecret, ...rest } = checked(settings);
+    const { plugin, store, http, journals = [], clock = systemClock, limits = {}, actor } = checkedCapabilities(capabilities);
     const all = { ...DEFAULT_LIMITS, ...limits };
     const recorder = new Recorder(rest.name, clock, journals);
     this.#ownHttp = http === undefined ? new HttpsClient() : undefined;
