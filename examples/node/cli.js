@@ -1,6 +1,6 @@
 #!/usr/bin/env node
 /**
- * A small tool over the library: `node cli.js --settings settings.json token|status|verify|login|upkeep|call METHOD PATH|session VERB…`.
+ * A small tool over the library: `node cli.js --settings settings.json (or --config FILE) token|status|verify|login|upkeep|call METHOD PATH|session VERB…`.
  *
  * `session` reads one such command a line from standard input, of the named verbs only, and answers each with a line of JSON
  * that has its number. The client secret comes from where `clientSecret` of the settings says, `{ "file": PATH }` or `{ "env": NAME }`, and
@@ -13,12 +13,12 @@ import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
 
-import { Connection, FileStore, HttpsClient, JsonLinesJournal, Plugin, ProcoreAuthError, parseConnectTo } from './src/index.js';
+import { Connection, FileStore, HttpsClient, JsonLinesJournal, Plugin, ProcoreAuthError, parseConnectTo, readConfig } from './src/index.js';
 import { referred } from './src/secret-reference.js';
 
-const USAGE = 'usage: cli.js --settings FILE token | status | verify | login | upkeep | call METHOD PATH [--body FILE] [--park] | session VERB…';
+const USAGE = 'usage: cli.js (--settings FILE | --config FILE [--connection NAME]) token | status | verify | login | upkeep | call METHOD PATH [--body FILE] [--park] | session VERB…';
 
-const HELP = `The settings are JSON: state, name, environment, clientId, clientSecret ({ "file": PATH } or { "env": NAME }; PROCORE_CLIENT_SECRET
+const HELP = `--config names the configuration of procore-auth, in TOML. The settings are JSON: state, name, environment, clientId, clientSecret ({ "file": PATH } or { "env": NAME }; PROCORE_CLIENT_SECRET
 without it), redirectUri, companyId, policy, limits, plugin ({ "folder": PATH, "sha256": DIGEST }), extraCa, connectTo. Paths are relative to
 the file. Exit codes are those of procore-auth: see \`procore-auth --help\`.`;
 
@@ -77,6 +77,16 @@ async function open(file) {
     journals: [new JsonLinesJournal(path.join(root, 'journal.jsonl'))],
   };
   return { connection: new Connection({ ...connection, clientSecret: await referred(clientSecret, folder) }, capabilities), http };
+}
+
+/** Makes a connection of the tool's configuration file. */
+async function openConfigured(file, name) {
+  const { settings, state, journal, extraCa, connectTo } = await readConfig(file, name);
+  const certificates = await Promise.all(extraCa.map((path) => readFile(path)));
+  const http = new HttpsClient({ extraCa: certificates, connectTo: parseConnectTo(connectTo) });
+  const store = await FileStore.open(state, settings.name);
+  const capabilities = { plugin: await Plugin.load(), store, http, journals: [new JsonLinesJournal(journal)] };
+  return { connection: new Connection(settings, capabilities), http };
 }
 
 const VERBS = {
@@ -139,15 +149,15 @@ function print(value) {
 async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { settings: { type: 'string' }, body: { type: 'string' }, park: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    options: { settings: { type: 'string' }, config: { type: 'string' }, connection: { type: 'string' }, body: { type: 'string' }, park: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
   });
   if (values.help) {
     console.log(`${USAGE}\n\n${HELP}`);
     return 0;
   }
   const [verb, ...words] = positionals;
-  if (values.settings === undefined || !Object.hasOwn(VERBS, verb ?? '')) throw new Usage(USAGE);
-  const { connection, http } = await open(values.settings);
+  if ((values.settings === undefined) === (values.config === undefined) || !Object.hasOwn(VERBS, verb ?? '')) throw new Usage(USAGE);
+  const { connection, http } = await (values.config === undefined ? open(values.settings) : openConfigured(values.config, values.connection));
   try {
     const result = await Promise.race([perform(connection, verb, words, values), signalled()]);
     print(result);

@@ -254,6 +254,17 @@ export class FileStore {
   static open(root: string, name: string): Promise<FileStore>;
 }
 
+/** What a configuration of `procore-auth` says about one connection. Paths are absolute. */
+export interface Config {
+  settings: Settings;
+  state: string;
+  journal: string;
+  extraCa: string[];
+  connectTo: string[];
+}
+/** Without `name`, the default connection or the only one. */
+export function readConfig(file: string, name?: string): Promise<Config>;
+
 /** Overrides of addresses, for tests. */
 export type ConnectTo = Map<string, { hostname: string; port: string }>;
 export function parseConnectTo(texts: string[]): ConnectTo;
