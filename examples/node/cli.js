@@ -5,8 +5,9 @@
  * `session` reads one such command a line from standard input, of the named verbs only, and answers each with a line of JSON
  * that has its number. The client secret comes from where `clientSecret` of the settings says, `{ "file": PATH }` or `{ "env": NAME }`, and
  * without it from the environment variable `PROCORE_CLIENT_SECRET`. SIGINT and SIGTERM end it once what runs is saved; a second one, at once.
- * Exit codes: 0 done, 1 a defect, 2 wrong use, 3 configuration, 4 sign in, 5 unavailable,
- * 6 busy, 7 storage, 8 unknown outcome, 9 refused.
+ *
+ * Exit codes are those of `procore-auth`: 0 done, 1 refused, 2 wrong use, 3 configuration, 4 sign in, 5 unavailable, 6 busy, 7 storage,
+ * 8 unknown outcome, 9 a defect, 10 parked, 11 at risk, 22 Procore's API said no.
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
@@ -23,16 +24,29 @@ without it), redirectUri, companyId, policy, limits, plugin ({ "folder": PATH, "
 the file. Exit codes are those of procore-auth: see \`procore-auth --help\`.`;
 
 const EXIT = {
-  internal: 1,
-  'invalid-input': 2,
+  'invalid-input': 1,
   configuration: 3,
   'sign-in-required': 4,
   unavailable: 5,
   busy: 6,
   storage: 7,
   'unknown-outcome': 8,
+  internal: 9,
 };
-const REFUSED = 9;
+const [DONE, REFUSED, WRONG_USE, DEFECT, PARKED, API_REFUSED] = [0, 1, 2, 9, 10, 22];
+
+/** What `status` exits with, by the connection's health. */
+const HEALTH = { healthy: DONE, unverified: 11, 'at-risk': 11, unavailable: 5, misconfigured: 3, 'sign-in-required': 4 };
+
+function exitCode(verb, result) {
+  if (verb === 'status') {
+    const waits = result.parked + result.undecided > 0;
+    return result.health === 'healthy' && waits ? PARKED : (HEALTH[result.health] ?? DEFECT);
+  }
+  if (verb !== 'call') return DONE;
+  if (result.parked !== undefined) return PARKED;
+  return result.status >= 400 ? API_REFUSED : DONE;
+}
 
 class Usage extends Error {}
 
@@ -149,7 +163,14 @@ function print(value) {
 async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { settings: { type: 'string' }, config: { type: 'string' }, connection: { type: 'string' }, body: { type: 'string' }, park: { type: 'boolean' }, help: { type: 'boolean', short: 'h' } },
+    options: {
+      settings: { type: 'string' },
+      config: { type: 'string' },
+      connection: { type: 'string' },
+      body: { type: 'string' },
+      park: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
   if (values.help) {
     console.log(`${USAGE}\n\n${HELP}`);
@@ -161,7 +182,7 @@ async function main() {
   try {
     const result = await Promise.race([perform(connection, verb, words, values), signalled()]);
     print(result);
-    return result?.status >= 400 ? REFUSED : 0;
+    return exitCode(verb, result);
   } finally {
     await connection.close();
     await http.close();
@@ -177,9 +198,10 @@ try {
     process.exitCode = EXIT[error.kind];
   } else if (error instanceof Usage || error.code?.startsWith?.('ERR_PARSE_ARGS')) {
     console.error(error.message);
-    process.exitCode = 2;
+    process.exitCode = WRONG_USE;
   } else {
+    // A code is the system's: a file that it does not give.
     console.error(error.code === undefined ? error.stack : `${error.code}: ${error.message}`);
-    process.exitCode = 1;
+    process.exitCode = error.code === undefined ? DEFECT : REFUSED;
   }
 }

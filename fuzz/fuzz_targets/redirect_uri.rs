@@ -22,7 +22,8 @@ fuzz_target!(|bytes: &[u8]| {
             let (proposal, _) = rest.split_once('`').expect("a proposal");
             let proposed = RedirectUri::parse(proposal).expect("it would be accepted");
             reads_the_same_to_a_browser(&proposed);
-            if !secrets::is_in_the_open(text) {
+            // The proposal does without wildcards.
+            if !secrets::is_in_the_open(&text.replace('*', "")) {
                 secrets::assert_hidden(&format!("{diagnosis:?}"));
             }
         }

@@ -186,7 +186,10 @@ impl auth::Guest for Plugin {
     }
 
     fn finish_login(callback: String) -> Result<auth::ConnectionStatus, types::Error> {
-        let status = flow::finish_login(&Host::new(), &callback)?;
+        let host = Host::new();
+        #[cfg(feature = "panics")]
+        crate::panics::on_demand(&callback);
+        let status = flow::finish_login(&host, &callback)?;
         Ok(status.into())
     }
 

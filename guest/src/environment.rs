@@ -273,15 +273,20 @@ fn host_of(url: &str) -> Result<String, String> {
     let parsed = Uri::parse(&*absolute).map_err(|error| format!("it is no URL ({error})"))?;
     let scheme = parsed.scheme().as_str();
     if !scheme.eq_ignore_ascii_case("https") {
-        return Err(format!(
-            "its scheme is {scheme}, and Procore speaks https only"
-        ));
+        // Not repeated: what stands before a colon may be a secret.
+        return Err("Procore speaks https only, and its scheme is another one".to_owned());
     }
-    let host = parsed
+    let authority = parsed
         .authority()
-        .map(|authority| authority.host().to_ascii_lowercase());
-    host.filter(|host| !host.is_empty())
-        .ok_or_else(|| "it has no host".to_owned())
+        .filter(|authority| !authority.host().is_empty())
+        .ok_or("it has no host")?;
+    if authority
+        .port()
+        .is_some_and(|port| !matches!(port.as_str(), "" | "443"))
+    {
+        return Err("it names a port, and Procore has none but that of https".to_owned());
+    }
+    Ok(authority.host().to_ascii_lowercase())
 }
 
 /// Returns the part of a URL that holds no secret.
@@ -380,6 +385,23 @@ mod tests {
                 let urls = set(&environment.authorize_url(), &environment.token_url(), api);
                 assert_eq!(check_endpoints(&urls), Ok(environment));
             }
+        }
+    }
+
+    #[test]
+    fn a_port_is_no_procores() {
+        let urls = |port: &str| {
+            set(
+                "",
+                &format!("https://login.procore.com:{port}/oauth/token"),
+                "",
+            )
+        };
+        for port in ["8443", "900008080", "80"] {
+            assert!(check_endpoints(&urls(port)).is_err(), "{port}");
+        }
+        for port in ["443", ""] {
+            assert_eq!(check_endpoints(&urls(port)), Ok(Environment::Production));
         }
     }
 

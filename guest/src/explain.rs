@@ -138,7 +138,10 @@ pub fn explain(seen: &Observation<'_>) -> Diagnosis {
         Some(diagnosis) if seen.status >= 400 => diagnosis,
         // The authorize page says what is wrong in HTML, and with 200.
         _ if seen.status < 400 && error.code.is_empty() && seen.endpoint != Endpoint::Authorize => {
-            return accepted();
+            if seen.status < 300 || seen.endpoint == Endpoint::Api {
+                return accepted();
+            }
+            answered_by_another("redirected", "A redirect", seen.endpoint)
         }
         _ if seen.endpoint == Endpoint::Api => explain_api(seen),
         _ => explain_login(seen, &error),
@@ -174,10 +177,16 @@ fn facts(seen: &Observation<'_>, error: &OAuthError) -> Vec<String> {
     facts
 }
 
+/// The longest name that DNS knows (RFC 1035, section 2.3.4), with its dots. What is longer is not told.
+const LONGEST_HOST: usize = 253;
+
 /// Names the host where the URL that was called is not of the environment that was meant.
 fn wrong_url(seen: &Observation<'_>) -> Option<Diagnosis> {
     let called = Uri::parse(seen.url?).ok()?;
     let host = called.authority()?.host().to_ascii_lowercase();
+    if host.len() > LONGEST_HOST {
+        return None;
+    }
     let (right, role): (&[&str], _) = match seen.endpoint {
         Endpoint::Api => (seen.environment.api_hosts(), "API"),
         _ => (&[seen.environment.login_host()], "login"),
@@ -297,14 +306,8 @@ fn explain_by_body(seen: &Observation<'_>, code: &str) -> Diagnosis {
     if seen.endpoint == Endpoint::Authorize && seen.status < 400 {
         return accepted();
     }
-    let what = seen.endpoint.name();
     if text.trim_start().starts_with('<') {
-        return Diagnosis::new(
-            "unexpected-html",
-            &format!("A web page came back instead of {what}'s reply."),
-            "A gateway, a firewall or a captive portal answered in the server's place.",
-            PATIENCE,
-        );
+        return answered_by_another("unexpected-html", "A web page", seen.endpoint);
     }
     Diagnosis {
         code: if code.is_empty() {
@@ -312,8 +315,17 @@ fn explain_by_body(seen: &Observation<'_>, code: &str) -> Diagnosis {
         } else {
             code.to_owned()
         },
-        ..transient(seen.status, what)
+        ..transient(seen.status, seen.endpoint.name())
     }
+}
+
+fn answered_by_another(code: &str, what: &str, endpoint: Endpoint) -> Diagnosis {
+    Diagnosis::new(
+        code,
+        &format!("{what} came back instead of {}'s reply.", endpoint.name()),
+        "A gateway, a firewall or a captive portal answered in the server's place.",
+        PATIENCE,
+    )
 }
 
 fn transient(status: u16, what: &str) -> Diagnosis {
@@ -606,6 +618,28 @@ mod tests {
             (error.code.as_str(), error.description.as_str()),
             ("invalid_token", "The access token expired")
         );
+    }
+
+    #[test]
+    fn a_host_that_is_none_is_not_told_at_length() {
+        let url = format!("https://{}.example/oauth/token", "a".repeat(2000));
+        let told = seen_at(Endpoint::Refresh, Some(&url), 404, "");
+        assert_eq!(told.code, "http-404");
+    }
+
+    #[test]
+    fn a_redirect_of_the_login_host_is_no_success() {
+        for status in [301, 302, 303, 307, 308] {
+            for endpoint in [
+                Endpoint::Exchange,
+                Endpoint::Refresh,
+                Endpoint::ClientCredentials,
+            ] {
+                assert_eq!(seen(endpoint, status, "").code, "redirected");
+            }
+            // The API answers so where a file lies elsewhere.
+            assert_eq!(seen(Endpoint::Api, status, "").code, "ok");
+        }
     }
 
     #[test]

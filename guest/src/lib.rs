@@ -28,6 +28,8 @@ pub mod lifetime;
 pub mod login;
 pub mod moment;
 pub mod pace;
+#[cfg(all(target_family = "wasm", feature = "panics"))]
+mod panics;
 pub mod parking;
 pub mod redirect;
 pub mod refresh;

@@ -119,9 +119,8 @@ fn kind_of(uri: &Uri<&str>) -> Result<Kind, String> {
         }
         ("https" | "http", None) => Err("it has no host".to_owned()),
         ("urn", _) => Err("it is a URN other than the one for out-of-band sign-in".to_owned()),
-        _ => Err(format!(
-            "its scheme is {scheme}, and Procore accepts https, or http for localhost"
-        )),
+        // Not repeated: what stands before a colon may be a secret.
+        _ => Err("Procore accepts https, or http for localhost, and no other scheme".to_owned()),
     }
 }
 

@@ -122,6 +122,8 @@ impl Call {
         let state = CallState::new(Arc::clone(&self.lent), self.probing, self.deadline, meter);
         let mut store = Store::new(&loaded.engine, state);
         store.limiter(|state| &mut state.memory);
+        // Without it, a list that names one long string a thousand times would be a thousand strings here.
+        store.set_hostcall_fuel(self.lent.limits.memory);
         store.set_epoch_deadline(1);
         store.epoch_deadline_callback(|store| {
             let meter = &store.data().meter;

@@ -18,7 +18,7 @@ use crate::{
     epoch::{ComputeMeter, Pause},
     holding_store::Locked,
     lent::Lent,
-    limits::host_calls_for_saving,
+    limits::{events, host_calls_for_saving},
     stopped::{MemoryLimit, Stopped},
 };
 
@@ -30,6 +30,8 @@ pub(crate) struct CallState {
     /// On the scale of the elapsed time.
     deadline: Duration,
     host_calls_left: u32,
+    /// In bytes.
+    events_left: usize,
     /// Whether the plugin sent something to the login origin, or a token was refused: a token from before may be no good now.
     pub(crate) tokens_in_doubt: bool,
     /// What the token endpoint answered, until the plugin has saved something since.
@@ -51,6 +53,7 @@ impl CallState {
             deadline: lent.clock.elapsed().saturating_add(deadline),
             probing,
             host_calls_left: lent.limits.host_calls,
+            events_left: events(lent.limits.host_calls),
             tokens_in_doubt: false,
             unsaved_reply: None,
             lock: None,

@@ -23,6 +23,9 @@ const FIRST_PAUSE: Duration = Duration::from_millis(500);
 /// The longest pause between two tries.
 const LONGEST_PAUSE: Duration = Duration::from_secs(30);
 
+/// What a held entry takes beside its value, with room: few are ever held.
+const BESIDE_VALUE: usize = 4 << 10;
+
 /// A connection's store. What cannot be written and must not be lost is held in memory until it is stored.
 ///
 /// While something is held, the store's lock is kept for this process, so that no other acts on what the store still says; the
@@ -166,6 +169,13 @@ impl HoldingStore {
             tokio::spawn(Arc::clone(&self.0).store_what_is_held());
         }
         revision
+    }
+
+    /// Returns how many bytes of memory what is held takes, about.
+    pub(crate) fn held_size(&self) -> usize {
+        let state = self.0.state();
+        let values = state.held.values().map(|held| held.value.len());
+        values.map(|size| size.saturating_add(BESIDE_VALUE)).sum()
     }
 
     /// Waits until no call has the lock and nothing is held.

@@ -5,13 +5,14 @@ use std::{
     error::Error as StdError,
     future::poll_fn,
     pin::Pin,
+    sync::{Mutex, PoisonError},
     task::{Context, Poll},
     time::Duration,
 };
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use http::{HeaderName, HeaderValue, Uri};
+use http::{HeaderName, HeaderValue, Uri, header::CONTENT_LENGTH};
 use http_body::Body;
 use http_body_util::BodyExt as _;
 use tower_layer::Layer;
@@ -63,7 +64,8 @@ pub struct ProcoreLayer {
 /// The service that [`ProcoreLayer`] makes of an HTTP client.
 ///
 /// Takes requests whose body is a [`RequestBody`], or bytes. The address is a path, or a URL at an API host of the connection's
-/// environment; every other origin is refused, and nothing is sent. Extensions of the request may hold [`CallOptions`].
+/// environment; every other origin is refused, and nothing is sent. `Content-Length` is the client's to set; `Authorization`, `Host`,
+/// `User-Agent` and the like are refused. Extensions of the request may hold [`CallOptions`].
 ///
 /// Errors: those of [`Connection::stream`].
 #[derive(Debug, Clone)]
@@ -118,11 +120,7 @@ impl<S> Layer<S> for ProcoreLayer {
 
 impl<S, B, R> Service<http::Request<B>> for Procore<S>
 where
-    S: Service<http::Request<OutgoingBody>, Response = http::Response<R>>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: Service<http::Request<OutgoingBody>, Response = http::Response<R>> + Clone + Send + 'static,
     S::Error: Into<Cause>,
     S::Future: Send,
     B: Into<RequestBody>,
@@ -143,7 +141,7 @@ where
         let request = request.map(Into::into);
         Box::pin(async move {
             let request = stream_request(&connection, request)?;
-            let below = Below(client);
+            let below = Below(Mutex::new(client));
             let response = connection.stream_through(&below, request).await?;
             Ok(http::Response::from(response))
         })
@@ -157,6 +155,8 @@ fn stream_request(
     let (mut head, body) = request.into_parts();
     let options: CallOptions = head.extensions.remove().unwrap_or_default();
     let path = path(connection, head.method.as_str(), &head.uri)?;
+    // The client below says how long the body is, by the body itself.
+    head.headers.remove(CONTENT_LENGTH);
     let texts = head.headers.iter();
     let texts = texts.map(|(name, value)| (name.to_string(), text(value)));
     Ok(StreamRequest {
@@ -185,17 +185,20 @@ fn path(connection: &Connection, method: &str, uri: &Uri) -> Result<String, Erro
     Ok(path.map_or_else(|| "/".to_owned(), ToString::to_string))
 }
 
-/// The client below, as the call policy drives it.
-struct Below<S>(S);
+/// The client below, as the call policy drives it. Each attempt takes a copy: not every service may be shared.
+struct Below<S>(Mutex<S>);
+
+impl<S: Clone> Below<S> {
+    fn copy(&self) -> S {
+        let client = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        client.clone()
+    }
+}
 
 #[async_trait]
 impl<S, R> StreamingClient for Below<S>
 where
-    S: Service<http::Request<OutgoingBody>, Response = http::Response<R>>
-        + Clone
-        + Send
-        + Sync
-        + 'static,
+    S: Service<http::Request<OutgoingBody>, Response = http::Response<R>> + Clone + Send + 'static,
     S::Error: Into<Cause>,
     S::Future: Send,
     R: Body<Data = Bytes> + Send + Sync + 'static,
@@ -208,7 +211,7 @@ where
     ) -> Result<http::Response<IncomingBody>, HttpFailure> {
         let host = request.uri().host().unwrap_or_default().to_owned();
         let overdue = request.body().overdue(limits);
-        let mut client = self.0.clone();
+        let mut client = self.copy();
         let mut is_begun = false;
         let exchange = async {
             poll_fn(|cx| client.poll_ready(cx)).await?;

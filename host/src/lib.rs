@@ -82,6 +82,7 @@ mod plugin;
 mod private_file;
 mod random;
 mod recorder;
+mod regular_file;
 mod revision;
 mod seal;
 mod status;
@@ -99,7 +100,8 @@ pub mod internals {
     pub use crate::{
         alerts::troubles::Troubles,
         file_lock::{Held, hold_briefly},
-        private_file::{create_folder, create_new, lets_others_in, sync_folder},
+        private_file::{create_folder, create_new, lets_all_write, lets_others_in, sync_folder},
+        regular_file::open_without_waiting,
         status::made,
         time::rfc3339,
     };

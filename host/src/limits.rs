@@ -17,7 +17,10 @@ pub struct Limits {
     /// [`crate::Policy::parked_bytes`] and 16 MiB: the body of a request is in memory once. Default: 64 MiB; with the default
     /// policy, 80 MiB.
     ///
-    /// Exceeding it is the error `plugin-out-of-memory`.
+    /// The same number bounds what one call of the host, or one result, may hand over, and what all calls together may have the host
+    /// hold because the store cannot take it.
+    ///
+    /// Exceeding it is the error `plugin-out-of-memory`; handing over more at once is `plugin-trapped`.
     pub memory: usize,
     /// How long the plugin may compute, waiting for the host not counted, to 100 ms. Default: 10 s.
     ///
@@ -34,6 +37,8 @@ pub struct Limits {
     pub reply_size: usize,
     /// How often one call may call the host. Less than 1000, and 40 more for every request that
     /// [`crate::Policy::parked_count`] lets be parked, has no effect. Default: 10 000; with the default policy, 41 000.
+    ///
+    /// A quarter of them may record events, with 2 KiB each on the average.
     ///
     /// Exceeding it is the error `too-many-host-calls`. Shortly before, with 200 calls left and 4 for every request that may
     /// be parked, HTTP requests begin to fail with that code, unsent: what is left is for saving what came of those before.
@@ -68,6 +73,14 @@ pub(crate) fn room_for_body(limits: &Limits) -> u64 {
 /// is parked, which takes one call for each.
 pub(crate) fn host_calls_for_saving(parked_count: u32) -> u32 {
     parked_count.saturating_mul(4).saturating_add(200)
+}
+
+/// What one event takes of [`events`] at least.
+pub(crate) const EVENT: usize = 2 << 10;
+
+/// How many bytes of events one call may record. Replaying one request takes a few events of some hundred bytes.
+pub(crate) fn events(host_calls: u32) -> usize {
+    (host_calls as usize / 4).saturating_mul(EVENT)
 }
 
 impl Default for Limits {

@@ -1,6 +1,6 @@
 //! The loaded plugin.
 
-use std::{fmt, fs, io, path::Path, path::PathBuf, sync::Arc};
+use std::{fmt, io, path::Path, path::PathBuf, sync::Arc};
 
 use semver::Version;
 use tokio::sync::Semaphore;
@@ -14,6 +14,7 @@ use crate::{
     bindings::{self, PluginPre},
     capabilities::CallState,
     epoch::EpochTicker,
+    regular_file,
 };
 
 /// The contract's version that this host speaks.
@@ -36,6 +37,9 @@ const IMPORTS: [&str; 7] = [
 ];
 /// What a plugin must export.
 const EXPORTS: [&str; 3] = ["auth", "api", "advice"];
+
+/// The longest file that is read as a component, in bytes: some fifty times as long as the one that is bundled.
+const LONGEST_FILE: u64 = 16 << 20;
 
 /// How many calls may run at once; further ones wait for their turn.
 const CONCURRENT_CALLS: u32 = 256;
@@ -139,7 +143,7 @@ impl Plugin {
         ComponentDigest::of(BUNDLED)
     }
 
-    /// Loads a component from a file.
+    /// Loads a component from a file: a regular one, of 16 MiB at most.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
         Self::from_bytes(&read(path.as_ref())?)
     }
@@ -226,7 +230,7 @@ impl fmt::Debug for Plugin {
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    fs::read(path).map_err(|source| LoadError::Read {
+    regular_file::read(path, LONGEST_FILE).map_err(|source| LoadError::Read {
         path: path.to_owned(),
         source,
     })
@@ -362,6 +366,8 @@ fn foreign_import(name: &str) -> LoadError {
 
 #[cfg(test)]
 mod tests {
+    use std::fs;
+
     use super::*;
 
     #[test]

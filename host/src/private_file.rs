@@ -82,6 +82,19 @@ pub fn lets_others_in(metadata: &fs::Metadata) -> bool {
     metadata.permissions().mode() & 0o077 != 0
 }
 
+/// Tells whether the mode lets everybody write what is a regular file.
+#[cfg(unix)]
+pub fn lets_all_write(metadata: &fs::Metadata) -> bool {
+    use std::os::unix::fs::PermissionsExt;
+    metadata.is_file() && metadata.permissions().mode() & 0o002 != 0
+}
+
+/// Says no: there are no modes here.
+#[cfg(not(unix))]
+pub fn lets_all_write(_: &fs::Metadata) -> bool {
+    false
+}
+
 /// Says no: there are no modes here.
 #[cfg(not(unix))]
 pub fn lets_others_in(_: &fs::Metadata) -> bool {

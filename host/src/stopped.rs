@@ -13,6 +13,8 @@ pub(crate) enum Stopped {
     OutOfMemory,
     #[error("it called the host more often than it may")]
     TooManyHostCalls,
+    #[error("it recorded more events than it may")]
+    TooManyEvents,
     #[error("it used the host against the contract: {0}")]
     Misuse(&'static str),
 }
@@ -22,7 +24,7 @@ impl Stopped {
         match self {
             Self::OutOfTime => "plugin-out-of-time",
             Self::OutOfMemory => "plugin-out-of-memory",
-            Self::TooManyHostCalls => "too-many-host-calls",
+            Self::TooManyHostCalls | Self::TooManyEvents => "too-many-host-calls",
             Self::Misuse(_) => TRAPPED,
         }
     }

@@ -2,7 +2,7 @@
 //!
 //! | request to | permitted | client secret | `authorization` |
 //! |---|---|---|---|
-//! | the environment's login origin | any method below, any path | yes | yes |
+//! | the environment's login origin | any method below, any path | in `POST /oauth/token` and `POST /oauth/revoke` without a query | yes |
 //! | an API origin of the environment | any method below, any path | no | yes |
 //! | another environment's login origin | `GET /oauth/token/info` without a query, and only with [`Egress::with_token_info_probes`] | no | yes |
 //! | anything else | no | no | no |
@@ -22,9 +22,12 @@
 //! | host | a name, written plainly: no address, no trailing dot, no escapes, no other alphabet; letter case does not matter |
 //! | port | none, or `:443` |
 //! | the text of a URL | visible ASCII without `\`: parsers disagree about everything else |
+//! | path | sent in its normal form: `/a/../b` goes out as `/b`, and is judged as that |
 //! | header name | a token (RFC 9110, section 5.1), and not one that the host or the connection owns: `host`, `content-length`, `transfer-encoding`, `connection`, `keep-alive`, `proxy-…`, `te`, `trailer`, `upgrade`, `expect`, `user-agent` |
 //! | header value | visible ASCII, spaces and tabs: no CR, LF or NUL |
 //! | `authorization` | once at most |
+//!
+//! Other languages have their own code for this: `tests/conformance/egress.json` has the cases that all of them are tested with.
 //!
 //! A refusal happens before a socket is opened, and names its reason without repeating what was refused: that text may hold a
 //! token.
@@ -36,6 +39,9 @@ use crate::Environment;
 
 /// The path of the probe that tells what a token is, and spends nothing.
 const TOKEN_INFO_PATH: &str = "/oauth/token/info";
+
+/// Where tokens come from, and where they are revoked: these forms carry the client secret, and no others.
+const SECRET_PATHS: [&str; 2] = ["/oauth/token", "/oauth/revoke"];
 
 /// An origin (RFC 6454, section 4) with the scheme `https`: a host name in lower case, and a port.
 /// Equality is the policy.
@@ -128,8 +134,8 @@ impl Egress {
         let method = permitted_method(method)?;
         let url = plain_url(url)?;
         let destination = self.destination(&method, &url)?;
-        if uses_secret && destination != Destination::Login {
-            return Err(Refusal::SecretBeyondLogin);
+        if uses_secret && !(destination == Destination::Login && takes_secret(&method, &url)) {
+            return Err(Refusal::SecretElsewhere);
         }
         // A second parser must see the same host, since it is the one that the client uses.
         let uri: Uri = url.as_str().parse().map_err(|_| Refusal::Malformed)?;
@@ -198,6 +204,10 @@ fn is_token_info_probe(method: &Method, url: &Url, origin: &Origin) -> bool {
         && Environment::ALL
             .iter()
             .any(|environment| *origin == Origin::named(hosts(*environment).0))
+}
+
+fn takes_secret(method: &Method, url: &Url) -> bool {
+    *method == Method::POST && url.query().is_none() && SECRET_PATHS.contains(&url.path())
 }
 
 /// `CONNECT` and `TRACE` are left out: the one opens a tunnel, the other echoes `authorization`.
@@ -323,9 +333,11 @@ pub enum Refusal {
     /// The text is no URL, or one that parsers read differently.
     #[error("the URL is not an absolute URL in plain ASCII")]
     Malformed,
-    /// The client secret was to go elsewhere than to the login origin.
-    #[error("the client secret is sent to the connection's login origin only")]
-    SecretBeyondLogin,
+    /// The client secret was to go elsewhere than to the token and the revocation endpoint.
+    #[error(
+        "the client secret is sent in a POST to the connection's token or revocation endpoint only"
+    )]
+    SecretElsewhere,
     /// The method is not in the policy's list.
     #[error("the method is not one of GET, HEAD, POST, PUT, PATCH, DELETE and OPTIONS")]
     Method,
@@ -356,7 +368,7 @@ impl Refusal {
             | Self::Port
             | Self::Address
             | Self::TrailingDot => "origin-not-permitted",
-            Self::SecretBeyondLogin => "secret-not-permitted",
+            Self::SecretElsewhere => "secret-not-permitted",
             Self::Fragment
             | Self::Malformed
             | Self::Method
@@ -372,240 +384,142 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use proptest::prelude::*;
+    use serde::Deserialize;
 
-    use super::{Destination, Egress, Refusal, hosts};
+    use super::{Destination, Egress, Refusal};
     use crate::Environment;
+
+    /// What the policy says, for every host alike.
+    #[derive(Deserialize)]
+    struct Cases {
+        requests: Vec<Request>,
+        headers: Vec<Headers>,
+    }
+
+    #[derive(Deserialize)]
+    struct Request {
+        #[serde(default = "production_by_name")]
+        environment: String,
+        #[serde(default = "get")]
+        method: String,
+        url: String,
+        #[serde(default)]
+        uses_secret: bool,
+        #[serde(default)]
+        probing: bool,
+        code: Option<String>,
+        destination: Option<String>,
+        uri: Option<String>,
+    }
+
+    #[derive(Deserialize)]
+    struct Headers {
+        headers: Vec<(String, String)>,
+        code: Option<String>,
+        permitted: Option<Vec<(String, String)>>,
+    }
+
+    fn production_by_name() -> String {
+        "production".to_owned()
+    }
+
+    fn get() -> String {
+        "GET".to_owned()
+    }
+
+    fn cases() -> Cases {
+        let text = include_str!("../../tests/conformance/egress.json");
+        let cases: Cases = serde_json::from_str(text).expect("cases");
+        assert!(cases.requests.len() > 150 && cases.headers.len() > 40);
+        cases
+    }
+
+    fn named(environment: &str) -> Environment {
+        match environment {
+            "production" => Environment::Production,
+            "sandbox" => Environment::Sandbox,
+            "monthly-sandbox" => Environment::MonthlySandbox,
+            "federal" => Environment::Federal,
+            other => panic!("no environment: {other}"),
+        }
+    }
+
+    fn name(destination: Destination) -> &'static str {
+        match destination {
+            Destination::Login => "login",
+            Destination::Api => "api",
+            Destination::TokenInfoProbe => "token-info-probe",
+        }
+    }
 
     fn production() -> Egress {
         Egress::for_environment(Environment::Production)
     }
 
-    fn get(url: &str) -> Result<Destination, Refusal> {
-        production()
-            .permit("GET", url, false)
-            .map(|permit| permit.destination)
+    #[test]
+    fn requests_are_as_the_cases_say() {
+        let wrong: Vec<_> = cases().requests.iter().filter_map(disagreement).collect();
+        assert!(wrong.is_empty(), "{wrong:#?}");
     }
 
-    #[test]
-    fn permits_its_own_origins() {
-        for (url, destination) in [
-            ("https://login.procore.com/oauth/token", Destination::Login),
-            ("https://login.procore.com", Destination::Login),
-            ("https://login.procore.com?a=b", Destination::Login),
-            (
-                "https://api.procore.com/rest/v1.0/me?a=b%20c",
-                Destination::Api,
-            ),
-            ("https://api.procore.com:443/", Destination::Api),
-            ("HTTPS://API.Procore.COM/", Destination::Api),
-            ("https://api.procore.com/a@b:c/..//d", Destination::Api),
-        ] {
-            assert_eq!(get(url), Ok(destination), "{url}");
+    /// Tells what is answered to a request, where the case says something else.
+    fn disagreement(case: &Request) -> Option<String> {
+        let mut egress = Egress::for_environment(named(&case.environment));
+        if case.probing {
+            egress = egress.with_token_info_probes();
         }
-    }
-
-    #[test]
-    fn sends_what_it_checked() {
-        let permit = production()
-            .permit("POST", "https://API.procore.com:443/a?b=c", false)
-            .expect("permitted");
-        assert_eq!(permit.uri, "https://api.procore.com/a?b=c");
-        assert_eq!(permit.method, "POST");
-    }
-
-    #[test]
-    fn refuses_every_other_environment() {
-        for ours in Environment::ALL {
-            let egress = Egress::for_environment(ours);
-            for theirs in Environment::ALL {
-                let (login, api) = hosts(theirs);
-                for host in api.iter().chain([&login]) {
-                    let permitted = egress.permit("GET", &format!("https://{host}/"), false);
-                    assert_eq!(permitted.is_ok(), ours == theirs, "{ours:?} to {host}");
-                }
+        let permit = egress.permit(&case.method, &case.url, case.uses_secret);
+        let agrees = match &permit {
+            Ok(permit) => {
+                case.code.is_none()
+                    && permit.method.as_str() == case.method
+                    && Some(name(permit.destination)) == case.destination.as_deref()
+                    && Some(permit.uri.to_string()) == case.uri
             }
-        }
+            Err(refusal) => Some(refusal.code()) == case.code.as_deref(),
+        };
+        (!agrees).then(|| format!("{} {:?}: {permit:?}", case.method, case.url))
     }
 
     #[test]
-    fn refuses_an_attackers_urls() {
+    fn headers_are_as_the_cases_say() {
+        for case in cases().headers {
+            let given = case.headers.iter().map(|(name, value)| (&**name, &**value));
+            let told = production().permit_headers(given);
+            let refused = told.as_ref().err().map(|refusal| refusal.code());
+            assert_eq!(refused, case.code.as_deref(), "{:?}", case.headers);
+            let sent = told.ok().map(|headers| {
+                let pairs = headers.iter();
+                let pairs = pairs.map(|(name, value)| {
+                    (name.to_string(), value.to_str().expect("ASCII").to_owned())
+                });
+                sorted(pairs.collect())
+            });
+            assert_eq!(sent, case.permitted.map(sorted), "{:?}", case.headers);
+        }
+    }
+
+    /// The order of different headers says nothing.
+    fn sorted(mut headers: Vec<(String, String)>) -> Vec<(String, String)> {
+        headers.sort_by(|a, b| a.0.cmp(&b.0));
+        headers
+    }
+
+    #[test]
+    fn a_refusal_names_its_reason() {
         use Refusal::*;
         for (url, why) in [
             ("http://api.procore.com/", Scheme),
-            ("ftp://api.procore.com/", Scheme),
-            ("file:///etc/passwd", Scheme),
-            ("data:text/plain,a", Malformed),
-            ("wss://api.procore.com/", Scheme),
-            ("", Malformed),
-            ("/rest/v1.0/me", Malformed),
-            ("//api.procore.com/", Malformed),
-            ("https:api.procore.com/", Malformed),
-            ("https:/api.procore.com/", Malformed),
-            ("https:///api.procore.com/", Malformed),
-            ("https://", Malformed),
             ("https://evil.example/", OtherOrigin),
-            ("https://api.procore.com.evil.example/", OtherOrigin),
-            ("https://evil-api.procore.com/", OtherOrigin),
-            ("https://procore.com/", OtherOrigin),
-            ("https://apiprocore.com/", OtherOrigin),
-            ("https://evil.example/https://api.procore.com/", OtherOrigin),
-            ("https://evil.example?https://api.procore.com/", OtherOrigin),
-            ("https://localhost/", OtherOrigin),
-            ("https://api.procore.com@evil.example/", UserInformation),
-            ("https://user:pass@api.procore.com/", UserInformation),
             ("https://user@api.procore.com/", UserInformation),
-            ("https://@api.procore.com/", UserInformation),
-            ("https://:@api.procore.com/", UserInformation),
-            ("https://evil.example#@api.procore.com/", Fragment),
             ("https://api.procore.com/#a", Fragment),
-            ("https://api.procore.com/#", Fragment),
             ("https://api.procore.com:444/", Port),
-            ("https://api.procore.com:80/", Port),
-            ("https://api.procore.com:0/", Port),
-            ("https://api.procore.com:/", Malformed),
-            ("https://api.procore.com:0443/", Malformed),
-            ("https://api.procore.com:443:443/", Malformed),
-            ("https://api.procore.com:65979/", Malformed),
-            ("https://api.procore.com./", TrailingDot),
-            ("https://api.procore.com.:443/", TrailingDot),
-            ("https://api.procore.com../", TrailingDot),
             ("https://127.0.0.1/", Address),
-            ("https://2130706433/", Address),
-            ("https://0x7f.1/", Address),
-            ("https://0177.0.0.1/", Address),
-            ("https://169.254.169.254/latest/meta-data", Address),
-            ("https://[::1]/", Address),
-            ("https://[::ffff:127.0.0.1]/", Address),
-            ("https://api%2eprocore.com/", Malformed),
-            ("https://%61pi.procore.com/", Malformed),
-            ("https://api.procore.com%2eevil.example/", Malformed),
-            ("https://api.procore.com%00.evil.example/", Malformed),
-            ("https://api.procore.com%2f@evil.example/", UserInformation),
-            ("https://api.procore.com\\@evil.example/", Malformed),
-            ("https:\\\\api.procore.com\\", Malformed),
-            ("https://evil.example\\.api.procore.com/", Malformed),
-            ("https://api.procore.com\t/", Malformed),
-            ("https://api.pro\ncore.com/", Malformed),
-            (" https://api.procore.com/", Malformed),
-            ("https://api.procore.com/a b", Malformed),
-            ("https://api.procore.com/\r\nHost: evil.example", Malformed),
-            ("https://api.procore.com/\0", Malformed),
-            ("https://ａpi.procore.com/", Malformed),
-            ("https://аpi.procore.com/", Malformed),
-            ("https://api。procore.com/", Malformed),
-            ("https://api.procore.com\u{ad}/", Malformed),
-            ("https://xn--pi-7kc.procore.com/", OtherOrigin),
-            ("https://API%C3%A4.procore.com/", Malformed),
-            ("https://%EF%BD%81PI.procore.com/", Malformed),
-            ("https://XN--PI-7KC.procore.com/", OtherOrigin),
-            ("https://XN--a/", OtherOrigin),
-            ("https://api_procore.com/", OtherOrigin),
+            ("https://api.procore.com./", TrailingDot),
+            ("https://api.procore.com:/", Malformed),
         ] {
-            assert_eq!(get(url), Err(why), "{url:?}");
-        }
-    }
-
-    #[test]
-    fn the_client_secret_goes_to_the_login_origin_only() {
-        let egress = Egress::for_environment(Environment::MonthlySandbox).with_token_info_probes();
-        let with_secret = |method: &str, url: &str| egress.permit(method, url, true);
-        assert!(
-            with_secret(
-                "POST",
-                "https://login-sandbox-monthly.procore.com/oauth/token"
-            )
-            .is_ok()
-        );
-        for (method, url) in [
-            ("POST", "https://monthly-sandbox.procore.com/oauth/token"),
-            ("POST", "https://api-monthly.procore.com/oauth/token"),
-            ("GET", "https://login.procore.com/oauth/token/info"),
-        ] {
-            let refusal = with_secret(method, url).expect_err("a secret may not go there");
-            assert_eq!(refusal.code(), "secret-not-permitted", "{url}");
-        }
-        assert_eq!(
-            with_secret("POST", "https://login.procore.com/oauth/token"),
-            Err(Refusal::OtherOrigin)
-        );
-    }
-
-    #[test]
-    fn probes_ask_for_the_token_info_of_login_hosts_and_for_nothing_else() {
-        let info = "https://login-sandbox.procore.com/oauth/token/info";
-        assert_eq!(get(info), Err(Refusal::OtherOrigin));
-        let egress = production().with_token_info_probes();
-        let destination = |method: &str, url: &str| {
-            egress
-                .permit(method, url, false)
-                .map(|permit| permit.destination)
-        };
-        assert_eq!(destination("GET", info), Ok(Destination::TokenInfoProbe));
-        assert_eq!(
-            destination("GET", "https://login.procore.com/oauth/token/info"),
-            Ok(Destination::Login)
-        );
-        for (method, url) in [
-            ("POST", info),
-            ("HEAD", info),
-            (
-                "GET",
-                "https://login-sandbox.procore.com/oauth/token/info?a=b",
-            ),
-            ("GET", "https://login-sandbox.procore.com/oauth/token/info?"),
-            ("GET", "https://login-sandbox.procore.com/oauth/token/info/"),
-            (
-                "GET",
-                "https://login-sandbox.procore.com/oauth/token/%69nfo",
-            ),
-            ("GET", "https://login-sandbox.procore.com/oauth/token"),
-            ("GET", "https://sandbox.procore.com/oauth/token/info"),
-            ("GET", "https://evil.example/oauth/token/info"),
-        ] {
-            assert_eq!(
-                destination(method, url),
-                Err(Refusal::OtherOrigin),
-                "{method} {url}"
-            );
-        }
-    }
-
-    #[test]
-    fn refuses_methods_that_do_more_than_they_say() {
-        for method in ["CONNECT", "TRACE", "get", "", "GET ", "GET /\r\n", "PRI"] {
-            let permit = production().permit(method, "https://api.procore.com/", false);
-            assert_eq!(permit, Err(Refusal::Method), "{method:?}");
-        }
-    }
-
-    #[test]
-    fn refuses_headers_that_are_not_the_plugins() {
-        let check = |name: &str, value: &str| production().permit_headers([(name, value)]);
-        for name in [
-            "Host",
-            "content-length",
-            "TRANSFER-ENCODING",
-            "Connection",
-            "Keep-Alive",
-            "Proxy-Authorization",
-            "proxy-connection",
-            "User-Agent",
-            "TE",
-            "Upgrade",
-            "Trailer",
-            "Expect",
-        ] {
-            assert_eq!(check(name, "a"), Err(Refusal::ReservedHeader), "{name}");
-        }
-        for name in ["", "a b", "a:", "a\r\nb", "ä", ":authority", "host "] {
-            assert_eq!(check(name, "a"), Err(Refusal::HeaderName), "{name:?}");
-        }
-        for value in ["a\r\nb: c", "a\nb", "a\0", "a\rb", "ä", "\u{7f}"] {
-            assert_eq!(
-                check("accept", value),
-                Err(Refusal::HeaderValue),
-                "{value:?}"
-            );
+            let refused = production().permit("GET", url, false);
+            assert_eq!(refused, Err(why), "{url:?}");
         }
     }
 
@@ -614,12 +528,7 @@ mod tests {
         let headers = production()
             .permit_headers([("Authorization", "Bearer abc"), ("Accept", "a\tb")])
             .expect("permitted");
-        assert_eq!(headers["authorization"], "Bearer abc");
         assert!(!format!("{headers:?}").contains("abc"));
-        assert_eq!(
-            production().permit_headers([("authorization", "a"), ("Authorization", "b")]),
-            Err(Refusal::AuthorizationTwice)
-        );
     }
 
     #[test]

@@ -24,17 +24,34 @@ pub fn plugin() -> &'static Plugin {
 ///
 /// Where the component was not built from the sources as they are now.
 pub fn assert_current() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("workspace");
-    let record = fs::read_to_string(root.join("dist/procore-auth.wasm.inputs"))
-        .expect("the component was never built; run: cargo xtask build");
+    assert_built_from_sources("dist/procore-auth.wasm", "build");
+}
+
+/// Loads the component of the same sources that panics on demand: where `finish_login` is given `panic:MESSAGE?SECRET`.
+///
+/// # Panics
+///
+/// Where the component was not built from the sources as they are now.
+pub fn panicking_plugin() -> Plugin {
+    const COMPONENT: &str = "target/guest/panicking.wasm";
+    assert_built_from_sources(COMPONENT, "test");
+    Plugin::from_file(root().join(COMPONENT)).expect("the component loads")
+}
+
+fn root() -> &'static Path {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
+    root.expect("workspace")
+}
+
+fn assert_built_from_sources(component: &str, verb: &str) {
+    let record = fs::read_to_string(root().join(format!("{component}.inputs")))
+        .unwrap_or_else(|_| panic!("{component} was never built; run: cargo xtask {verb}"));
     for line in record.lines() {
         let (digest, path) = line.split_once("  ").expect("sha256sum's format");
-        let now = fs::read(root.join(path)).map(|bytes| hex(&Sha256::digest(bytes)));
+        let now = fs::read(root().join(path)).map(|bytes| hex(&Sha256::digest(bytes)));
         assert!(
             now.is_ok_and(|now| now == digest),
-            "{path} has changed since the component was built; run: cargo xtask build"
+            "{path} has changed since {component} was built; run: cargo xtask {verb}"
         );
     }
 }

@@ -20,6 +20,7 @@ pub mod padding;
 pub mod paused_clock;
 #[cfg(unix)]
 pub mod python;
+pub mod record;
 pub mod recording_store;
 pub mod rig;
 pub mod simulation;

@@ -33,10 +33,12 @@ pub fn can_run() -> bool {
 }
 
 fn ready() -> Result<(), String> {
-    let script = "const [a, b] = process.versions.node.split('.'); process.exit(a > 20 || (a == 20 && b >= 18) ? 0 : 1)";
-    match Command::new("node").args(["-e", script]).status() {
+    let script = folder().join("scripts/new-enough.js");
+    match Command::new("node").arg(script).status() {
         Err(error) => return Err(format!("no Node: {error}")),
-        Ok(status) if !status.success() => return Err("Node is older than 20.18".to_owned()),
+        Ok(status) if !status.success() => {
+            return Err("Node is older than examples/node/package.json asks for".to_owned());
+        }
         Ok(_) => {}
     }
     if !folder().join("node_modules/undici").is_dir() {

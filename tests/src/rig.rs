@@ -9,8 +9,8 @@ use std::{
 use fake_procore::{FakeProcore, Options, VirtualClock};
 use procore_auth_host::{
     ApiResponse, Clock, ConnectTo, Connection, ConnectionBuilder, Environment, Error, Event, Grant,
-    HttpClient, HttpsClient, Journal, MemoryStore, Outcome, ParkedRequest, RequestLimits, Secret,
-    Settings, Store,
+    HttpClient, HttpsClient, Journal, MemoryStore, Outcome, ParkedRequest, Plugin, RequestLimits,
+    Secret, Settings, Store,
 };
 
 use crate::plugin;
@@ -98,7 +98,12 @@ impl Rig {
 
     /// Begins a connection with a store in memory.
     pub fn builder(&self, settings: Settings) -> ConnectionBuilder {
-        Connection::builder(plugin(), settings)
+        self.builder_on(plugin(), settings)
+    }
+
+    /// Begins a connection on another component, with a store in memory.
+    pub fn builder_on(&self, plugin: &Plugin, settings: Settings) -> ConnectionBuilder {
+        Connection::builder(plugin, settings)
             .http(Arc::new(self.http.clone()))
             .store(Arc::new(MemoryStore::new()))
             .clock(Arc::new(RigClock::new(&self.clock)))

@@ -10,7 +10,7 @@ use procore_auth_host::{
     RequestBody, ResponseBody,
 };
 use procore_auth_tests::{Rig, rig::SANDBOX, stored};
-use tower::{ServiceBuilder, ServiceExt as _};
+use tower::{ServiceBuilder, ServiceExt as _, util::BoxCloneService};
 
 const ME: &str = "/rest/v1.0/me";
 const PROJECTS: &str = "/rest/v1.0/projects";
@@ -194,6 +194,28 @@ async fn a_large_body_goes_up_in_pieces() {
         .body(RequestBody::once(None, std::io::Cursor::new(body)));
     let response = call(&rig, &connection, request.expect("a request")).await;
     assert!(response.expect("sent").status().is_success());
+}
+
+/// Clients that are put into a box may be sent to another thread, and not shared.
+#[tokio::test]
+async fn a_client_in_a_box_will_do_and_the_length_may_be_given() {
+    let rig = Rig::start().await;
+    let connection = signed_in(&rig).await;
+    let client = ServiceBuilder::new()
+        .map_request(|request: Request<OutgoingBody>| {
+            let request = request.map(reqwest::Body::wrap);
+            reqwest::Request::try_from(request).expect("permitted")
+        })
+        .map_response(Response::<reqwest::Body>::from)
+        .service(client(&rig));
+    let client = BoxCloneService::new(client);
+    let service = ServiceBuilder::new()
+        .layer(ProcoreLayer::new(connection))
+        .service(client);
+    let mut request = create();
+    request.headers_mut().insert("content-length", 7.into());
+    let response = service.oneshot(request).await.expect("sent");
+    assert_eq!(response.status(), StatusCode::CREATED);
 }
 
 /// A connection whose own client cannot stream does not need to: the one below the layer does.

@@ -403,7 +403,7 @@ async fn a_call_cannot_leave_the_api_host() {
         "/\\evil.example",
     ] {
         let call = setting.node(&["call", "GET", target]).await;
-        call.code_is(2).says("invalid-request");
+        call.code_is(1).says("invalid-request");
     }
     assert_eq!(setting.rig.procore.requests(), []);
 }

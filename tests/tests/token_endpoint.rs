@@ -73,6 +73,7 @@ async fn s28_no_redirect_of_the_token_endpoint_is_followed() {
                 .inject(Target::Token, Fault::uncommitted(redirect));
             let error = connection.access_token().await.expect_err("redirected");
             assert!(error.is_unavailable(), "{error}");
+            assert_eq!(error.code(), "redirected");
             let requests = rig.procore.requests();
             assert_eq!(requests.len(), 1, "{requests:?}");
             assert!(requests.iter().all(|r| r.role == Some(Role::Login)));

@@ -16,7 +16,7 @@ use procore_auth_lending::{
 
 use crate::{
     folder,
-    journal::{self as lines, Journal},
+    journal::{self as lines, Journal, Severity},
     outgoing::{self, Failure, Reply},
     settings::{self, MAX_SECRET, Variables},
     storage::Storage,
@@ -118,6 +118,14 @@ impl Lent {
         }
     }
 
+    fn lock(&mut self, wait: Duration) -> Result<bool, StoreFailure> {
+        self.storage()?;
+        match &mut self.storage {
+            Some(storage) => storage.lock(wait, &self.journal),
+            None => Ok(false),
+        }
+    }
+
     /// Makes the lock, where it is held, last for a wait. Returns `false` where it was held and is lost.
     fn keep_lock(&mut self, span: Duration) -> bool {
         match &mut self.storage {
@@ -154,11 +162,28 @@ impl Lent {
             ));
         }
         if !self.keep_lock(timeout) {
+            self.tell_of_lost_lock(Severity::Warning, "Nothing was sent.");
             let message =
                 "this program was stopped for so long that another one may have the lock by now";
             return Err(Failure::unsent("lock-lost", message));
         }
-        outgoing::send(&permit, &headers, &body, timeout)
+        let reply = outgoing::send(&permit, &headers, &body, timeout);
+        if self.storage.as_ref().is_some_and(Storage::was_overtaken) {
+            let message = "Another program took the connection's lock over while a request was under way: it may have spent the same \
+                           refresh token.";
+            self.tell_of_lost_lock(Severity::Alert, message);
+        }
+        reply
+    }
+
+    fn tell_of_lost_lock(&self, severity: Severity, message: &str) {
+        self.journal.tell(
+            severity,
+            "lock-lost",
+            message,
+            "This program was stopped for longer than its lease lasts, or the clock jumped.",
+            "Let one program alone refresh, or give it more of the machine. If `invalid_grant` follows: sign in again.",
+        );
     }
 
     fn stored_body(&mut self, key: String, destination: Destination) -> Result<Vec<u8>, Failure> {
@@ -291,9 +316,7 @@ impl store::Guest for Adapter {
     }
 
     fn lock(wait: u64) -> Result<bool, store::Failure> {
-        answer(with(|lent| {
-            lent.storage()?.lock(Duration::from_millis(wait))
-        }))
+        answer(with(|lent| lent.lock(Duration::from_millis(wait))))
     }
 
     fn unlock() {
@@ -308,10 +331,10 @@ impl store::Guest for Adapter {
 impl journal::Guest for Adapter {
     fn record(event: journal::Event) {
         let severity = match event.severity {
-            journal::Severity::Debug => lines::Severity::Debug,
-            journal::Severity::Info => lines::Severity::Info,
-            journal::Severity::Warning => lines::Severity::Warning,
-            journal::Severity::Alert => lines::Severity::Alert,
+            journal::Severity::Debug => Severity::Debug,
+            journal::Severity::Info => Severity::Info,
+            journal::Severity::Warning => Severity::Warning,
+            journal::Severity::Alert => Severity::Alert,
         };
         let fields: Vec<_> = event
             .fields

@@ -1,13 +1,20 @@
 //! A preopened folder, or one below it. Links are not followed.
 
-use procore_auth_lending::StoreFailure;
+use std::time::Duration;
+
+use procore_auth_lending::{StoreFailure, hex::hex};
 use wasi::filesystem::{
     preopens,
     types::{Descriptor, DescriptorFlags, DescriptorType, ErrorCode, OpenFlags, PathFlags},
 };
 
+use crate::{lease::Ground, time};
+
 /// What is read or written at once.
 const CHUNK: usize = 64 << 10;
+
+/// How many files may go while a folder is listed.
+const MOST_GONE: usize = 10_000;
 
 /// A folder, with its name for messages.
 pub(crate) struct Folder {
@@ -127,11 +134,16 @@ impl Folder {
     pub(crate) fn names(&self) -> Result<Vec<String>, StoreFailure> {
         let at = |code| failure(code, &self.path);
         let entries = self.descriptor.read_directory().map_err(at)?;
-        let mut names = Vec::new();
-        while let Some(entry) = entries.read_directory_entry().map_err(at)? {
-            names.push(entry.name);
+        let (mut names, mut gone) = (Vec::new(), 0);
+        loop {
+            match entries.read_directory_entry() {
+                Ok(Some(entry)) => names.push(entry.name),
+                Ok(None) => return Ok(names),
+                // Runtimes look at each file that they list: this one was removed meanwhile.
+                Err(ErrorCode::NoEntry) if gone < MOST_GONE => gone += 1,
+                Err(code) => return Err(at(code)),
+            }
         }
-        Ok(names)
     }
 
     /// Makes the names in it durable.
@@ -163,6 +175,50 @@ impl Folder {
     ) -> Result<Descriptor, ErrorCode> {
         self.descriptor
             .open_at(PathFlags::empty(), name, open, flags)
+    }
+}
+
+impl Ground for Folder {
+    type File = NewFile;
+
+    fn names(&self) -> Result<Vec<String>, StoreFailure> {
+        self.names()
+    }
+
+    fn read(&self, name: &str, limit: usize) -> Result<Option<Vec<u8>>, StoreFailure> {
+        self.read(name, limit)
+    }
+
+    fn changed(&self, name: &str) -> Option<u64> {
+        self.changed(name)
+    }
+
+    fn create_new(&self, name: &str) -> Result<Option<NewFile>, StoreFailure> {
+        self.create_new(name)
+    }
+
+    fn write(&self, file: &NewFile, bytes: &[u8]) -> Result<(), StoreFailure> {
+        file.write(bytes)
+    }
+
+    fn remove(&self, name: &str) -> Result<(), StoreFailure> {
+        self.remove(name)
+    }
+
+    fn now(&self) -> u64 {
+        time::now()
+    }
+
+    fn elapsed(&self) -> Duration {
+        time::elapsed()
+    }
+
+    fn sleep(&self, span: Duration) {
+        time::sleep(span);
+    }
+
+    fn nonce(&self) -> String {
+        hex(&time::random(8))
     }
 }
 

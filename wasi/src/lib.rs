@@ -34,7 +34,7 @@ mod folder;
 mod journal;
 #[cfg(target_family = "wasm")]
 mod keeper;
-#[cfg(target_family = "wasm")]
+#[cfg(any(test, target_family = "wasm"))]
 mod lease;
 #[cfg(target_family = "wasm")]
 mod outgoing;

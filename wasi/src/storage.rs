@@ -27,7 +27,7 @@ pub(crate) struct Storage {
     folder: Rc<Folder>,
     name: ConnectionName,
     entries: Entries,
-    lease: Option<Lease>,
+    lease: Option<Lease<Folder>>,
     /// Whether a call has the lock. While something is held the lease is kept, and no call may have it.
     locked: bool,
     held: BTreeMap<Key, Held>,
@@ -172,16 +172,25 @@ impl Storage {
     /// # Panics
     ///
     /// Where a call has it already.
-    pub(crate) fn lock(&mut self, wait: Duration) -> Result<bool, StoreFailure> {
+    pub(crate) fn lock(&mut self, wait: Duration, journal: &Journal) -> Result<bool, StoreFailure> {
         assert!(!self.locked, "the lock was taken twice");
         if let Some(who) = keeper::alive(&self.root, &self.name, time::now()) {
             return Err(kept(&who));
         }
         if !self.extend(Duration::ZERO)? {
+            self.lease = None;
             self.lease = Lease::acquire(&self.folder, wait)?;
-        }
-        if self.lease.is_none() {
-            return Ok(false);
+            let Some(lease) = &self.lease else {
+                return Ok(false);
+            };
+            if lease.followed_the_dead {
+                journal.record(
+                    Severity::Warning,
+                    "lock-taken-over",
+                    "A program that had the connection's lock died, or was stopped for long: this one has it now.",
+                    &[],
+                );
+            }
         }
         self.locked = true;
         if self.held.is_empty() {
@@ -219,6 +228,12 @@ impl Storage {
     /// Whether a call has the lock.
     pub(crate) fn is_locked(&self) -> bool {
         self.locked
+    }
+
+    /// Whether a call has the lock and another program has taken it over.
+    pub(crate) fn was_overtaken(&self) -> bool {
+        let lease = self.lease.as_ref().filter(|_| self.locked);
+        lease.is_some_and(|lease| !lease.is_ours().unwrap_or(true))
     }
 
     /// Tries to store what is held. Returns whether nothing is any more.

@@ -17,8 +17,8 @@ const PYTHON: [&str; 2] = ["python3", "python3-venv"];
 /// A real browser, and what drives it.
 const CHROMIUM: [&str; 2] = ["chromium", "chromium-driver"];
 
-/// The project's workspaces: what is built with other flags, or with another runtime, has one of its own.
-const WORKSPACES: [&str; 3] = ["Cargo.toml", "fuzz/Cargo.toml", "tests/wasi/Cargo.toml"];
+/// The project's workspaces: what is built with other flags has one of its own.
+const WORKSPACES: [&str; 2] = ["Cargo.toml", "fuzz/Cargo.toml"];
 
 /// How long each target is fuzzed: enough for the seeds, and for what a change broke in plain sight.
 const FUZZ_SECONDS: u64 = 5;
@@ -42,8 +42,6 @@ pub(crate) fn run(root: &Path) -> anyhow::Result<()> {
     document(root)?;
     reproduce::run(root, Choice::Auto)?;
     test::run(root, &[])?;
-    // Its tests take a runtime of their own, which takes long to build: `cargo xtask wasi`.
-    wasi::build(root)?;
     fuzz::run_briefly(root, FUZZ_SECONDS)
 }
 

@@ -11,11 +11,13 @@ use wasmparser::{Parser, Payload};
 use wit_component::ComponentEncoder;
 
 use crate::compiler::{Choice, Compiler, TARGET};
-use crate::inputs::{self, COMPONENT, Inputs, PLUGIN};
+use crate::inputs::{self, COMPONENT, Inputs, PANICKING, PLUGIN};
 use crate::step;
 
 /// The plugin's package.
 pub(crate) const PACKAGE: &str = "procore-auth-guest";
+/// Its feature that adds a panic on demand, for a test.
+const PANICS: &str = "panics";
 /// What the component may weigh, in bytes. Compilers differ: more is a warning here, and a failed test with the one in use there.
 const BUDGET: usize = 300_000;
 /// Apart from the host's folder: another compiler may serve here, and neither waits for the other's lock.
@@ -30,10 +32,23 @@ pub(crate) fn build(root: &Path, choice: Choice) -> anyhow::Result<()> {
     }
     let compiler = Compiler::find(choice)?;
     eprintln!("Building the plugin with {compiler}");
-    let component = component(root, Path::new(TARGET_FOLDER), &compiler, PACKAGE)?;
+    let component = component(root, Path::new(TARGET_FOLDER), &compiler, PACKAGE, &[])?;
     replace(&root.join(COMPONENT), &component)?;
     inputs.record(root)?;
     report(root, "built")
+}
+
+/// Builds the component that can be made to panic, unless it is up to date.
+pub(crate) fn build_panicking(root: &Path) -> anyhow::Result<()> {
+    let inputs = Inputs::now(root, &PANICKING)?;
+    if inputs.clone().differences(root)?.is_empty() {
+        return Ok(());
+    }
+    let compiler = Compiler::find(Choice::Auto)?;
+    let target = Path::new(TARGET_FOLDER);
+    let component = component(root, target, &compiler, PACKAGE, &[PANICS])?;
+    replace(&root.join(PANICKING.component), &component)?;
+    inputs.record(root)
 }
 
 /// Says whether the component is up to date, and if not, why.
@@ -50,14 +65,16 @@ pub(crate) fn check(root: &Path) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::FAILURE)
 }
 
-/// Builds a package of the sources below `root`, in `target`, as a component that names no folder of this machine; returns its bytes.
+/// Builds a package of the sources below `root`, in `target`, with these features, as a component that names no folder of this
+/// machine; returns its bytes.
 pub(crate) fn component(
     root: &Path,
     target: &Path,
     compiler: &Compiler,
     package: &str,
+    features: &[&str],
 ) -> anyhow::Result<Vec<u8>> {
-    let module = build_module(root, target, compiler, package)?;
+    let module = build_module(root, target, compiler, package, features)?;
     let component = encode(&module).with_context(|| format!("cannot encode {package}"))?;
     inspect(&component, &private_folders(root))?;
     Ok(component)
@@ -68,10 +85,14 @@ fn build_module(
     target: &Path,
     compiler: &Compiler,
     package: &str,
+    features: &[&str],
 ) -> anyhow::Result<Vec<u8>> {
     let mut command = compiler.cargo_rustc();
     command.current_dir(root);
     command.args(["--package", package, "--lib", "--locked"]);
+    for feature in features {
+        command.args(["--features", feature]);
+    }
     // Alone: cargo leaves out link-time optimisation where a library for Rust is built along.
     command.args(["--crate-type", "cdylib"]);
     command.args(["--profile", "plugin", "--target-dir"]);

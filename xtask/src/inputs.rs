@@ -23,18 +23,27 @@ pub(crate) struct Product {
     pub(crate) inputs: &'static [&'static str],
 }
 
+/// What decides on the plugin's bytes.
+const SOURCES: &[&str] = &[
+    "Cargo.toml",
+    "Cargo.lock",
+    "guest/Cargo.toml",
+    "guest/build.rs",
+    "guest/src",
+    "wit",
+    "xtask/src/guest.rs",
+];
+
 /// The plugin.
 pub(crate) const PLUGIN: Product = Product {
     component: COMPONENT,
-    inputs: &[
-        "Cargo.toml",
-        "Cargo.lock",
-        "guest/Cargo.toml",
-        "guest/build.rs",
-        "guest/src",
-        "wit",
-        "xtask/src/guest.rs",
-    ],
+    inputs: SOURCES,
+};
+
+/// The plugin's sources once more, with a panic on demand: for a test, and so not in `dist`.
+pub(crate) const PANICKING: Product = Product {
+    component: "target/guest/panicking.wasm",
+    inputs: SOURCES,
 };
 
 /// Each file's digest, by its path from the workspace's root.

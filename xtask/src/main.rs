@@ -21,6 +21,7 @@ mod python;
 mod reproduce;
 mod sbom;
 mod screenshots;
+mod secret_scan;
 mod simulate;
 mod step;
 mod test;

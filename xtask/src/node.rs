@@ -12,8 +12,7 @@ const FOLDER: &str = "examples/node";
 const PACKAGES: [&str; 2] = ["nodejs", "npm"];
 
 /// Exits with 0 where Node is as new as the host needs.
-const NEW_ENOUGH: &str = "const [a, b] = process.versions.node.split('.').map(Number); \
-                          process.exit(a > 20 || (a === 20 && b >= 18) ? 0 : 1)";
+const NEW_ENOUGH: &str = "scripts/new-enough.js";
 
 /// Beside the packages: the digest of the lockfile that they were installed by.
 const STAMP: &str = "node_modules/.lockfile.sha256";
@@ -30,10 +29,10 @@ pub(crate) fn install_runtime() -> anyhow::Result<()> {
 ///
 /// Fails where there is no Node, or an old one, or where the packages cannot be had.
 pub(crate) fn prepare(root: &Path) -> anyhow::Result<()> {
-    if !succeeds(Command::new("node").args(["-e", NEW_ENOUGH])) {
-        anyhow::bail!("there is no Node 20.18 or newer");
-    }
     let folder = root.join(FOLDER);
+    if !succeeds(Command::new("node").arg(folder.join(NEW_ENOUGH))) {
+        anyhow::bail!("there is no Node, or one that is too old for {FOLDER}/package.json");
+    }
     install_packages(&folder)?;
     build_plugin(root, &folder)
 }

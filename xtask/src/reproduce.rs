@@ -22,7 +22,13 @@ pub(crate) fn run(root: &Path, choice: Choice) -> anyhow::Result<()> {
     let compiler = Compiler::find(choice)?;
     eprintln!("Building the plugin twice with {compiler}");
     let folder = tempfile::Builder::new().prefix("reproduce").tempdir()?;
-    let here = guest::component(root, &folder.path().join("here"), &compiler, guest::PACKAGE)?;
+    let here = guest::component(
+        root,
+        &folder.path().join("here"),
+        &compiler,
+        guest::PACKAGE,
+        &[],
+    )?;
 
     let copy = folder.path().join("a copy/of the sources");
     copy_sources(root, &copy).context("cannot copy the sources")?;
@@ -31,6 +37,7 @@ pub(crate) fn run(root: &Path, choice: Choice) -> anyhow::Result<()> {
         &folder.path().join("there"),
         &compiler,
         guest::PACKAGE,
+        &[],
     )?;
 
     let digest = inputs::digest(&here);

@@ -1,8 +1,11 @@
 //! One step: a command that is printed, timed, and named when it fails.
 
 use std::ffi::OsStr;
+use std::fs::File;
+use std::io::{self, Read, Write as _};
 use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::process::{Command, Stdio};
+use std::thread;
 use std::time::Instant;
 
 use anyhow::{Context as _, bail};
@@ -25,10 +28,44 @@ pub(crate) fn run(name: &str, command: &mut Command) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Runs `command` as [`run`] does, with its standard output written to `note` as well as shown.
+pub(crate) fn run_noting(name: &str, command: &mut Command, note: &Path) -> anyhow::Result<()> {
+    let noted = File::create(note).with_context(|| note.display().to_string())?;
+    let (output, input) = io::pipe().context("a pipe")?;
+    command.stdout(input);
+    let showing = thread::spawn(move || show(output, noted));
+    let ran = run(name, command);
+    // The other end of the pipe, without which there is no end to read.
+    command.stdout(Stdio::null());
+    match showing.join() {
+        Ok(shown) => ran.and(shown.context("cannot note what the tests say")),
+        Err(_) => bail!("cannot note what the tests say"),
+    }
+}
+
+fn show(mut output: impl Read, mut noted: File) -> io::Result<()> {
+    let mut bytes = [0; 8192];
+    loop {
+        let count = output.read(&mut bytes)?;
+        if count == 0 {
+            return Ok(());
+        }
+        io::stdout().write_all(&bytes[..count])?;
+        noted.write_all(&bytes[..count])?;
+    }
+}
+
 /// The cargo that runs this program, in the workspace's root.
 pub(crate) fn cargo(root: &Path) -> Command {
     let mut command = Command::new(std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
     command.current_dir(root);
+    // What cargo told this program about itself: build scripts that look at it would run anew after plain `cargo test`.
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("CARGO_PKG_") || name.starts_with("CARGO_MANIFEST_") {
+            command.env_remove(&*name);
+        }
+    }
     command
 }
 

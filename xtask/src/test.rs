@@ -1,13 +1,19 @@
 //! `cargo xtask test`.
 
+use std::collections::BTreeMap;
+use std::fs;
 use std::path::Path;
 
-use crate::compiler::Choice;
-use crate::{guest, node, python, step};
+use anyhow::Context as _;
 
-/// Builds the plugin and prepares the example hosts, then runs every test of the workspace, doc tests included.
+use crate::secret_scan::Record;
+use crate::{guest, node, python, step, wasi};
+
+/// Builds the plugin, alone and composed with WASI, and prepares the example hosts, then runs every test of the workspace, doc tests
+/// included, and searches what they wrote for secrets.
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
-    guest::build(root, Choice::Auto)?;
+    wasi::build(root)?;
+    guest::build_panicking(root)?;
     for (host, prepared) in [
         ("Python", python::prepare(root)),
         ("Node", node::prepare(root)),
@@ -17,7 +23,31 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
             eprintln!("Without the host for {host}: {reason:#}");
         }
     }
+    let record = Record::begin(root)?;
     let mut command = step::cargo(root);
     command.args(["test", "--workspace", "--locked"]);
-    step::run("test", command.args(arguments))
+    command.args(arguments).envs(record.variables());
+    if !arguments.iter().any(|argument| argument == "--") {
+        // What a test that passes has said is seen by nobody otherwise.
+        command.args(["--", "--show-output"]);
+    }
+    step::run_noting("test", &mut command, &record.output())?;
+    tell_what_was_skipped(&record.output())?;
+    record.search()
+}
+
+/// Says at the end, where it is seen, which tests could not do their work on this machine, and for want of what.
+fn tell_what_was_skipped(output: &Path) -> anyhow::Result<()> {
+    let output = fs::read(output).with_context(|| output.display().to_string())?;
+    let output = String::from_utf8_lossy(&output);
+    let mut reasons: BTreeMap<&str, usize> = BTreeMap::new();
+    for line in output.lines() {
+        if let Some(reason) = line.strip_prefix("skipped: ") {
+            *reasons.entry(reason).or_default() += 1;
+        }
+    }
+    for (reason, count) in reasons {
+        eprintln!("Skipped {count} times: {reason}");
+    }
+    Ok(())
 }

@@ -19,9 +19,8 @@ use wit_component::{StringEncoding, embed_component_metadata};
 use wit_parser::{ManglingAndAbi, Resolve};
 
 use crate::compiler::{Choice, Compiler};
-use crate::guest;
 use crate::inputs::{self, COMPONENT, Inputs, Product};
-use crate::step;
+use crate::{guest, node, step};
 
 /// The composed component.
 const COMPOSED: Product = Product {
@@ -46,9 +45,6 @@ pub(crate) const ADAPTER: &str = "procore-auth-wasi";
 /// The command line's package.
 pub(crate) const COMMAND: &str = "procore-auth-wasi-command";
 
-/// What its tests are built in: the folder of everything else, so that what both need is built once.
-const TARGET_FOLDER: &str = "../../target";
-
 /// Builds the composed component, and prints its size and digest.
 pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     guest::build(root, Choice::Auto)?;
@@ -58,8 +54,8 @@ pub(crate) fn build(root: &Path) -> anyhow::Result<()> {
     }
     let compiler = Compiler::find(Choice::Auto)?;
     let target = Path::new(guest::TARGET_FOLDER);
-    let adapter = guest::component(root, target, &compiler, ADAPTER)?;
-    let command = guest::component(root, target, &compiler, COMMAND)?;
+    let adapter = guest::component(root, target, &compiler, ADAPTER, &[])?;
+    let command = guest::component(root, target, &compiler, COMMAND, &[])?;
     guest::replace(&root.join(ADAPTED), &adapter)?;
     let plugin = fs::read(root.join(COMPONENT)).context(COMPONENT)?;
     let types = types(root).context("cannot make a component of the contract's types")?;
@@ -78,11 +74,15 @@ fn report(root: &Path, state: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Builds the composed component, then tests it in stock wasmtime. Its dependencies take minutes, the first time.
+/// Builds the composed component, then tests it in stock wasmtime, and in Node where that is to be had.
 pub(crate) fn test(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     build(root)?;
-    let mut command = step::cargo(&root.join("tests/wasi"));
-    command.args(["test", "--locked", "--target-dir", TARGET_FOLDER]);
+    if let Err(reason) = node::prepare(root) {
+        // The test that needs it says so and skips.
+        eprintln!("Without Node: {reason:#}");
+    }
+    let mut command = step::cargo(root);
+    command.args(["test", "--workspace", "--locked", "--test", "wasi"]);
     step::run("test wasi", command.args(arguments))
 }
 

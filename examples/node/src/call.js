@@ -1,6 +1,7 @@
 /** The host's side of one plugin call: what it reaches when it calls an import. Nothing of it outlives the call. */
 import { randomBytes } from 'node:crypto';
 
+import { nameOf } from './error.js';
 import { HttpFailure, refusal } from './http/failure.js';
 import { asksForSecret, encoded } from './http/form.js';
 import { hostCallsForSaving } from './limits.js';
@@ -235,8 +236,8 @@ function alone(bytes) {
 function contractFailure(face, error) {
   if (error instanceof HttpFailure) return { code: error.code, message: error.message, sent: error.sent };
   if (error instanceof StoreFailure) return { code: error.code, message: error.message };
-  if (face === 'http') return { code: 'connection-closed', message: `the HTTP client failed: ${error.message}`, sent: true };
-  if (face === 'store') return { code: 'io', message: error.message };
+  if (face === 'http') return { code: 'connection-closed', message: `the HTTP client failed: ${nameOf(error)}`, sent: true };
+  if (face === 'store') return { code: 'io', message: `the store failed: ${nameOf(error)}` };
   throw error;
 }
 

@@ -5,10 +5,10 @@ import { check, checkedRequest, isText, secretText } from './arguments.js';
 import { Call } from './call.js';
 import { checkedCapabilities } from './capabilities.js';
 import { systemClock } from './clock.js';
-import { ProcoreAuthError, internal } from './error.js';
+import { ProcoreAuthError, internal, nameOf } from './error.js';
 import { Egress } from './http/egress.js';
 import { HttpsClient } from './http/https-client.js';
-import { DEFAULT_LIMITS, leastHostCalls } from './limits.js';
+import { DEFAULT_LIMITS, withRoomFor } from './limits.js';
 import { plain } from './plain.js';
 import { Stopped } from './plugin/stopped.js';
 import { Threads } from './plugin/threads.js';
@@ -23,6 +23,9 @@ import { within } from './within.js';
 
 /** How long after its deadline a call's caller gets an answer at the latest, in milliseconds. The time between is for saving. */
 const GRACE = 10_000;
+
+/** How a connection is that works, as far as the plugin knows. */
+const WELL = ['healthy', 'unverified'];
 
 /**
  * What a connection is lent.
@@ -89,7 +92,7 @@ export class Connection {
       clock,
       store: new HoldingStore(new PlainStore(store), clock, recorder),
       recorder,
-      limits: { ...all, hostCalls: Math.max(all.hostCalls, leastHostCalls(rest.policy.parkedCount)) },
+      limits: withRoomFor(rest.policy, all),
     };
   }
 
@@ -152,8 +155,7 @@ export class Connection {
 
   /** Tells how the connection is, with the evidence. Sends nothing. */
   async status() {
-    const status = plain(await this.#run('auth', 'status', []));
-    return this.#lent.store.holds ? { ...status, health: atRisk(status.health) } : status;
+    return this.#withWhatIsHeld(plain(await this.#run('auth', 'status', [])));
   }
 
   /** Begins a sign-in; returns the link to open, anywhere. */
@@ -205,7 +207,8 @@ export class Connection {
     const span = nextVisit === undefined ? undefined : BigInt(nextVisit);
     const visit = plain(await this.#replaying('auth', 'upkeep', [span, this.#notBefore()]));
     this.#notePause(visit.pauseUntil);
-    return visit;
+    if (WELL.includes(visit.status.health)) this.#lent.recorder.forget();
+    return { ...visit, status: this.#withWhatIsHeld(visit.status) };
   }
 
   /** Lists the parked requests, in the order in which they were parked. */
@@ -294,7 +297,7 @@ export class Connection {
     });
     this.#open.add(running);
     running.catch(() => {}).finally(() => this.#open.delete(running));
-    return within(deadline + GRACE, running, outOfPatience);
+    return within(deadline + GRACE, running, () => this.#noted(name, outOfPatience()));
   }
 
   async #execute(call, face, name, args) {
@@ -314,9 +317,12 @@ export class Connection {
     throw new ProcoreAuthError(kind, diagnosis, retryAt);
   }
 
-  /** Tells a fault that lasts as one alert. */
   #fault(name, error) {
-    const fault = error instanceof Stopped ? error.toError() : hostFailed(error);
+    return this.#noted(name, error instanceof Stopped ? error.toError() : hostFailed(error));
+  }
+
+  /** Tells a fault that lasts as one alert. */
+  #noted(name, fault) {
     const severity = this.#faulty.has(name) ? 'warning' : 'alert';
     this.#faulty.add(name);
     this.#lent.recorder.record(severity, fault.code, fault.summary, [['function', name]]);
@@ -326,6 +332,11 @@ export class Connection {
   #noteSuccess(name) {
     if (!this.#faulty.delete(name)) return;
     this.#lent.recorder.record('info', 'plugin-recovered', 'the plugin works again', [['function', name]]);
+  }
+
+  /** Tokens that live in this process alone are at risk, unless things are worse. */
+  #withWhatIsHeld(status) {
+    return this.#lent.store.holds && WELL.includes(status.health) ? { ...status, health: 'at-risk' } : status;
   }
 
   #notBefore() {
@@ -358,13 +369,14 @@ function contractRequest(method, path, { headers, body, json, companyId, timeout
   };
 }
 
-/** Tokens that live in this process alone are at risk, unless things are worse. */
-function atRisk(health) {
-  return ['healthy', 'unverified'].includes(health) ? 'at-risk' : health;
-}
-
+/** Does not repeat the text of an error that is not the contract's: who knows what is in it. */
 function hostFailed(error) {
-  return internal('host-failed', `the host failed: ${error.message}`, 'a defect of this host', 'report it');
+  return internal(
+    'host-panicked',
+    `the host failed while the plugin ran: ${nameOf(error)}`,
+    'a defect of this host or of a capability that was given to it',
+    'report it',
+  );
 }
 
 function outOfPatience() {

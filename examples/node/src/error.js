@@ -50,6 +50,14 @@ export function internal(code, summary, cause, remedy) {
 }
 
 /**
+ * Names what was thrown, without its text: who knows what is in it.
+ * @param {unknown} thrown
+ */
+export function nameOf(thrown) {
+  return thrown instanceof Error ? thrown.name : typeof thrown;
+}
+
+/**
  * Makes an error about the caller's settings.
  * @param {string} code
  * @param {string} summary

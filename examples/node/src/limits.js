@@ -31,6 +31,23 @@ export const DEFAULT_LIMITS = Object.freeze({
 export const leastHostCalls = (parkedCount) => parkedCount * 40 + 1000;
 
 /**
+ * Raises limits that leave no room for what the policy allows: the wait for the lock and two requests for a token within the deadlines,
+ * a replay of all that may be parked within the host calls.
+ * @param {any} policy
+ * @param {Limits} limits
+ * @returns {Limits}
+ */
+export function withRoomFor({ tokenTimeout, lockWait, parkedCount }, limits) {
+  const least = 2 * tokenTimeout + lockWait;
+  return {
+    ...limits,
+    deadline: Math.max(limits.deadline, least),
+    replayDeadline: Math.max(limits.replayDeadline, least),
+    hostCalls: Math.max(limits.hostCalls, leastHostCalls(parkedCount)),
+  };
+}
+
+/**
  * How many host calls are kept for the time after the last request: to save what it brought.
  * @param {number} parkedCount
  */

@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { readFile } from 'node:fs/promises';
 import test from 'node:test';
 
+import { systemClock } from '../src/clock.js';
 import { Connection, FileStore, Plugin, Secret } from '../src/index.js';
 import { folder } from './folder.js';
 
@@ -15,7 +16,7 @@ const SETTINGS = {
 const TOKENS = '{"access_token":"a","refresh_token":"b"}';
 
 /** A connection with a plugin that does what it should not. What reaches the network is recorded. */
-async function hostile(t, limits = {}) {
+async function hostile(t, limits = {}, clock = systemClock) {
   const requests = [];
   const events = [];
   const http = {
@@ -27,7 +28,7 @@ async function hostile(t, limits = {}) {
   const store = await FileStore.open(await folder(t), 'acme');
   const plugin = new Plugin(await readFile(new URL('./hostile-plugin.js', import.meta.url), 'utf8'), new Map(), { component: '', sha256: '' });
   const journals = [{ record: (_, event) => events.push(event) }];
-  const connection = new Connection(SETTINGS, { plugin, store, http, journals, limits });
+  const connection = new Connection(SETTINGS, { plugin, store, http, journals, limits, clock });
   t.after(() => connection.close());
   return { connection, requests, events, store };
 }
@@ -86,6 +87,23 @@ test('a fault that lasts is one alert', async (t) => {
   const { connection, events } = await hostile(t);
   for (let times = 0; times < 2; times += 1) await assert.rejects(connection.parked());
   assert.deepEqual(events.map(({ severity, code }) => `${severity} ${code}`), ['alert plugin-trapped', 'warning plugin-trapped']);
+});
+
+test('a fault of the host is told without its text', async (t) => {
+  let broken = true;
+  const now = () => {
+    if (!broken) return Date.now();
+    broken = false;
+    throw new TypeError('hunter2');
+  };
+  const { connection, events } = await hostile(t, {}, { ...systemClock, now });
+  await assert.rejects(connection.renewRejected(new Secret('a')), (error) => {
+    assert.equal(error.code, 'host-panicked');
+    assert.match(error.summary, /TypeError/);
+    assert.doesNotMatch(JSON.stringify([error.message, error.summary, error.cause, error.remedy]), /hunter2/);
+    return true;
+  });
+  assert.deepEqual(events.map(({ severity, code }) => `${severity} ${code}`), ['alert host-panicked']);
 });
 
 test('a reply that is larger than permitted does not reach the plugin', async (t) => {

@@ -27,7 +27,8 @@ _EXIT_CODES = {
     "unknown-outcome": 8,
     "internal": 9,
 }
-_AT_RISK = 11
+_HEALTH = {"healthy": 0, "unverified": 11, "at-risk": 11, "unavailable": 5, "misconfigured": 3, "sign-in-required": 4}
+_PARKED = 10
 _API_REFUSED = 22
 _INTERRUPTED = 130
 _TERMINATED = 143
@@ -72,7 +73,7 @@ def _call(connection: Connection, chosen: argparse.Namespace) -> int:
     headers = [("content-type", "application/json")] if body else []
     response = connection.request(chosen.method, chosen.path, headers=headers, body=body)
     sys.stdout.buffer.write(response.body + b"\n")
-    if response.ok:
+    if response.status < 400:
         return 0
     print(f"status {response.status}", file=sys.stderr)
     return _API_REFUSED
@@ -82,7 +83,9 @@ def _status(connection: Connection, _: argparse.Namespace) -> int:
     status = connection.status()
     who = f" as {status.identity.name}, {status.identity.login}" if status.identity else ""
     print(f"{status.health}{who}")
-    return 0 if status.health == "healthy" else _AT_RISK
+    if status.health == "healthy" and status.parked + status.undecided:
+        return _PARKED
+    return _HEALTH[status.health]
 
 
 def _explain(error: AuthError) -> None:

@@ -121,8 +121,8 @@ class Response:
 
     @property
     def ok(self) -> bool:
-        """Whether the status is below 400."""
-        return self.status < 400
+        """Whether the status is a success."""
+        return 200 <= self.status < 300
 
     @property
     def text(self) -> str:

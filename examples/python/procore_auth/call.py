@@ -53,7 +53,9 @@ class Call:
         except FutureTimeout:
             if outcome.done():
                 raise
-            raise stopped.out_of_time() from None
+            error = stopped.out_of_time()
+            self._lent.faults.note(self._function, error)
+            raise error from None
 
     def _into(self, outcome: Future[Any], arguments: tuple[Any, ...]) -> None:
         try:
@@ -64,14 +66,15 @@ class Call:
     def _execute(self, arguments: tuple[Any, ...]) -> Any:
         try:
             with turn:
-                return _unwrapped(self._call(arguments))
+                result = self._call(arguments)
         except errors.Internal as error:
-            if self._was_stopped:
-                self._note(error)
+            self._lent.faults.note(self._function, error)
             raise
         finally:
             # Frees the lock before anyone hears of the result.
             self._capabilities.end(was_stopped=self._was_stopped)
+        self._lent.faults.note_success(self._function)
+        return _unwrapped(result)
 
     @property
     def _was_stopped(self) -> bool:
@@ -132,9 +135,6 @@ class Call:
             self._stopped = stopped.OUT_OF_TIME if is_out_of_fuel else stopped.TRAPPED
             _log.debug("the plugin was stopped: %s", type(error).__name__)
         return self._stopped.to_error()
-
-    def _note(self, error: errors.Internal) -> None:
-        self._lent.recorder.record("alert", error.code, error.summary, [("function", self._function)])
 
 
 def _unwrapped(result: Any) -> Any:

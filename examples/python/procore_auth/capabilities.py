@@ -291,4 +291,8 @@ def _failure(failure: StoreFailure) -> Any:
 
 
 def _shortened(text: str, most: int) -> str:
-    return text if len(text) <= most else text[: most - 1] + "…"
+    """Cuts at a number of bytes, as the other hosts do, and between characters."""
+    content, mark = text.encode(errors="replace"), "…"
+    if len(content) <= most:
+        return text
+    return content[: most - len(mark.encode())].decode(errors="ignore") + mark

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json as encoding
 import os
 import socket
-import threading
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,7 @@ from .call import Call
 from .clock import Clock, SystemClock
 from .egress import Egress
 from .errors import AuthError, InvalidInput
+from .faults import Faults
 from .holding_store import HoldingStore
 from .http_client import HttpClient
 from .https_client import HttpsClient
@@ -34,6 +35,7 @@ from .journal import Journal, LoggingJournal
 from .lent import Lent
 from .lift import lift
 from .limits import Limits
+from .pause import Pause
 from .plugin import Plugin
 from .recorder import Recorder
 from .secret import Secret
@@ -42,6 +44,7 @@ from .store import Store
 from .token_cache import TokenCache
 
 _MOST_BODY = 4 << 20
+_WELL = ("healthy", "unverified")
 
 
 class Connection:
@@ -77,11 +80,11 @@ class Connection:
             clock=clock,
             store=HoldingStore(store, clock, recorder),
             recorder=recorder,
+            faults=Faults(recorder),
             limits=(limits or Limits()).for_policy(settings.policy),
         )
         self._cache = TokenCache(clock)
-        self._pause_until = 0
-        self._pause_guard = threading.Lock()
+        self._pause = Pause(clock)
 
     @classmethod
     def from_config(cls, path: Path | str | None = None, name: str | None = None, *, plugin: Plugin | None = None) -> Connection:
@@ -146,7 +149,7 @@ class Connection:
 
     def status(self) -> Status:
         """Tells how the connection is. Sends nothing."""
-        return lift(Status, self._call("auth", "status"))
+        return self._with_what_is_held(lift(Status, self._call("auth", "status")))
 
     def verify(self) -> Identity:
         """Asks Procore who the token acts as, and keeps the answer as evidence."""
@@ -169,9 +172,11 @@ class Connection:
         """Makes one visit of the keeper: refreshes what is due within ``next_visit`` seconds, and replays what is parked."""
         span = None if next_visit is None else int(next_visit * 1000)
         deadline = self._lent.limits.replay_deadline
-        visit = lift(Visit, self._call("auth", "upkeep", span, self._not_before(), deadline=deadline))
-        self._pause(visit.pause_until)
-        return visit
+        visit = lift(Visit, self._call("auth", "upkeep", span, self._pause.until(), deadline=deadline))
+        self._pause.note(visit.pause_until)
+        if visit.status.health in _WELL:
+            self._lent.recorder.forget()
+        return replace(visit, status=self._with_what_is_held(visit.status))
 
     def revoke(self) -> None:
         """Signs out: revokes the tokens at the server, then deletes them."""
@@ -188,8 +193,8 @@ class Connection:
     def replay(self, id: str | None = None) -> ReplayReport:
         """Replays the queued requests, or the one that is named, whatever its state."""
         deadline = self._lent.limits.replay_deadline
-        report = lift(ReplayReport, self._call("api", "replay", id, self._not_before(), deadline=deadline))
-        self._pause(report.pause_until)
+        report = lift(ReplayReport, self._call("api", "replay", id, self._pause.until(), deadline=deadline))
+        self._pause.note(report.pause_until)
         return report
 
     def discard(self, id: str) -> None:
@@ -230,11 +235,21 @@ class Connection:
             idempotent=idempotent,
             park=park,
             order_key=order_key,
-            not_before=self._not_before(),
+            # The plugin remembers nothing between calls: until when the rate limit lets nothing through is the host's to keep.
+            not_before=self._pause.until(),
         )
-        outcome = self._call("api", "send", request, deadline=self._lent.limits.deadline + (timeout or 0))
+        own = self._lent.settings.policy.call_timeout if timeout is None else timeout
+        try:
+            outcome = self._call("api", "send", request, deadline=self._lent.limits.deadline + own)
+        except AuthError as error:
+            # It would be so again.
+            if error.code == "rate-limited":
+                self._pause.note(error.retry_at)
+            raise
         answer: Response | Kept = lift(Response, outcome.payload) if outcome.tag == "answered" else lift(Kept, outcome.payload)
-        self._pause(answer.pause_until)
+        self._pause.note(answer.pause_until)
+        if isinstance(answer, Response):
+            self._lent.recorder.forget()
         return answer
 
     def _call(self, interface: str, function: str, *arguments: Any, deadline: float | None = None, probing: bool = False) -> Any:
@@ -251,6 +266,7 @@ class Connection:
         generation = self._cache.generation()
         call = Call(self._plugin, self._lent, "auth", function, deadline=self._lent.limits.deadline)
         token = lift(Token, call.run(*arguments))
+        self._lent.recorder.forget()
         self._cache.fill(token, generation)
         return token
 
@@ -262,14 +278,9 @@ class Connection:
         finally:
             self._cache.clear()
 
-    def _not_before(self) -> int | None:
-        """The plugin remembers nothing between calls: until when the rate limit lets nothing through is the host's to keep."""
-        pause = self._pause_until
-        return pause if pause > self._lent.clock.now() else None
-
-    def _pause(self, until: int | None) -> None:
-        with self._pause_guard:
-            self._pause_until = max(self._pause_until, until or 0)
+    def _with_what_is_held(self, status: Status) -> Status:
+        """Tokens that live in this process alone are at risk, unless things are worse."""
+        return replace(status, health="at-risk") if self._lent.store.holds and status.health in _WELL else status
 
 
 def _check_size(body: bytes) -> None:

@@ -52,6 +52,11 @@ class HoldingStore:
         self._revisions = 0
         self._last_failure: StoreFailure | None = None
 
+    @property
+    def holds(self) -> bool:
+        """Whether anything lives in this process alone."""
+        return bool(self._held)
+
     def get(self, key: str) -> Entry | None:
         """As :meth:`Store.get`."""
         held = self._held.get(checked_key(key))

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 from .clock import Clock
 from .egress import Egress
+from .faults import Faults
 from .holding_store import HoldingStore
 from .http_client import HttpClient
 from .limits import Limits
@@ -24,4 +25,5 @@ class Lent:
     clock: Clock
     store: HoldingStore
     recorder: Recorder
+    faults: Faults
     limits: Limits

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from .settings import Policy
 
@@ -24,6 +24,7 @@ class Limits:
     fuel: int = 10_000_000_000
     """About the number of instructions: some seconds of computing."""
     deadline: float = 120
+    """In seconds; a request has its own time on top. Less than the policy's wait for the lock and two requests for a token has no effect."""
     replay_deadline: float = 600
     """As ``deadline``, for the calls that may replay many requests."""
     grace: float = 10
@@ -36,7 +37,9 @@ class Limits:
         """Returns these limits, with what the policy needs at least."""
         memory = min(max(self.memory, policy.parked_bytes + _BESIDE_BODY), _MOST_MEMORY)
         host_calls = max(self.host_calls, 1000 + 40 * policy.parked_count)
-        return Limits(memory, self.fuel, self.deadline, self.replay_deadline, self.grace, self.reply_size, host_calls)
+        least = policy.lock_wait + 2 * policy.token_timeout
+        deadline, replay_deadline = max(self.deadline, least), max(self.replay_deadline, least)
+        return replace(self, memory=memory, host_calls=host_calls, deadline=deadline, replay_deadline=replay_deadline)
 
 
 def host_calls_for_saving(policy: Policy) -> int:

@@ -4,6 +4,7 @@ import threading
 import unittest
 from collections.abc import Callable
 from contextlib import nullcontext
+from dataclasses import replace
 from typing import Any
 
 import wasmtime
@@ -12,6 +13,7 @@ from procore_auth import AuthError, LoadError, Plugin, Secret, Settings, SystemC
 from procore_auth.binding import turn
 from procore_auth.call import Call
 from procore_auth.egress import Egress
+from procore_auth.faults import Faults
 from procore_auth.holding_store import HoldingStore
 from procore_auth.journal import Event
 from procore_auth.lent import Lent
@@ -78,7 +80,7 @@ def lent(world: World, clock: Any = None) -> Lent:
     settings = Settings("acme", "sandbox", "id", Secret("hunter2"), ClientCredentials())
     store = HoldingStore(world, clock, recorder)
     limits = Limits(fuel=50_000_000, memory=4 << 20, host_calls=1000)
-    return Lent(settings, "test/1", Egress("sandbox"), None, clock, store, recorder, limits)  # type: ignore[arg-type]
+    return Lent(settings, "test/1", Egress("sandbox"), None, clock, store, recorder, Faults(recorder), limits)  # type: ignore[arg-type]
 
 
 class Containment(unittest.TestCase):
@@ -89,6 +91,51 @@ class Containment(unittest.TestCase):
         self.assertEqual((raised.exception.kind, raised.exception.code), ("internal", code))
         self.assertEqual([(event.severity, event.code) for event in world.events], [("alert", code)])
         Call(loaded, lent(world), "auth", "forget", deadline=60).run()
+
+    def test_a_fault_that_lasts_is_one_alert_and_its_end_is_told(self) -> None:
+        class Stopped(SystemClock):
+            is_stopped = True
+
+            def now(self) -> int:
+                return 0 if self.is_stopped else super().now()
+
+        world, clock = World(), Stopped()
+        loaded, ours = plugin("(if (i64.eqz (call $now)) (then unreachable))"), lent(world, clock)
+        for _ in range(3):
+            with self.assertRaises(AuthError):
+                Call(loaded, ours, "auth", "status", deadline=60).run()
+        # Another function's success ends nothing.
+        Call(loaded, ours, "auth", "forget", deadline=60).run()
+        clock.is_stopped = False
+        for _ in range(2):
+            Call(loaded, ours, "auth", "status", deadline=60).run()
+        told = [(event.severity, event.code, event.fields) for event in world.events]
+        fault, fields = "plugin-trapped", [("function", "status")]
+        again = ("warning", fault, fields)
+        self.assertEqual(told, [("alert", fault, fields), again, again, ("info", "plugin-recovered", fields)])
+
+    def test_a_call_that_does_not_end_in_time_is_told_and_so_is_its_end(self) -> None:
+        entered, released = threading.Event(), threading.Event()
+
+        class Hanging(SystemClock):
+            def now(self) -> int:
+                if not entered.is_set():
+                    entered.set()
+                    released.wait(30)
+                return super().now()
+
+        world = World()
+        ours = lent(world, Hanging())
+        call = Call(plugin("(drop (call $now))"), replace(ours, limits=replace(ours.limits, grace=0)), "auth", "status", deadline=0.01)
+        with self.assertRaises(AuthError) as raised:
+            call.run()
+        self.assertEqual(raised.exception.code, "plugin-out-of-time")
+        released.set()
+        for thread in threading.enumerate():
+            if thread.name == "procore-auth-call":
+                thread.join(30)
+        told = [(event.severity, event.code) for event in world.events]
+        self.assertEqual(told, [("alert", "plugin-out-of-time"), ("info", "plugin-recovered")])
 
     def test_an_endless_loop(self) -> None:
         self.stopped("(loop (br 0))", "plugin-out-of-time")

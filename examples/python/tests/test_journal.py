@@ -4,6 +4,7 @@ import unittest
 from pathlib import Path
 
 from procore_auth import Event, JsonLinesJournal, LoggingJournal
+from procore_auth.capabilities import _shortened
 
 EVENT = Event(1_700_000_000_123, "alert", "sign-in-required", 'line\nbreak "quote" ä', [("z", "1"), ("a", "\0")])
 LINE = (
@@ -48,3 +49,10 @@ class Logging(unittest.TestCase):
         (line,) = logged.output
         self.assertTrue(line.isprintable(), line)
         self.assertIn("acme sign-in-required: line", line)
+
+
+class Bounds(unittest.TestCase):
+    def test_a_text_is_cut_between_characters_at_a_number_of_bytes(self) -> None:
+        self.assertEqual(_shortened("abc", 3), "abc")
+        self.assertEqual(_shortened("aäöü", 6), "aä…")
+        self.assertEqual(len(_shortened("ä" * 4000, 2048).encode()), 2047)

@@ -4,6 +4,8 @@ use super::CallState;
 use crate::{
     Severity,
     bindings::procore::auth::journal::{Event, Host, Severity as ContractSeverity},
+    limits::EVENT,
+    stopped::Stopped,
 };
 
 /// The most bytes of a code and of a field's name.
@@ -16,17 +18,26 @@ const FIELDS: usize = 32;
 impl Host for CallState {
     fn record(&mut self, event: Event) -> wasmtime::Result<()> {
         let _pause = self.enter()?;
+        let code = shortened(event.code, NAME);
+        let message = shortened(event.message, TEXT);
         let fields = event.fields.into_iter().take(FIELDS);
-        self.lent.recorder.record_of_plugin(
-            event.severity.into(),
-            shortened(event.code, NAME),
-            shortened(event.message, TEXT),
-            fields
-                .map(|field| (shortened(field.name, NAME), shortened(field.value, TEXT)))
-                .collect(),
-        );
+        let fields: Vec<_> = fields
+            .map(|field| (shortened(field.name, NAME), shortened(field.value, TEXT)))
+            .collect();
+        self.events_left = self
+            .events_left
+            .checked_sub(size(&code, &message, &fields).max(EVENT))
+            .ok_or(Stopped::TooManyEvents)?;
+        let severity = event.severity.into();
+        let recorder = &self.lent.recorder;
+        recorder.record_of_plugin(severity, code, message, fields);
         Ok(())
     }
+}
+
+fn size(code: &str, message: &str, fields: &[(String, String)]) -> usize {
+    let fields = fields.iter().map(|(name, value)| name.len() + value.len());
+    code.len() + message.len() + fields.sum::<usize>()
 }
 
 impl From<ContractSeverity> for Severity {

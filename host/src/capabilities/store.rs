@@ -46,6 +46,9 @@ impl Host for CallState {
         if self.lock.is_none() {
             return Err(Stopped::Misuse("it held an entry without the lock").into());
         }
+        if self.lent.store.held_size().saturating_add(value.len()) > self.lent.limits.memory {
+            return Err(Stopped::OutOfMemory.into());
+        }
         self.unsaved_reply = None;
         Ok(self.lent.store.hold(key, value, expected))
     }

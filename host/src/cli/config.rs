@@ -14,12 +14,15 @@ mod shape;
 mod source;
 
 use std::collections::BTreeMap;
+use std::fs;
+use std::io::{self, ErrorKind, Read as _};
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 use std::sync::Arc;
 use std::time::Duration;
 
+use procore_auth_host::internals;
 use procore_auth_host::{ConnectionName, Environment, Grant, Policy, Secret, Settings};
 use serde::Deserialize as _;
 use toml::Spanned;
@@ -101,7 +104,7 @@ enum Text {
 impl Config {
     /// Reads the file.
     pub(crate) fn load(path: &Path) -> Result<Self, Failure> {
-        let text = std::fs::read_to_string(path).map_err(|error| unreadable(path, &error))?;
+        let text = read(path).map_err(|error| unreadable(path, &error))?;
         Self::parse(path, text)
     }
 
@@ -382,6 +385,18 @@ impl ConnectToLine {
             },
         )
     }
+}
+
+/// Reads the file, unless everybody may write it: it names programs that are run, and where secrets go.
+fn read(path: &Path) -> io::Result<String> {
+    let mut file = fs::File::open(path)?;
+    if internals::lets_all_write(&file.metadata()?) {
+        let why = "everybody may write it: take that right away (chmod o-w)";
+        return Err(io::Error::new(ErrorKind::PermissionDenied, why));
+    }
+    let mut text = String::new();
+    file.read_to_string(&mut text)?;
+    Ok(text)
 }
 
 fn unreadable(path: &Path, error: &std::io::Error) -> Failure {

@@ -24,6 +24,10 @@ enum Answer {
     Bytes(&'static str),
     /// These bytes, and the end of the connection.
     Last(&'static str),
+    /// These bytes, and then the others again and again, as fast as the client takes them.
+    Endless(&'static str, &'static str),
+    /// These bytes, and then the others again and again, one every 20 ms.
+    Drip(&'static str, &'static str),
     /// Nothing, for ever.
     Silence,
 }
@@ -104,6 +108,19 @@ async fn answer(
             }
             Some(Answer::Last(bytes)) => {
                 let _ = stream.write_all(bytes.as_bytes()).await;
+                return;
+            }
+            Some(Answer::Endless(first, again)) => {
+                let _ = stream.write_all(first.as_bytes()).await;
+                while stream.write_all(again.as_bytes()).await.is_ok() {}
+                return;
+            }
+            Some(Answer::Drip(first, again)) => {
+                let _ = stream.write_all(first.as_bytes()).await;
+                let mut drops = tokio::time::interval(Duration::from_millis(20));
+                while stream.write_all(again.as_bytes()).await.is_ok() {
+                    drops.tick().await;
+                }
                 return;
             }
             Some(Answer::Silence) | None => std::future::pending().await,
@@ -311,6 +328,65 @@ async fn a_timeout_after_connecting_may_have_delivered_the_request() {
             let outcome = client.send(request, limits).await;
             assert_eq!(facts(outcome), ("timeout", true));
         }
+    }
+}
+
+/// Every byte comes in time; the whole never does.
+#[tokio::test]
+async fn s63_a_reply_that_drips_ends_with_the_timeout() {
+    let limits = RequestLimits {
+        timeout: Duration::from_millis(300),
+        ..LIMITS
+    };
+    for answer in [
+        Answer::Drip("", "H"),
+        Answer::Drip("HTTP/1.1 200 OK\r\n", "x"),
+        Answer::Drip("HTTP/1.1 200 OK\r\n", "x: y\r\n"),
+        Answer::Drip("", "HTTP/1.1 100 Continue\r\n\r\n"),
+        Answer::Drip("HTTP/1.1 200 OK\r\ncontent-length: 999\r\n\r\n", "a"),
+        Answer::Drip(
+            "HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\n\r\n",
+            "1\r\na\r\n",
+        ),
+    ] {
+        let (_server, client) = Server::plain(vec![answer]).await;
+        let sent = tokio::time::timeout(Duration::from_secs(30), client.send(post(), limits));
+        let (code, sent) = facts(sent.await.expect("the client's own timeout"));
+        // What begins with `HH` is no HTTP.
+        assert!(matches!(code, "timeout" | "invalid-reply"), "{code}");
+        assert!(sent);
+    }
+}
+
+/// Nothing of it is kept beyond what a reply's head may take.
+#[tokio::test]
+async fn s63_a_head_without_end_is_no_reply() {
+    for answer in [
+        Answer::Endless("HTTP/1.1 200 OK\r\nx: ", "aaaaaaaaaaaaaaaa"),
+        Answer::Endless("HTTP/1.1 200 OK\r\n", "x: aaaaaaaaaaaa\r\n"),
+        Answer::Endless("HTTP/1.1 200 ", "aaaaaaaaaaaaaaaa"),
+    ] {
+        let (_server, client) = Server::plain(vec![answer]).await;
+        let outcome = client.send(post(), LIMITS).await;
+        assert_eq!(facts(outcome), ("invalid-reply", true));
+    }
+}
+
+/// A bomb is what it weighs: nothing unpacks it.
+#[tokio::test]
+async fn s63_a_compressed_reply_is_handed_on_as_it_is() {
+    for encoding in ["gzip", "deflate", "br", "zstd"] {
+        let packed = "\u{1f}packed";
+        let reply = format!(
+            "HTTP/1.1 200 OK\r\ncontent-encoding: {encoding}\r\ncontent-length: {}\r\n\r\n{packed}",
+            packed.len()
+        );
+        let (server, client) = Server::plain(vec![Answer::Bytes(reply.leak())]).await;
+        let response = client.send(post(), LIMITS).await.expect("a reply");
+        assert_eq!(response.body(), packed.as_bytes());
+        assert_eq!(response.headers()["content-encoding"], encoding);
+        let asked = server.seen()[0].1.to_ascii_lowercase();
+        assert!(!asked.contains("accept-encoding"), "{asked}");
     }
 }
 

@@ -1,6 +1,6 @@
 /**
  * The egress policy: where a connection's requests may go, and what they may carry there. The tables stand at the top of
- * `host/src/egress.rs`; this is the same policy.
+ * `lending/src/egress.rs`; this is the same policy, and `tests/conformance/egress.json` has the cases that both are tested with.
  */
 import { refusal } from './failure.js';
 
@@ -21,6 +21,9 @@ export const ENVIRONMENTS = Object.keys(HOSTS);
 
 /** The path of the probe that tells what a token is, and spends nothing. */
 const TOKEN_INFO_PATH = '/oauth/token/info';
+
+/** Where tokens come from, and where they are revoked: these forms carry the client secret, and no others. */
+const SECRET_PATHS = new Set(['/oauth/token', '/oauth/revoke']);
 
 /** `CONNECT` and `TRACE` are left out: the one opens a tunnel, the other echoes `authorization`. */
 const METHODS = new Set(['GET', 'HEAD', 'POST', 'PUT', 'PATCH', 'DELETE', 'OPTIONS']);
@@ -81,8 +84,8 @@ export class Egress {
     }
     const url = plainUrl(text);
     const destination = this.#destination(method, url);
-    if (usesSecret && destination !== 'login') {
-      throw refusal('secret-not-permitted', "the client secret is sent to the connection's login origin only");
+    if (usesSecret && !(destination === 'login' && takesSecret(method, url))) {
+      throw refusal('secret-not-permitted', "the client secret is sent in a POST to the connection's token or revocation endpoint only");
     }
     return { url, destination };
   }
@@ -110,7 +113,16 @@ export class Egress {
 
 function isTokenInfoProbe(method, url) {
   const isLogin = Object.values(HOSTS).some(({ login }) => login === url.hostname);
-  return isLogin && method === 'GET' && url.pathname === TOKEN_INFO_PATH && url.search === '' && !url.href.includes('?');
+  return isLogin && method === 'GET' && url.pathname === TOKEN_INFO_PATH && hasNoQuery(url);
+}
+
+function takesSecret(method, url) {
+  return method === 'POST' && SECRET_PATHS.has(url.pathname) && hasNoQuery(url);
+}
+
+/** `search` is empty for an empty query, too. */
+function hasNoQuery(url) {
+  return !url.href.includes('?');
 }
 
 /** Parses a URL that reads the same to every parser. */

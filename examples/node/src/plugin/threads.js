@@ -36,7 +36,7 @@ export class Threads {
   }
 
   /**
-   * Calls a function of a fresh instance. Fails with a {@link Stopped}.
+   * Calls a function of a fresh instance. Fails with a {@link Stopped}, or with what the host failed with.
    * @param {[face: string, name: string]} name
    * @param {any[]} args
    * @param {Lender} lender
@@ -131,7 +131,7 @@ class Thread {
     try {
       answer = await call.lender(face, name, args);
     } catch (error) {
-      call.stopped ??= error instanceof Stopped ? error : trapped(`the host failed: ${error.message}`);
+      call.stopped ??= error;
       answer = { stopped: true };
     }
     if (call !== this.#call || !this.isAlive) return;

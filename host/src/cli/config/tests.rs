@@ -522,3 +522,18 @@ fn metrics_go_to_a_file_and_to_a_loopback_port() {
         assert!(refused.summary.contains(says), "{refused:?}");
     }
 }
+
+#[cfg(unix)]
+#[test]
+fn a_file_that_everybody_may_write_is_refused() {
+    use std::fs::{self, Permissions};
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("config.toml");
+    fs::write(&path, "state = \"/s\"\n").expect("written");
+    for (mode, is_read) in [(0o644, true), (0o664, true), (0o666, false), (0o602, false)] {
+        fs::set_permissions(&path, Permissions::from_mode(mode)).expect("changed");
+        assert_eq!(super::Config::load(&path).is_ok(), is_read, "{mode:o}");
+    }
+}

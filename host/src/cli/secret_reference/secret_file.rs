@@ -1,6 +1,6 @@
 //! A file that holds a secret alone.
 
-use std::fs::{File, Metadata};
+use std::fs::Metadata;
 use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
@@ -32,7 +32,7 @@ impl SecretFile {
     /// Reads the file: one trailing line end is cut off, an empty one is refused.
     pub(crate) fn read(&self) -> Result<String, Unreadable> {
         // Type, owner and mode are asked of the open file, so that it cannot be exchanged in between.
-        let file = open(&self.path).map_err(|e| self.unreadable(&e))?;
+        let file = internals::open_without_waiting(&self.path).map_err(|e| self.unreadable(&e))?;
         let metadata = file.metadata().map_err(|e| self.unreadable(&e))?;
         self.refuse_irregular(&metadata)?;
         self.refuse_foreign(&metadata)?;
@@ -203,24 +203,6 @@ fn has_token(written: &str) -> bool {
     written
         .split(|c: char| !(c.is_ascii_alphanumeric() || matches!(c, '_' | '-')))
         .any(|run| run.len() >= SHORTEST)
-}
-
-/// Opens what the path or a link there names. `NONBLOCK`: opening a pipe must not wait for its other end.
-#[cfg(unix)]
-fn open(path: &Path) -> io::Result<File> {
-    use rustix::fs::OFlags;
-    use std::os::unix::fs::OpenOptionsExt as _;
-
-    let flags = OFlags::NONBLOCK | OFlags::NOCTTY;
-    File::options()
-        .read(true)
-        .custom_flags(flags.bits().cast_signed())
-        .open(path)
-}
-
-#[cfg(not(unix))]
-fn open(path: &Path) -> io::Result<File> {
-    File::open(path)
 }
 
 #[cfg(test)]

@@ -1,6 +1,11 @@
 //! The lock and the files of a store in WASI.
 
-use std::{fs, time::Duration};
+use std::{
+    fs,
+    sync::atomic::{AtomicBool, Ordering},
+    thread,
+    time::Duration,
+};
 
 use procore_auth_lending::entry_file;
 use procore_auth_wasi_tests::{
@@ -74,6 +79,47 @@ async fn one_of_two_has_the_lock() {
     assert_eq!(leases.count(), 1, "those before are removed");
 }
 
+/// A runtime looks at each file that it lists, and what is gone by then it reports as an error.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_come_and_go_disturb_nobody() {
+    let world = World::with_service_account().await;
+    let mut it = world.adapter().await;
+    assert!(lock(&mut it).await);
+    unlock(&mut it).await;
+    let (folder, over) = (world.folder(), AtomicBool::new(false));
+    let passing: Vec<_> = (0..100)
+        .map(|n| folder.join(format!("passing-{n}")))
+        .collect();
+    thread::scope(|scope| {
+        scope.spawn(|| {
+            while !over.load(Ordering::Relaxed) {
+                for file in &passing {
+                    fs::write(file, b"").expect("written");
+                }
+                for file in &passing {
+                    fs::remove_file(file).expect("removed");
+                }
+            }
+        });
+        let locked = tokio::task::block_in_place(|| {
+            tokio::runtime::Handle::current().block_on(async {
+                let store = it.given.procore_auth_store().clone();
+                for _ in 0..50 {
+                    let locked = store.call_lock(&mut it.store, 0).await.expect("no trap");
+                    let listed = store.call_list(&mut it.store, "").await.expect("no trap");
+                    store.call_unlock(&mut it.store).await.expect("no trap");
+                    if !matches!((&locked, &listed), (Ok(true), Ok(_))) {
+                        return Err((locked, listed));
+                    }
+                }
+                Ok(())
+            })
+        });
+        over.store(true, Ordering::Relaxed);
+        locked.expect("files of others are nobody's business");
+    });
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_dead_are_waited_for_and_the_sleeping_send_nothing() {
     let world = World::with_service_account().await;
@@ -98,6 +144,8 @@ async fn the_dead_are_waited_for_and_the_sleeping_send_nothing() {
         .expect("no trap");
     let failure = sent.expect_err("its lock is another's");
     assert_eq!((failure.code.as_str(), failure.sent), ("lock-lost", false));
+    assert!(sleeping.stderr().contains("\"code\":\"lock-lost\""));
+    assert!(next.stderr().contains("\"code\":\"lock-taken-over\""));
     // And it does not free what is not its own.
     unlock(&mut sleeping).await;
     assert!(!lock(&mut sleeping).await);
