@@ -1,20 +1,27 @@
 #!/usr/bin/env node
 /**
- * A small tool over the library: `node cli.js --settings settings.json token|status|verify|login|upkeep|call METHOD PATH|session VERB…`.
+ * A small tool over the library: `node cli.js --settings settings.json (or --config FILE) token|status|verify|login|upkeep|call METHOD PATH|session VERB…`.
  *
  * `session` reads one such command a line from standard input, of the named verbs only, and answers each with a line of JSON
- * that has its number. The client secret comes from the
- * environment variable `PROCORE_CLIENT_SECRET`. Exit codes are those of `procore-auth`: 0 done, 1 refused, 2 wrong use, 3 configuration,
- * 4 sign in, 5 unavailable, 6 busy, 7 storage, 8 unknown outcome, 9 a defect, 10 parked, 11 at risk, 22 Procore's API said no.
+ * that has its number. The client secret comes from where `clientSecret` of the settings says, `{ "file": PATH }` or `{ "env": NAME }`, and
+ * without it from the environment variable `PROCORE_CLIENT_SECRET`. SIGINT and SIGTERM end it once what runs is saved; a second one, at once.
+ *
+ * Exit codes are those of `procore-auth`: 0 done, 1 refused, 2 wrong use, 3 configuration, 4 sign in, 5 unavailable, 6 busy, 7 storage,
+ * 8 unknown outcome, 9 a defect, 10 parked, 11 at risk, 22 Procore's API said no.
  */
 import { readFile } from 'node:fs/promises';
 import path from 'node:path';
 import { createInterface } from 'node:readline/promises';
 import { parseArgs } from 'node:util';
 
-import { Connection, FileStore, HttpsClient, JsonLinesJournal, Plugin, ProcoreAuthError, parseConnectTo } from './src/index.js';
+import { Connection, FileStore, HttpsClient, JsonLinesJournal, Plugin, ProcoreAuthError, parseConnectTo, readConfig } from './src/index.js';
+import { referred } from './src/secret-reference.js';
 
-const USAGE = 'usage: cli.js --settings FILE token | status | verify | login | upkeep | call METHOD PATH [--body FILE] [--park] | session VERB…';
+const USAGE = 'usage: cli.js (--settings FILE | --config FILE [--connection NAME]) token | status | verify | login | upkeep | call METHOD PATH [--body FILE] [--park] | session VERB…';
+
+const HELP = `--config names the configuration of procore-auth, in TOML. The settings are JSON: state, name, environment, clientId, clientSecret ({ "file": PATH } or { "env": NAME }; PROCORE_CLIENT_SECRET
+without it), redirectUri, companyId, policy, limits, plugin ({ "folder": PATH, "sha256": DIGEST }), extraCa, connectTo. Paths are relative to
+the file. Exit codes are those of procore-auth: see \`procore-auth --help\`.`;
 
 const EXIT = {
   'invalid-input': 1,
@@ -43,24 +50,57 @@ function exitCode(verb, result) {
 
 class Usage extends Error {}
 
+/** What the shell reports for a program that ended by the signal. */
+const SIGNALS = { SIGINT: 130, SIGTERM: 143 };
+
+class Signalled extends Error {
+  constructor(exitCode) {
+    super();
+    this.exitCode = exitCode;
+  }
+}
+
+/** Fails with a {@link Signalled} once the process is asked to end. */
+function signalled() {
+  return new Promise((_, reject) => {
+    for (const [signal, exitCode] of Object.entries(SIGNALS)) {
+      process.once(signal, () => {
+        console.error('stopping: a refresh that runs is finished first');
+        // A session begins nothing new.
+        process.stdin.destroy();
+        reject(new Signalled(exitCode));
+      });
+    }
+  });
+}
+
 /** Makes the connection of a settings file. Paths in it are relative to it. */
 async function open(file) {
   const settings = JSON.parse(await readFile(file, 'utf8'));
-  const { state, extraCa = [], connectTo = [], limits, ...connection } = settings;
+  const { state, extraCa = [], connectTo = [], limits, plugin, clientSecret = { env: 'PROCORE_CLIENT_SECRET' }, ...connection } = settings;
   const folder = path.dirname(path.resolve(file));
   const root = path.resolve(folder, state);
   const certificates = await Promise.all(extraCa.map((name) => readFile(path.resolve(folder, name))));
   const http = new HttpsClient({ extraCa: certificates, connectTo: parseConnectTo(connectTo) });
   const store = await FileStore.open(root, connection.name);
   const capabilities = {
-    plugin: await Plugin.load(),
+    plugin: await Plugin.load(plugin?.folder === undefined ? plugin : { ...plugin, folder: path.resolve(folder, plugin.folder) }),
     store,
     http,
     limits,
     journals: [new JsonLinesJournal(path.join(root, 'journal.jsonl'))],
   };
-  const clientSecret = process.env.PROCORE_CLIENT_SECRET;
-  return { connection: new Connection({ ...connection, clientSecret }, capabilities), http };
+  return { connection: new Connection({ ...connection, clientSecret: await referred(clientSecret, folder) }, capabilities), http };
+}
+
+/** Makes a connection of the tool's configuration file. */
+async function openConfigured(file, name) {
+  const { settings, state, journal, extraCa, connectTo } = await readConfig(file, name);
+  const certificates = await Promise.all(extraCa.map((path) => readFile(path)));
+  const http = new HttpsClient({ extraCa: certificates, connectTo: parseConnectTo(connectTo) });
+  const store = await FileStore.open(state, settings.name);
+  const capabilities = { plugin: await Plugin.load(), store, http, journals: [new JsonLinesJournal(journal)] };
+  return { connection: new Connection(settings, capabilities), http };
 }
 
 const VERBS = {
@@ -123,13 +163,24 @@ function print(value) {
 async function main() {
   const { values, positionals } = parseArgs({
     allowPositionals: true,
-    options: { settings: { type: 'string' }, body: { type: 'string' }, park: { type: 'boolean' } },
+    options: {
+      settings: { type: 'string' },
+      config: { type: 'string' },
+      connection: { type: 'string' },
+      body: { type: 'string' },
+      park: { type: 'boolean' },
+      help: { type: 'boolean', short: 'h' },
+    },
   });
+  if (values.help) {
+    console.log(`${USAGE}\n\n${HELP}`);
+    return 0;
+  }
   const [verb, ...words] = positionals;
-  if (values.settings === undefined || !Object.hasOwn(VERBS, verb ?? '')) throw new Usage(USAGE);
-  const { connection, http } = await open(values.settings);
+  if ((values.settings === undefined) === (values.config === undefined) || !Object.hasOwn(VERBS, verb ?? '')) throw new Usage(USAGE);
+  const { connection, http } = await (values.config === undefined ? open(values.settings) : openConfigured(values.config, values.connection));
   try {
-    const result = await perform(connection, verb, words, values);
+    const result = await Promise.race([perform(connection, verb, words, values), signalled()]);
     print(result);
     return exitCode(verb, result);
   } finally {
@@ -141,6 +192,7 @@ async function main() {
 try {
   process.exitCode = await main();
 } catch (error) {
+  if (error instanceof Signalled) process.exit(error.exitCode);
   if (error instanceof ProcoreAuthError) {
     console.error(JSON.stringify({ error: described(error) }));
     process.exitCode = EXIT[error.kind];

@@ -17,12 +17,12 @@ use procore_auth_host::{
     ApiRequest, Connection, FileStore, Key, Provenance, Settings, Store, Write,
 };
 use procore_auth_tests::{
-    Rig,
+    Rig, Tool,
     node::{NodeHost, can_run, folder, has_open},
     plugin,
     rig::{SANDBOX, answered, fake},
     stored,
-    tool::{Finished, Running, issue},
+    tool::{CONNECTION, Finished, Running, issue},
 };
 use serde_json::{Value, json};
 
@@ -313,6 +313,66 @@ async fn s9_a_lock_of_node_keeps_the_rust_host_out_until_node_is_killed() {
     setting.token_of_rust().await;
     assert!(killed.elapsed() < AT_ONCE, "{:?}", killed.elapsed());
     node.end().await;
+}
+
+#[tokio::test]
+async fn sigterm_during_a_refresh_waits_for_the_save() {
+    if !can_run() {
+        return;
+    }
+    let setting = Setting::expired().await;
+    let gate = setting.hold_next_refresh(Fault::hold_after);
+    let mut node = setting.start_node(&["token"]);
+    arrived(&gate).await;
+    node.signal("TERM").await;
+    node.says("stopping").await;
+    assert!(node.is_running());
+    gate.open();
+    node.end().await.code_is(143);
+    setting.token_of_rust().await;
+    let posts = setting.rig.procore.token_posts();
+    assert_eq!(posts, 1, "the new pair was saved");
+}
+
+#[tokio::test]
+async fn a_session_that_waits_for_input_ends_at_a_signal() {
+    if !can_run() {
+        return;
+    }
+    let setting = Setting::signed_in().await;
+    let mut node = setting.start_node(&["session", "status"]);
+    node.write("status\n").await;
+    node.says("{\"line\":1,").await;
+    node.signal("INT").await;
+    // Its input is still open.
+    let ended = tokio::time::timeout(DEADLINE, async {
+        while node.is_running() {
+            tokio::task::yield_now().await;
+        }
+    });
+    assert!(ended.await.is_ok(), "it never ends");
+    node.end().await.code_is(130);
+}
+
+#[tokio::test]
+async fn the_configuration_of_the_tool_serves_node_too() {
+    if !can_run() {
+        return;
+    }
+    let rig = Rig::with(Options::demo(), VirtualClock::at(0)).await;
+    let tool = Tool::on_fake("node", &rig);
+    let cli = folder().join("cli.js");
+    let (cli, config) = (cli.to_str().expect("UTF-8"), tool.path("config.toml"));
+    let config = config.to_str().expect("UTF-8");
+    let words = [cli, "--config", config, "--connection", CONNECTION];
+    let mut login = tool.start(&[&words[..], &["login"]].concat());
+    let callback = rig.browse(&login.link().await).await;
+    login.write(&format!("{callback}\n")).await;
+    login.end().await.code_is(0);
+    let rust = rust_host(&rig, &tool.path("state"), Rig::settings(SANDBOX));
+    let token = rust.stored_access_token().await.expect("a token");
+    let node = tool.start(&[&words[..], &["token"]].concat()).end().await;
+    assert_eq!(bearer(&node.code_is(0).json()), token.bearer().expose());
 }
 
 #[tokio::test]

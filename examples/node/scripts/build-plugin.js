@@ -5,7 +5,6 @@
  * Done once, when the package is built: what runs at the agent is the outcome, and needs no compiler. The component is refused where
  * it imports anything that this host does not lend.
  */
-import { createHash } from 'node:crypto';
 import { mkdir, readFile, rename, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -13,6 +12,7 @@ import { fileURLToPath } from 'node:url';
 import { transpileBytes } from '@bytecodealliance/jco-transpile';
 
 import { CONTRACT_VERSION, checkNames } from '../src/contract.js';
+import { MANIFEST, digest } from '../src/plugin/manifest.js';
 import { withMemoryLimit } from './memory-limit.js';
 
 /** The most memory of the plugin: the largest body that the default policy parks, and 16 MiB beside it. */
@@ -37,14 +37,16 @@ if (source === undefined) {
 const component = await readFile(source);
 const { files, imports, exports } = await transpileBytes(component, OPTIONS);
 checkNames(imports, exports.map(([name]) => name));
-await replaceFolder(target, {
-  ...Object.fromEntries(Object.entries(files).map(([name, bytes]) => [name, limited(name, bytes)])),
-  'manifest.json': `${JSON.stringify(manifest(component), null, 2)}\n`,
-});
-console.error(`${target}: sha256 ${manifest(component).sha256}`);
+const modules = Object.fromEntries(Object.entries(files).map(([name, bytes]) => [name, limited(name, Buffer.from(bytes))]));
+const manifest = manifestOf(component, modules);
+await replaceFolder(target, { ...modules, [MANIFEST]: manifest });
+console.error(`${target}: component ${digest(component)}, pin { sha256: '${digest(manifest)}' }`);
 
-function manifest(bytes) {
-  return { contract: CONTRACT_VERSION, sha256: createHash('sha256').update(bytes).digest('hex') };
+/** Says of which component, and of what bytes, the plugin is: a digest of the manifest pins all of it. */
+function manifestOf(component, modules) {
+  const digests = Object.entries(modules).map(([name, bytes]) => [name, digest(bytes)]);
+  const manifest = { contract: CONTRACT_VERSION, component: digest(component), files: Object.fromEntries(digests.sort()) };
+  return `${JSON.stringify(manifest, null, 2)}\n`;
 }
 
 function limited(name, bytes) {

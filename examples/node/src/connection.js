@@ -1,7 +1,9 @@
 import os from 'node:os';
 
 import { Answer } from './answer.js';
+import { check, checkedRequest, isText, secretText } from './arguments.js';
 import { Call } from './call.js';
+import { checkedCapabilities } from './capabilities.js';
 import { systemClock } from './clock.js';
 import { ProcoreAuthError, internal, nameOf } from './error.js';
 import { Egress } from './http/egress.js';
@@ -12,7 +14,7 @@ import { Stopped } from './plugin/stopped.js';
 import { Threads } from './plugin/threads.js';
 import { Recorder } from './recorder.js';
 import { Secret } from './secret.js';
-import { checked, toContract } from './settings.js';
+import { checked, isCount, toContract } from './settings.js';
 import { HoldingStore } from './store/holding-store.js';
 import { PlainStore } from './store/plain-store.js';
 import { AccessToken } from './token.js';
@@ -40,7 +42,7 @@ const WELL = ['healthy', 'unverified'];
 /**
  * A request to Procore's REST API.
  * @typedef {object} RequestOptions
- * @property {Record<string, string>} [headers] not `Authorization`, which is set here
+ * @property {Record<string, string> | Headers} [headers] not `Authorization`, which is set here
  * @property {string | Uint8Array} [body]
  * @property {unknown} [json] sent as the body, with its content type
  * @property {number} [companyId] the company that the call is for; the connection's by default
@@ -73,8 +75,9 @@ export class Connection {
    * @param {import('./settings.js').Settings} settings
    * @param {Capabilities} capabilities
    */
-  constructor(settings, { plugin, store, http, journals = [], clock = systemClock, limits = {}, actor }) {
+  constructor(settings, capabilities) {
     const { clientSecret, ...rest } = checked(settings);
+    const { plugin, store, http, journals = [], clock = systemClock, limits = {}, actor } = checkedCapabilities(capabilities);
     const all = { ...DEFAULT_LIMITS, ...limits };
     const recorder = new Recorder(rest.name, clock, journals);
     this.#ownHttp = http === undefined ? new HttpsClient() : undefined;
@@ -118,6 +121,7 @@ export class Connection {
    * @returns {Promise<AccessToken>}
    */
   async renewRejected(rejected) {
+    check(rejected instanceof Secret, 'The rejected token is a `Secret`: `token.bearer`.');
     this.#cache.reject(rejected);
     return this.#token('renewRejected', [rejected.expose()]);
   }
@@ -131,9 +135,10 @@ export class Connection {
    * @returns {Promise<Answer | { parked: any }>}
    */
   async request(method, path, options = {}) {
+    const checkedParts = checkedRequest(method, path, options);
     const own = options.timeout ?? Number(this.#lent.settings.policy.callTimeout);
     const deadline = this.#lent.limits.deadline + own;
-    const request = { ...contractRequest(method, path, options), notBefore: this.#notBefore() };
+    const request = { ...contractRequest(method, path, { ...options, ...checkedParts }), notBefore: this.#notBefore() };
     try {
       const { tag, val } = await this.#run('api', 'send', [request], { deadline });
       const outcome = plain(val);
@@ -163,7 +168,7 @@ export class Connection {
    * @param {string | Secret} callback
    */
   async finishLogin(callback) {
-    return plain(await this.#change('finishLogin', [Secret.of(callback).expose()]));
+    return plain(await this.#change('finishLogin', [secretText(callback, 'What came back of a sign-in')]));
   }
 
   /** Asks Procore who the token acts as, and keeps the answer as evidence. */
@@ -187,6 +192,8 @@ export class Connection {
    * @param {{ replace?: boolean }} [options] whether to replace tokens that are there
    */
   async adopt(reply, { replace = false } = {}) {
+    check(reply instanceof Uint8Array, 'A reply is a `Uint8Array`.');
+    check(typeof replace === 'boolean', '`replace` is true or false.');
     return plain(await this.#change('adopt', [new Uint8Array(reply), replace]));
   }
 
@@ -196,6 +203,7 @@ export class Connection {
    * @param {number} [nextVisit] in how many milliseconds the next visit is, where it comes at a time of its own
    */
   async upkeep(nextVisit) {
+    check(nextVisit === undefined || isCount(nextVisit), 'The next visit is in a whole number of milliseconds.');
     const span = nextVisit === undefined ? undefined : BigInt(nextVisit);
     const visit = plain(await this.#replaying('auth', 'upkeep', [span, this.#notBefore()]));
     this.#notePause(visit.pauseUntil);
@@ -213,6 +221,7 @@ export class Connection {
    * @param {string} [id]
    */
   async replay(id) {
+    check(id === undefined || isText(id), 'The id of a parked request is a text.');
     const report = plain(await this.#replaying('api', 'replay', [id, this.#notBefore()]));
     this.#notePause(report.pauseUntil);
     return report;
@@ -223,6 +232,7 @@ export class Connection {
    * @param {string} id
    */
   async discard(id) {
+    check(isText(id), 'The id of a parked request is a text.');
     await this.#run('api', 'discard', [id]);
   }
 
@@ -342,16 +352,15 @@ export class Connection {
   }
 }
 
-function contractRequest(method, path, { headers = {}, body, json, companyId, timeout, idempotent, park = false, orderKey }) {
-  const text = json === undefined ? body : JSON.stringify(json);
-  const named = Object.entries(headers).map(([name, value]) => ({ name, value }));
+function contractRequest(method, path, { headers, body, json, companyId, timeout, idempotent, park = false, orderKey }) {
+  const named = headers.map(([name, value]) => ({ name, value }));
   const hasType = named.some(({ name }) => name.toLowerCase() === 'content-type');
   if (json !== undefined && !hasType) named.push({ name: 'content-type', value: 'application/json' });
   return {
     method,
     path,
     headers: named,
-    body: new Uint8Array(typeof text === 'string' ? Buffer.from(text) : (text ?? [])),
+    body: new Uint8Array(isText(body) ? Buffer.from(body) : (body ?? [])),
     companyId: companyId === undefined ? undefined : BigInt(companyId),
     timeout: timeout === undefined ? undefined : BigInt(timeout),
     idempotent,

@@ -67,3 +67,13 @@ export function misconfigured(code, summary, remedy) {
   const cause = 'The settings that this program was given.';
   return new ProcoreAuthError('configuration', { code, summary, cause, remedy, evidence: [] });
 }
+
+/**
+ * Makes an error about what the caller gave.
+ * @param {string} code
+ * @param {string} summary
+ */
+export function invalidInput(code, summary) {
+  const cause = 'What this program gave to the call.';
+  return new ProcoreAuthError('invalid-input', { code, summary, cause, remedy: 'Correct the call.', evidence: [] });
+}

@@ -1,3 +1,4 @@
+export { readConfig } from './config.js';
 export { Connection } from './connection.js';
 export { ProcoreAuthError } from './error.js';
 export { HttpsClient } from './http/https-client.js';

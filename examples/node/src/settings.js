@@ -1,5 +1,6 @@
 import { createHash } from 'node:crypto';
 
+import { NAME_RULE, isConnectionName } from './connection-name.js';
 import { misconfigured } from './error.js';
 import { ENVIRONMENTS } from './http/egress.js';
 import { Secret } from './secret.js';
@@ -44,8 +45,10 @@ export const DEFAULT_POLICY = Object.freeze({
   pkce: false,
 });
 
-/** It cannot name another folder than its own. */
-const NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/;
+const NAMES = ['name', 'environment', 'clientId', 'clientSecret', 'redirectUri', 'companyId', 'policy'];
+
+/** The bounds within which a connection survives, as the tool's configuration has them: a lower timeout spends refresh tokens unheard. */
+const LEAST = { tokenTimeout: 5000, callTimeout: 1000, parkedCount: 1, parkedBytes: 1024, parkedAge: 60_000 };
 
 /**
  * Checks the settings, and fills in the defaults.
@@ -53,15 +56,17 @@ const NAME = /^[a-z0-9][a-z0-9_-]{0,63}$/;
  * @returns {Settings & { clientSecret: Secret, policy: Policy }}
  */
 export function checked(settings) {
+  expect(settings !== null && typeof settings === 'object', 'settings', 'an object');
+  expectKnown(settings, NAMES);
   const { name, environment, clientId, clientSecret, redirectUri, companyId } = settings;
-  expect(typeof name === 'string' && NAME.test(name), 'name', '1 to 64 characters of a-z, 0-9, - and _, and begins with a letter or a digit');
+  expect(isConnectionName(name), 'name', NAME_RULE);
   expect(ENVIRONMENTS.includes(environment), 'environment', `one of ${ENVIRONMENTS.join(', ')}`);
   expect(typeof clientId === 'string' && clientId !== '', 'clientId', 'the client id of the app');
   const isSecret = clientSecret instanceof Secret || (typeof clientSecret === 'string' && clientSecret !== '');
   expect(isSecret, 'clientSecret', 'the client secret of the app');
-  expect(redirectUri === undefined || typeof redirectUri === 'string', 'redirectUri', 'the URI in the developer portal, or missing');
+  expect(redirectUri === undefined || (typeof redirectUri === 'string' && redirectUri !== ''), 'redirectUri', 'the URI in the developer portal, or missing');
   expect(companyId === undefined || isCount(companyId), 'companyId', 'the number of a company, or missing');
-  return { ...settings, clientSecret: Secret.of(clientSecret), policy: checkedPolicy(settings.policy ?? {}) };
+  return { ...settings, clientSecret: Secret.of(clientSecret), policy: checkedPolicy(settings.policy) };
 }
 
 /**
@@ -101,22 +106,46 @@ export function fingerprint(secret) {
   return createHash('sha256').update(label).update(secret.expose()).digest('hex').slice(0, 16);
 }
 
-function checkedPolicy(given) {
-  for (const [name, value] of Object.entries(given)) {
-    expect(Object.hasOwn(DEFAULT_POLICY, name), `policy.${name}`, `one of ${Object.keys(DEFAULT_POLICY).join(', ')}`);
-    const isFit = name === 'pkce' ? typeof value === 'boolean' : isCount(value);
-    expect(isFit, `policy.${name}`, name === 'pkce' ? 'true or false' : 'a whole number');
-  }
+function checkedPolicy(given = {}) {
+  expect(given !== null && typeof given === 'object', 'policy', 'an object');
+  expectKnown(given, Object.keys(DEFAULT_POLICY), 'policy.');
   const policy = { ...DEFAULT_POLICY, ...given };
+  for (const [name, value] of Object.entries(policy)) {
+    if (name === 'pkce') expect(typeof value === 'boolean', 'policy.pkce', 'true or false');
+    else expect(isCount(value), `policy.${name}`, 'a whole number');
+  }
+  for (const [name, least] of Object.entries(LEAST)) expect(policy[name] >= least, `policy.${name}`, `${least} or more`);
   expect(policy.refreshPercent >= 1 && policy.refreshPercent <= 99, 'policy.refreshPercent', '1 to 99');
   expect(policy.parkedCount < 2 ** 32, 'policy.parkedCount', 'less than 2³²');
+  // A waiter must outlast the holder's request to the token endpoint, or it gives up on a refresh that is about to succeed.
+  expect(policy.lockWait > policy.tokenTimeout, 'policy.lockWait', `longer than tokenTimeout, which is ${policy.tokenTimeout}`);
   return policy;
 }
 
-function isCount(value) {
+/**
+ * Tells whether a value is a whole number that is not negative.
+ * @param {unknown} value
+ */
+export function isCount(value) {
   return Number.isSafeInteger(value) && value >= 0;
 }
 
-function expect(isFit, name, what) {
+/**
+ * Refuses an object that has other keys than the known ones: a misspelt one would be as if it were missing.
+ * @param {object} given
+ * @param {string[]} known
+ * @param {string} [prefix] how the object is called in messages
+ */
+export function expectKnown(given, known, prefix = '') {
+  for (const name of Object.keys(given)) expect(known.includes(name), prefix + name, `one of ${known.join(', ')}`);
+}
+
+/**
+ * Refuses a setting that is not fit.
+ * @param {boolean} isFit
+ * @param {string} name
+ * @param {string} what what it is, in words
+ */
+export function expect(isFit, name, what) {
   if (!isFit) throw misconfigured('invalid-settings', `The setting \`${name}\` is not acceptable.`, `It is ${what}.`);
 }

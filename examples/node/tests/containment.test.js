@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { readFile } from 'node:fs/promises';
 import test from 'node:test';
 
 import { systemClock } from '../src/clock.js';
@@ -25,7 +26,7 @@ async function hostile(t, limits = {}, clock = systemClock) {
     },
   };
   const store = await FileStore.open(await folder(t), 'acme');
-  const plugin = new Plugin(new URL('./hostile-plugin.js', import.meta.url).href, new Map(), '');
+  const plugin = new Plugin(await readFile(new URL('./hostile-plugin.js', import.meta.url), 'utf8'), new Map(), { component: '', sha256: '' });
   const journals = [{ record: (_, event) => events.push(event) }];
   const connection = new Connection(SETTINGS, { plugin, store, http, journals, limits, clock });
   t.after(() => connection.close());

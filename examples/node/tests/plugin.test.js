@@ -1,13 +1,19 @@
 import assert from 'node:assert/strict';
-import { readFile, writeFile } from 'node:fs/promises';
+import { execFileSync } from 'node:child_process';
+import { appendFile, cp, readFile, readdir, rm, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import test from 'node:test';
+import { fileURLToPath } from 'node:url';
+import { inspect } from 'node:util';
 
 import { withMemoryLimit } from '../scripts/memory-limit.js';
 import { Answer } from '../src/answer.js';
 import { checkNames } from '../src/contract.js';
 import { Connection, FileStore, Plugin } from '../src/index.js';
+import { digest } from '../src/plugin/manifest.js';
 import { folder } from './folder.js';
+
+const BUILT = fileURLToPath(new URL('../plugin', import.meta.url));
 
 const EXPORTS = ['auth', 'api', 'advice'].map((name) => `procore:auth/${name}@0.1.0`);
 
@@ -27,12 +33,67 @@ test('another version of the contract is refused by name', () => {
   }
 });
 
+/** A copy of the built plugin, to be tampered with. */
+async function copied(t) {
+  const copy = path.join(await folder(t), 'plugin');
+  await cp(BUILT, copy, { recursive: true });
+  return copy;
+}
+
 test('a plugin that is not there, or not the one that is expected, is refused', async (t) => {
+  await assert.rejects(Plugin.load({ folder: await folder(t) }), { code: 'plugin-missing' });
+  await assert.rejects(Plugin.load({ sha256: '0'.repeat(64) }), { kind: 'configuration', code: 'plugin-not-pinned' });
+  const { sha256 } = await Plugin.load();
+  assert.equal((await Plugin.load({ sha256: sha256.toUpperCase() })).sha256, sha256);
+});
+
+test('every file of the plugin is the one that was built', async (t) => {
+  for (const name of await readdir(BUILT)) {
+    if (name === 'manifest.json') continue;
+    const copy = await copied(t);
+    await appendFile(path.join(copy, name), '\n');
+    await assert.rejects(Plugin.load({ folder: copy }), { code: 'plugin-damaged', message: new RegExp(name) }, name);
+    await rm(path.join(copy, name));
+    await assert.rejects(Plugin.load({ folder: copy }), { code: 'plugin-damaged' }, name);
+  }
+});
+
+test('a pin covers the whole folder, also where its manifest agrees with it', async (t) => {
+  const { sha256 } = await Plugin.load();
+  const copy = await copied(t);
+  await appendFile(path.join(copy, 'procore-auth.js'), '\n');
+  const manifest = JSON.parse(await readFile(path.join(copy, 'manifest.json'), 'utf8'));
+  manifest.files['procore-auth.js'] = digest(await readFile(path.join(copy, 'procore-auth.js')));
+  await writeFile(path.join(copy, 'manifest.json'), JSON.stringify(manifest));
+  await Plugin.load({ folder: copy });
+  await assert.rejects(Plugin.load({ folder: copy, sha256 }), { code: 'plugin-not-pinned' });
+});
+
+test('what runs is what was checked', async (t) => {
+  const copy = await copied(t);
+  const plugin = await Plugin.load({ folder: copy });
+  await rm(copy, { recursive: true });
+  const store = await FileStore.open(await folder(t), 'acme');
+  const settings = { name: 'acme', environment: 'sandbox', clientId: 'id', clientSecret: 'hunter2' };
+  const connection = new Connection(settings, { plugin, store });
+  t.after(() => connection.close());
+  assert.equal((await connection.status()).apiOrigin, 'https://sandbox.procore.com');
+});
+
+test('what cannot be meant is refused', async (t) => {
+  for (const options of [{ sha265: 'ab' }, null, 'plugin', { sha256: 'ab' }, { sha256: 5 }, { folder: 7 }, { folder: null }]) {
+    await assert.rejects(Plugin.load(options), { code: 'invalid-settings' }, inspect(options));
+  }
   const root = await folder(t);
-  await assert.rejects(Plugin.load({ folder: root }), { code: 'plugin-missing' });
-  await writeFile(path.join(root, 'manifest.json'), '{"contract":"0.1.0","sha256":"ab"}');
-  await assert.rejects(Plugin.load({ folder: root, sha256: 'cd' }), { code: 'plugin-digest' });
-  assert.equal((await Plugin.load({ folder: root, sha256: 'AB' })).sha256, 'ab');
+  const manifest = { contract: '0.1.0', component: '', files: { 'procore-auth.js': '' } };
+  for (const wrong of ['{', 'null', { files: { '../x': '' } }, { files: {} }, { files: null }, { component: undefined }]) {
+    const text = typeof wrong === 'string' ? wrong : JSON.stringify({ ...manifest, ...wrong });
+    await writeFile(path.join(root, 'manifest.json'), text);
+    await assert.rejects(Plugin.load({ folder: root }), { code: 'plugin-damaged', message: /manifest\.json/ }, text);
+  }
+  await rm(path.join(root, 'manifest.json'));
+  execFileSync('mkfifo', [path.join(root, 'manifest.json')]);
+  await assert.rejects(Plugin.load({ folder: root }), { code: 'plugin-missing', message: /not a file/ });
 });
 
 test('the memory of the built plugin is bounded', async () => {

@@ -22,3 +22,16 @@ test('the example in the README runs, as far as it can without a sign-in', async
   assert.match(run.stderr, /remedy: 'Run `procore-auth login/);
   assert.doesNotMatch(run.stderr + run.stdout, /hunter2/);
 });
+
+test('the handler in the README closes the connection before the process ends', async (t) => {
+  const [example, handler] = [...(await readFile(path.join(PACKAGE, 'README.md'), 'utf8')).matchAll(/```js\n(.*?)```/gs)].map(([, code]) => code);
+  const state = path.join(await folder(t), 'state');
+  const opened = example.slice(0, example.indexOf('const answer')).replaceAll("'state", `'${state}`);
+  const signal = "process.kill(process.pid, 'SIGTERM'); setInterval(() => {}, 1000); const { close } = connection; connection.close = async () => { await close.call(connection); console.log('closed'); };";
+  const run = spawnSync(process.execPath, ['--input-type=module', '-e', opened + handler + signal], {
+    cwd: PACKAGE,
+    env: { PROCORE_CLIENT_SECRET: 'hunter2' },
+    encoding: 'utf8',
+  });
+  assert.deepEqual([run.status, run.stdout], [143, 'closed\n'], run.stderr);
+});

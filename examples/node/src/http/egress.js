@@ -45,6 +45,12 @@ const ADDRESS = /^(\[.*\]|\d+\.\d+\.\d+\.\d+)$/;
 const MAX_HEADERS = 1000;
 
 /**
+ * Tells whether a header belongs to the host or to the connection.
+ * @param {string} name
+ */
+export const isReserved = (name) => RESERVED.test(name.toLowerCase());
+
+/**
  * Where a permitted request goes.
  * @typedef {'login' | 'api' | 'token-info-probe'} Destination
  */

@@ -4,6 +4,8 @@
  * A request is written to one connection, once: nothing is followed and nothing is resent. `POST` and `PATCH` get a connection of
  * their own, since an idle one may be dead without either side knowing. `sent` is `false` only where the request had not begun to be
  * written. The proxies that `HTTPS_PROXY` and `NO_PROXY` name are used. Keeps no cookies and decompresses nothing.
+ *
+ * Certificates are checked whatever the environment says: `NODE_TLS_REJECT_UNAUTHORIZED` is not heard.
  */
 import { readFileSync } from 'node:fs';
 import tls from 'node:tls';
@@ -47,10 +49,11 @@ export class HttpsClient {
    */
   constructor({ extraCa = [], connectTo = new Map() } = {}) {
     const trust = extraCa.length === 0 ? {} : { ca: [...defaultRoots(), ...extraCa] };
-    const connect = { ...trust, timeout: CONNECT_TIMEOUT };
+    const checked = { ...trust, rejectUnauthorized: true };
+    const connect = { ...checked, timeout: CONNECT_TIMEOUT };
     // No time limits of its own: each request has its deadline.
     const common = { connect, allowH2: false, headersTimeout: 0, bodyTimeout: 0, keepAliveTimeout: IDLE };
-    const proxied = { ...common, requestTls: connect };
+    const proxied = { ...common, requestTls: connect, proxyTls: checked };
     this.#connectTo = connectTo;
     this.#reusing = new EnvHttpProxyAgent(proxied);
     this.#fresh = new EnvHttpProxyAgent({ ...proxied, pipelining: 0 });
@@ -107,6 +110,11 @@ async function exchange(dispatcher, { method, url, headers, body }, signal, repl
     signal,
     responseHeaders: 'raw',
   });
+  if (hasBody(method, reply) && announced(reply) > replySize) {
+    // Closes the connection, which is told as an error.
+    reply.body.on('error', () => {}).destroy();
+    throw tooLarge(url.hostname, replySize);
+  }
   const chunks = [];
   let size = 0;
   for await (const chunk of reply.body) {
@@ -116,6 +124,17 @@ async function exchange(dispatcher, { method, url, headers, body }, signal, repl
     chunks.push(chunk);
   }
   return { status: reply.statusCode, headers: pairs(reply.headers), body: Buffer.concat(chunks) };
+}
+
+/** RFC 9110, section 6.4.1: these may say how long a body would be, and have none. */
+function hasBody(method, { statusCode }) {
+  return method !== 'HEAD' && statusCode !== 204 && statusCode !== 304;
+}
+
+/** How long a reply says that its body is; 0 where it does not. */
+function announced(reply) {
+  const length = pairs(reply.headers).find(({ name }) => name === 'content-length');
+  return Number(length?.value ?? 0);
 }
 
 function watched(dispatcher, watch) {

@@ -1,26 +1,28 @@
-import { readFile, readdir } from 'node:fs/promises';
-import path from 'node:path';
-import { fileURLToPath, pathToFileURL } from 'node:url';
+import { fileURLToPath } from 'node:url';
 
 import { checkVersion } from '../contract.js';
 import { misconfigured } from '../error.js';
+import { expect, expectKnown } from '../settings.js';
+import { ENTRY, readFiles } from './manifest.js';
 
 const BUNDLED = fileURLToPath(new URL('../../plugin', import.meta.url));
 
 /**
  * The plugin, compiled. Loading takes some 100 ms: load once, and give it to every `Connection`.
  *
- * Whoever can write the folder can run code in this process: it holds JavaScript that `scripts/build-plugin.js` made.
+ * Its files are read once, and are those that its manifest names by their digests. Whoever can write all of the folder can run code in
+ * this process, unless the manifest is pinned: it holds JavaScript that `scripts/build-plugin.js` made.
  */
 export class Plugin {
   /**
-   * @param {string} url of the module that makes instances
+   * @param {string} source the module that makes instances, as JavaScript without imports of files
    * @param {Map<string, WebAssembly.Module>} modules by their file's name
-   * @param {string} sha256 the digest of the component that they were made from
+   * @param {{ component: string, sha256: string }} digests of the component that it was made from, and of the manifest
    */
-  constructor(url, modules, sha256) {
-    this.url = url;
+  constructor(source, modules, { component, sha256 }) {
+    this.source = source;
     this.modules = modules;
+    this.component = component;
     this.sha256 = sha256;
   }
 
@@ -28,28 +30,26 @@ export class Plugin {
    * Loads what `scripts/build-plugin.js` made.
    * @param {object} [options]
    * @param {string} [options.folder] where it is; the package's own by default
-   * @param {string} [options.sha256] the digest of the component that is expected; another is refused
+   * @param {string} [options.sha256] the pin that `build-plugin` printed: the digest of the manifest, and so of every file. What differs is
+   *   refused before any of it runs
    */
-  static async load({ folder = BUNDLED, sha256 } = {}) {
-    const manifest = await readManifest(folder);
-    checkVersion(manifest.contract);
-    if (sha256 !== undefined && sha256.toLowerCase() !== manifest.sha256) {
-      const what = `The plugin in ${folder} was made from another component: ${manifest.sha256}.`;
-      throw misconfigured('plugin-digest', what, 'Build it from the component that is expected, or change `sha256`.');
-    }
-    const names = (await readdir(folder)).filter((name) => name.endsWith('.wasm'));
-    const compiled = await Promise.all(
-      names.map(async (name) => [name, await WebAssembly.compile(await readFile(path.join(folder, name)))]),
-    );
-    return new Plugin(pathToFileURL(path.join(folder, 'procore-auth.js')).href, new Map(compiled), manifest.sha256);
+  static async load(options = {}) {
+    expect(options !== null && typeof options === 'object', 'plugin', '{ folder, sha256 }, or missing');
+    expectKnown(options, ['folder', 'sha256'], 'plugin.');
+    const { folder = BUNDLED, sha256 } = options;
+    expect(typeof folder === 'string', 'plugin.folder', 'the path of a folder');
+    const { contract, component, digest, contents } = await readFiles(folder, sha256);
+    speaks(contract);
+    const names = [...contents.keys()].filter((name) => name.endsWith('.wasm'));
+    const compiled = await Promise.all(names.map(async (name) => [name, await WebAssembly.compile(contents.get(name))]));
+    return new Plugin(contents.get(ENTRY).toString('utf8'), new Map(compiled), { component, sha256: digest });
   }
 }
 
-async function readManifest(folder) {
+function speaks(contract) {
   try {
-    return JSON.parse(await readFile(path.join(folder, 'manifest.json'), 'utf8'));
+    checkVersion(contract);
   } catch (error) {
-    const what = `There is no plugin in ${folder} (${error.code ?? error.message}).`;
-    throw misconfigured('plugin-missing', what, 'Run `npm run build-plugin -- PATH/procore-auth.wasm` in the package.');
+    throw misconfigured('plugin', `The plugin cannot be loaded: ${error.message}.`, 'Build it from a component of the same version.');
   }
 }

@@ -94,7 +94,7 @@ class Thread {
     const { port1, port2 } = new MessageChannel();
     this.#host = port1;
     this.#worker = new Worker(THREAD, {
-      workerData: { url: plugin.url, modules: plugin.modules, host: port2, answers: this.#answers },
+      workerData: { source: plugin.source, modules: plugin.modules, host: port2, answers: this.#answers },
       transferList: [port2],
       env: {},
       argv: [],

@@ -6,6 +6,8 @@ import { randomBytes } from 'node:crypto';
 import { promises as fs } from 'node:fs';
 import path from 'node:path';
 
+import { NAME_RULE, isConnectionName } from '../connection-name.js';
+import { expect } from '../settings.js';
 import { Damaged, MAX_HEADER, NewerFormat, decode, encode, revisionOf } from './entry-file.js';
 import { StoreFailure, at, failure } from './failure.js';
 import { checkSupport, hold, holdBriefly } from './file-lock.js';
@@ -50,6 +52,8 @@ export class FileStore {
    * @param {string} name the connection's
    */
   static async open(root, name) {
+    expect(typeof root === 'string' && root !== '', 'state', 'the path of a folder');
+    expect(isConnectionName(name), 'name', NAME_RULE);
     await createFolder(root);
     const folder = path.join(await at(root, () => fs.realpath(root)), name);
     await createFolder(folder);
