@@ -1,6 +1,10 @@
 //! The component under test must be the one that its sources make.
 
-use std::{fs, path::Path, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use procore_auth_host::Plugin;
 use sha2::{Digest as _, Sha256};
@@ -24,9 +28,7 @@ pub fn plugin() -> &'static Plugin {
 ///
 /// Where the component was not built from the sources as they are now.
 pub fn assert_current() {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"))
-        .parent()
-        .expect("workspace");
+    let root = root();
     let record = fs::read_to_string(root.join("dist/procore-auth.wasm.inputs"))
         .expect("the component was never built; run: cargo xtask build");
     for line in record.lines() {
@@ -37,6 +39,17 @@ pub fn assert_current() {
             "{path} has changed since the component was built; run: cargo xtask build"
         );
     }
+}
+
+/// Returns the component's file.
+pub fn path() -> PathBuf {
+    root().join("dist/procore-auth.wasm")
+}
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("workspace")
 }
 
 fn hex(bytes: &[u8]) -> String {

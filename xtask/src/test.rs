@@ -9,7 +9,7 @@ use crate::{guest, node, python, step};
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     guest::build(root, Choice::Auto)?;
     for (host, prepared) in [
-        ("Python", python::prepare(root)),
+        ("Python", python::EXAMPLE.prepare(root)),
         ("Node", node::prepare(root)),
     ] {
         if let Err(reason) = prepared {
