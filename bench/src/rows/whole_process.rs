@@ -14,7 +14,7 @@ use crate::{
 
 /// Of one round.
 const RUNS: usize = 5;
-const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/token.py");
+const SCRIPT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/python/print_token.py");
 
 pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let rig = bench.rig();
