@@ -25,16 +25,17 @@ where
         let call = caller();
         tasks.spawn(async move { call_for(start, span, call).await });
     }
+    let seen = tasks.join_all().await;
+    let took = start.elapsed().as_secs_f64();
     let mut all = histogram();
-    while let Some(seen) = tasks.join_next().await {
-        let seen = seen.expect("no call panics");
+    for seen in seen {
         all.add(seen).expect("of the same kind");
     }
     let calls = all.len();
     #[expect(clippy::cast_precision_loss, reason = "small numbers")]
     Load {
         p50: all.value_at_quantile(0.5) as f64 / 1e9,
-        throughput: calls as f64 / start.elapsed().as_secs_f64(),
+        throughput: calls as f64 / took,
     }
 }
 

@@ -21,6 +21,9 @@ use super::opened::Opened;
 use super::report;
 use super::sinks;
 
+/// Where the compiled plugin is kept, in `state`. No connection can have its name: there is a dot in it.
+const COMPILED: &str = "plugin.compiled";
+
 /// What all connections of a configuration share.
 #[derive(Clone)]
 pub(crate) struct Opener {
@@ -231,7 +234,8 @@ pub(super) fn fallback_root(state: &Path, name: &ConnectionName) -> PathBuf {
 }
 
 fn plugin(config: &Config) -> Result<Plugin, Failure> {
-    config.plugin.load().map_err(|error| match error {
+    let compiled = config.state.join(COMPILED);
+    config.plugin.load(&compiled).map_err(|error| match error {
         LoadError::Pin { pinned, found } => not_the_pinned_plugin(config, pinned, found),
         error => unusable_plugin(config, &error),
     })

@@ -20,13 +20,14 @@ pub(crate) struct PluginConfig {
 }
 
 impl PluginConfig {
-    /// Loads it. What is not the pinned component is refused before it is compiled.
-    pub(crate) fn load(&self) -> Result<Plugin, LoadError> {
+    /// Loads it, as machine code that an earlier process left in `compiled` where there is some. What is pinned is not taken from there:
+    /// any other than the pinned component is refused before it is compiled.
+    pub(crate) fn load(&self, compiled: &Path) -> Result<Plugin, LoadError> {
         match (&self.path, self.pin) {
             (Some(path), Some(pin)) => Plugin::from_pinned_file(path, pin),
-            (Some(path), None) => Plugin::from_file(path),
+            (Some(path), None) => Plugin::from_file_cached(path, compiled),
             (None, Some(pin)) => Plugin::bundled_pinned(pin),
-            (None, None) => Plugin::bundled(),
+            (None, None) => Plugin::bundled_cached(compiled),
         }
     }
 }
