@@ -1,6 +1,10 @@
 //! The component under test must be the one that its sources make.
 
-use std::{fs, path::Path, sync::OnceLock};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::OnceLock,
+};
 
 use procore_auth_host::Plugin;
 use sha2::{Digest as _, Sha256};
@@ -54,6 +58,11 @@ fn assert_built_from_sources(component: &str, verb: &str) {
             "{path} has changed since {component} was built; run: cargo xtask {verb}"
         );
     }
+}
+
+/// Returns the component's file.
+pub fn path() -> PathBuf {
+    root().join("dist/procore-auth.wasm")
 }
 
 fn hex(bytes: &[u8]) -> String {

@@ -11,6 +11,9 @@ pub mod confined;
 pub mod crash;
 pub mod doorkeeper;
 pub mod fast_clock;
+pub mod hand_written;
+#[cfg(target_os = "linux")]
+pub mod idle;
 #[cfg(target_os = "linux")]
 pub mod locks_refused;
 pub mod mortal;

@@ -19,10 +19,7 @@ pub fn on_fake(rig: &Rig) -> Option<Tool> {
     let tool = Tool::on_fake(text(&interpreter), rig)
         .with("PYTHONPATH", text(&root.join("examples/python")))
         .with("PYTHONDONTWRITEBYTECODE", "1")
-        .with(
-            "PROCORE_AUTH_PLUGIN",
-            text(&root.join("dist/procore-auth.wasm")),
-        );
+        .with("PROCORE_AUTH_PLUGIN", text(&component::path()));
     Some(tool)
 }
 

@@ -6,6 +6,7 @@
 // A command-line tool talks to a terminal.
 #![allow(clippy::print_stderr)]
 
+mod bench;
 mod ci;
 mod compiler;
 mod crash;
@@ -76,6 +77,12 @@ enum Verb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Builds the plugin, the tool as it is released and the benchmarks, then measures, and writes the table in docs/performance.md.
+    Bench {
+        /// For the benchmarks: --only ROW, --rounds N; --help lists them.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Builds the plugin and the simulation, then runs many connections under faults in virtual time: `--seeds 350 --days 30`.
     Simulate {
         /// For the simulation; `--help` lists them.
@@ -138,6 +145,7 @@ fn run(root: &Path, verb: Verb) -> anyhow::Result<ExitCode> {
         Verb::Demo { arguments } => demo::run(root, &arguments)?,
         Verb::Crash { arguments } => crash::run(root, &arguments)?,
         Verb::Idle { arguments } => idle::run(root, &arguments)?,
+        Verb::Bench { arguments } => bench::run(root, &arguments)?,
         Verb::Simulate { arguments } => simulate::run(root, &arguments)?,
         Verb::Wasi { build: true, .. } => wasi::build(root)?,
         Verb::Wasi { arguments, .. } => wasi::test(root, &arguments)?,

@@ -75,6 +75,15 @@ pub(crate) fn built(program: &str) -> anyhow::Result<PathBuf> {
     Ok(this.with_file_name(format!("{program}{}", std::env::consts::EXE_SUFFIX)))
 }
 
+/// The path of one of the workspace's programs that was built with another profile: cargo puts it into the profile's folder, beside
+/// that of this program.
+pub(crate) fn built_with(profile: &str, program: &str) -> anyhow::Result<PathBuf> {
+    let beside = built(program)?;
+    let (folder, name) = (beside.ancestors().nth(2), beside.file_name());
+    let (folder, name) = folder.zip(name).context("no target folder")?;
+    Ok(folder.join(profile).join(name))
+}
+
 /// The command as one would type it, with the program's bare name.
 fn line(command: &Command) -> String {
     let program = Path::new(command.get_program());

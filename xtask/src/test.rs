@@ -15,7 +15,7 @@ pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     wasi::build(root)?;
     guest::build_panicking(root)?;
     for (host, prepared) in [
-        ("Python", python::prepare(root)),
+        ("Python", python::EXAMPLE.prepare(root)),
         ("Node", node::prepare(root)),
     ] {
         if let Err(reason) = prepared {

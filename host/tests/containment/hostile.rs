@@ -1,18 +1,7 @@
-//! Components that misbehave, in WebAssembly text: every export traps, but for those that a test is about.
-//!
-//! Where things are in their memory: results from 1024 on, what a host's call gives from 2048 on, counters at 4096, a test's own
-//! data from 8192 on, and what the host hands over from 65536 on.
-
-use std::fmt::Write as _;
+//! Components that misbehave: what they have in common.
 
 use procore_auth_host::Plugin;
-use wit_component::{ComponentEncoder, StringEncoding, embed_component_metadata};
-use wit_parser::{
-    LiftLowerAbi, ManglingAndAbi, PackageId, Resolve, WasmExport, WasmExportKind, WasmImport,
-    WorldId, WorldItem, abi::WasmType,
-};
-
-const ABI: ManglingAndAbi = ManglingAndAbi::Legacy(LiftLowerAbi::Sync);
+pub(crate) use procore_auth_tests::hand_written::HandWritten as Hostile;
 
 /// Returns a healthy status, all zeros.
 pub(crate) const OK: &str = "(i32.const 1024)";
@@ -22,47 +11,8 @@ pub(crate) const TOKEN: &str = "(i64.store (i32.const 1040) (i64.const 0x7ffffff
     (i64.store (i32.const 1048) (i64.const 0x7fffffffffff))
     (i32.const 1024)";
 
-/// What the host hands over is put at the end of what was handed over before; the memory grows with it.
-const REALLOC: &str = r#"(global $heap (mut i32) (i32.const 65536))
-    (func (export "cabi_realloc") (param i32 i32 i32 i32) (result i32) (local $at i32)
-        (local.set $at (i32.and (i32.add (global.get $heap) (i32.const 15)) (i32.const -16)))
-        (global.set $heap (i32.add (local.get $at) (local.get 3)))
-        (loop
-            (if (i32.gt_u (global.get $heap) (i32.shl (memory.size) (i32.const 16)))
-                (then
-                    (if (i32.eq (memory.grow (i32.const 16)) (i32.const -1)) (then unreachable))
-                    (br 1))))
-        (local.get $at))"#;
-
 /// Forgets what the host handed over.
 pub(crate) const FORGET: &str = "(global.set $heap (i32.const 65536))";
-
-/// What a component does wrong.
-pub(crate) struct Hostile<'a> {
-    /// The bodies of exported functions, by interface and name.
-    pub(crate) bodies: Vec<(&'a str, &'a str)>,
-    /// What else the module has: data, tables, functions.
-    pub(crate) fields: &'a str,
-    /// Its memory, in pages.
-    pub(crate) pages: u32,
-}
-
-impl<'a> Hostile<'a> {
-    pub(crate) fn new(bodies: &[(&'a str, &'a str)]) -> Self {
-        Self {
-            bodies: bodies.to_vec(),
-            fields: "",
-            pages: 4,
-        }
-    }
-
-    /// Encodes the component.
-    pub(crate) fn encoded(&self) -> Vec<u8> {
-        let mut resolve = Resolve::default();
-        let (package, _) = resolve.push_path("../wit").expect("the contract");
-        encoded(&resolve, package, self)
-    }
-}
 
 /// Loads a component whose exported functions have these bodies; all others trap.
 pub(crate) fn plugin(bodies: &[(&str, &str)]) -> Plugin {
@@ -72,91 +22,4 @@ pub(crate) fn plugin(bodies: &[(&str, &str)]) -> Plugin {
 /// Loads a component that keeps the contract's shape.
 pub(crate) fn load(hostile: &Hostile<'_>) -> Plugin {
     Plugin::from_bytes(&hostile.encoded()).expect("keeps the contract")
-}
-
-/// Encodes a component of another contract.
-pub(crate) fn encoded(resolve: &Resolve, package: PackageId, hostile: &Hostile<'_>) -> Vec<u8> {
-    let world = resolve.select_world(&[package], None).expect("a world");
-    let mut module = wat::parse_str(text(resolve, world, hostile)).expect("a module");
-    embed_component_metadata(&mut module, resolve, world, StringEncoding::UTF8).expect("metadata");
-    ComponentEncoder::default()
-        .module(&module)
-        .expect("a module with metadata")
-        .encode()
-        .expect("a component")
-}
-
-fn text(resolve: &Resolve, world: WorldId, hostile: &Hostile<'_>) -> String {
-    let mut wat = "(module\n".to_owned();
-    let world = &resolve.worlds[world];
-    for (key, item) in &world.imports {
-        let WorldItem::Interface { id, .. } = item else {
-            continue;
-        };
-        let interface = &resolve.interfaces[*id];
-        for func in interface.functions.values() {
-            let import = WasmImport::Func {
-                interface: Some(key),
-                func,
-            };
-            let (module, name) = resolve.wasm_import_name(ABI, import);
-            let signature = resolve.wasm_signature(ABI.import_variant(), func);
-            let id = interface.name.as_deref().unwrap_or_default();
-            let types = types(&signature.params, &signature.results);
-            writeln!(
-                wat,
-                "(import {module:?} {name:?} (func ${id}.{} {types}))",
-                func.name
-            )
-            .expect("a string");
-        }
-    }
-    for (key, item) in &world.exports {
-        let WorldItem::Interface { id, .. } = item else {
-            continue;
-        };
-        let interface = &resolve.interfaces[*id];
-        for func in interface.functions.values() {
-            let export = WasmExport::Func {
-                interface: Some(key),
-                func,
-                kind: WasmExportKind::Normal,
-            };
-            let name = resolve.wasm_export_name(ABI, export);
-            let signature = resolve.wasm_signature(ABI.export_variant(), func);
-            let id = format!(
-                "{}.{}",
-                interface.name.as_deref().unwrap_or_default(),
-                func.name
-            );
-            let body = hostile
-                .bodies
-                .iter()
-                .find(|(wanted, _)| *wanted == id)
-                .map_or("unreachable", |(_, body)| body);
-            let types = types(&signature.params, &signature.results);
-            writeln!(wat, "(func (export {name:?}) {types} {body})").expect("a string");
-        }
-    }
-    let (pages, fields) = (hostile.pages, hostile.fields);
-    write!(
-        wat,
-        "(memory (export \"memory\") {pages})\n{REALLOC}\n{fields})"
-    )
-    .expect("a string");
-    wat
-}
-
-fn types(params: &[WasmType], results: &[WasmType]) -> String {
-    let name = |ty: &WasmType| match ty {
-        WasmType::I64 | WasmType::PointerOrI64 => "i64",
-        WasmType::F32 => "f32",
-        WasmType::F64 => "f64",
-        _ => "i32",
-    };
-    let list = |kind: &str, types: &[WasmType]| -> String {
-        let list: String = types.iter().map(|ty| format!(" {}", name(ty))).collect();
-        format!("({kind}{list})")
-    };
-    list("param", params) + &list("result", results)
 }

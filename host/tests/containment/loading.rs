@@ -3,7 +3,7 @@
 use procore_auth_host::{Environment, LoadError, Plugin};
 use wit_parser::Resolve;
 
-use crate::hostile::{Hostile, encoded, plugin};
+use crate::hostile::{Hostile, plugin};
 
 #[tokio::test]
 async fn advice_reaches_nothing() {
@@ -20,7 +20,7 @@ async fn advice_reaches_nothing() {
 fn refusal(wit: &str) -> LoadError {
     let mut resolve = Resolve::default();
     let package = resolve.push_source("plugin.wit", wit).expect("a contract");
-    Plugin::from_bytes(&encoded(&resolve, package, &Hostile::new(&[]))).expect_err("refused")
+    Plugin::from_bytes(&Hostile::new(&[]).encoded_for(&resolve, package)).expect_err("refused")
 }
 
 #[test]

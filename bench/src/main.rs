@@ -1,0 +1,92 @@
+//! Measures what the plugin and its host cost, each row against a baseline of the same run. `cargo xtask bench` builds and starts it.
+
+#![allow(clippy::print_stderr, reason = "a command-line tool")]
+
+mod empty;
+mod load;
+mod page;
+mod process;
+mod reuse_token_source;
+mod rows;
+mod table;
+mod timed;
+mod turns;
+
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use tokio::runtime;
+
+use crate::rows::Bench;
+
+/// As many as the cores that the aims are about.
+const THREADS: usize = 2;
+
+#[derive(Parser)]
+#[command(bin_name = "cargo xtask bench")]
+struct Arguments {
+    #[command(subcommand)]
+    verb: Verb,
+}
+
+#[derive(Subcommand)]
+enum Verb {
+    /// Measures all rows and prints the table.
+    Table(Table),
+    /// Runs a command and prints what it took: how this program starts what it measures.
+    #[command(hide = true)]
+    Launch {
+        #[arg(last = true)]
+        command: Vec<String>,
+    },
+}
+
+#[derive(Args)]
+struct Table {
+    /// The `procore-auth` program.
+    #[arg(long)]
+    program: PathBuf,
+    /// The interpreter of a Python environment in which `requests` is installed.
+    #[arg(long)]
+    python: PathBuf,
+    /// The page in which the table is to stand. Not written where rows are left out.
+    #[arg(long)]
+    page: PathBuf,
+    /// How often ours and the baseline take turns.
+    #[arg(long, default_value_t = 7)]
+    rounds: usize,
+    /// Measures these rows alone, and writes nothing.
+    #[arg(long, value_name = "ROW")]
+    only: Vec<String>,
+}
+
+fn main() -> anyhow::Result<()> {
+    match Arguments::parse().verb {
+        Verb::Table(table) => measure(table),
+        Verb::Launch { command } => process::launch(&command),
+    }
+}
+
+fn measure(arguments: Table) -> anyhow::Result<()> {
+    let bench = Bench {
+        program: arguments.program,
+        python: arguments.python,
+        rounds: arguments.rounds.max(1),
+        runtime: runtime::Builder::new_multi_thread()
+            .worker_threads(THREADS)
+            .enable_all()
+            .build()?,
+    };
+    let mut rows = Vec::new();
+    for (name, measure) in rows::ALL {
+        if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {
+            eprintln!("measuring {name}");
+            rows.extend(measure(&bench)?);
+        }
+    }
+    println!("{}", page::section(&rows));
+    if arguments.only.is_empty() {
+        page::write(&arguments.page, &rows)?;
+    }
+    Ok(())
+}

@@ -1,0 +1,63 @@
+//! The first token after the component was loaded from a file: what a program waits for that starts and asks.
+
+use std::{
+    path::Path,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use procore_auth_host::{MemoryStore, Plugin};
+use procore_auth_tests::{Rig, component, plugin};
+
+use super::{Bench, builder};
+use crate::{
+    empty,
+    table::{Aim, Row, Unit, seconds},
+    timed,
+};
+
+pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
+    let rig = bench.rig();
+    let store = Arc::new(MemoryStore::new());
+    bench.runtime.block_on(async {
+        let connection = builder(plugin(), &rig).store(store.clone()).build()?;
+        rig.sign_in(&connection).await;
+        anyhow::Ok(())
+    })?;
+    let folder = tempfile::tempdir()?;
+    let empty = folder.path().join("empty.wasm");
+    std::fs::write(&empty, empty::component())?;
+    let turns = timed::in_turns(
+        bench.rounds,
+        &mut |times| first_tokens(bench, &rig, &store, times, &component::path()),
+        &mut |times| first_tokens(bench, &rig, &store, times, &empty),
+    )?;
+    Ok(vec![Row {
+        what: "first token after the component was loaded from a file".to_owned(),
+        ours: seconds(turns.ours().median()),
+        baseline: format!("empty component: {}", seconds(turns.baseline().median())),
+        result: turns.ratio(),
+        unit: Unit::Times,
+        aim: Some(Aim::AtMost(1.5)),
+    }])
+}
+
+/// Loads and asks; what was loaded is dropped when the watch stands.
+fn first_tokens(
+    bench: &Bench,
+    rig: &Rig,
+    store: &Arc<MemoryStore>,
+    times: u64,
+    component: &Path,
+) -> Duration {
+    let first_token = || {
+        let start = Instant::now();
+        let plugin = Plugin::from_file(component).expect("a plugin");
+        let connection = builder(&plugin, rig).store(store.clone()).build();
+        let connection = connection.expect("complete");
+        let token = bench.runtime.block_on(connection.access_token());
+        token.expect("a token");
+        start.elapsed()
+    };
+    (0..times).map(|_| first_token()).sum()
+}
