@@ -36,6 +36,7 @@ pub struct HandWritten<'a> {
 }
 
 impl<'a> HandWritten<'a> {
+    /// Gives these exported functions bodies, by interface and name.
     pub fn new(bodies: &[(&'a str, &'a str)]) -> Self {
         Self {
             bodies: bodies.to_vec(),

@@ -39,9 +39,9 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         let among_tasks = among_tasks(bench, &rig, &tool).await?;
         let among_processes = among_processes(bench, &rig, &tool).await?;
         Ok(vec![
-            row(format!("{TASKS} tasks"), &among_tasks),
+            row(&format!("{TASKS} tasks"), &among_tasks),
             row(
-                format!("{PROCESSES} processes `procore-auth token`"),
+                &format!("{PROCESSES} processes `procore-auth token`"),
                 &among_processes,
             ),
         ])
@@ -147,7 +147,7 @@ fn refresh(pair: &TokenPair) -> anyhow::Result<http::Request<Vec<u8>>> {
     Ok(request.body(form.into_bytes())?)
 }
 
-fn row(who: String, turns: &Turns) -> Row {
+fn row(who: &str, turns: &Turns) -> Row {
     Row {
         what: format!("lock hand-over: {who} wait for one refresh, from the reply to the last"),
         ours: seconds(turns.ours().median()),
