@@ -21,7 +21,7 @@ const REGISTER: &str = "secrets";
 const SHORTEST: usize = 16;
 
 /// Where secrets belong, and why.
-const BELONGS: [(Place, &str); 5] = [
+const BELONGS: [(Place, &str); 7] = [
     (Place::Store, "the store"),
     (
         Place::Extension("secret"),
@@ -30,6 +30,14 @@ const BELONGS: [(Place, &str); 5] = [
     (
         Place::Folder(".credentials"),
         "what a script had saved before",
+    ),
+    (
+        Place::Folder("scripts"),
+        "the access token that `export` keeps for scripts",
+    ),
+    (
+        Place::Folder("stand_in"),
+        "what a document's example is given in a client's place",
     ),
     (
         Place::Named("exported.json"),

@@ -116,8 +116,10 @@ async fn s58_a_store_that_others_can_read_is_refused() {
 async fn s58_a_connection_that_is_a_link_is_refused() {
     let (_rig, tool, _) = signed_in().await;
     let folder = tool.path("state/acme");
-    fs::rename(&folder, tool.path("elsewhere")).expect("moved");
-    std::os::unix::fs::symlink(tool.path("elsewhere"), &folder).expect("linked");
+    let elsewhere = tool.path("elsewhere/acme");
+    fs::create_dir(tool.path("elsewhere")).expect("made");
+    fs::rename(&folder, &elsewhere).expect("moved");
+    std::os::unix::fs::symlink(&elsewhere, &folder).expect("linked");
     tool.run(&["token"])
         .await
         .code_is(7)
