@@ -47,6 +47,7 @@ mod bindings;
 mod call;
 mod capabilities;
 mod clock;
+mod compiled_cache;
 mod component_digest;
 mod conflict_notice;
 mod connect_to;

@@ -178,3 +178,40 @@ async fn a_pinned_file_that_cannot_be_read_is_told_as_such() {
     fs::create_dir(tool.path("plugin.wasm")).expect("made");
     tool.run(&["token"]).await.code_is(3).says("cannot read");
 }
+
+/// What a process compiled serves the next one, unless it was changed or others could have: then it is compiled anew.
+#[cfg(unix)]
+#[tokio::test]
+async fn what_was_compiled_is_used_while_it_is_whole_and_private() {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    let (_rig, tool, _) = signed_in().await;
+    let folder = tool.path(".cache/procore-auth");
+    let kept = || {
+        let mut files = fs::read_dir(&folder).expect("kept");
+        files.next().expect("a file").expect("readable").path()
+    };
+    let inode = || std::os::unix::fs::MetadataExt::ino(&fs::metadata(kept()).expect("there"));
+    tool.run(&["token"]).await.code_is(0);
+    let first = inode();
+    tool.run(&["token"]).await.code_is(0);
+    assert_eq!(inode(), first, "used, and not made again");
+    let mut code = fs::read(kept()).expect("there");
+    let middle = code.len() / 2;
+    code[middle] ^= 1;
+    fs::write(kept(), code).expect("written");
+    tool.run(&["token"]).await.code_is(0);
+    assert_ne!(inode(), first, "compiled anew");
+    fs::set_permissions(&folder, fs::Permissions::from_mode(0o755)).expect("set");
+    let told = tool.run(&["token"]).await;
+    told.code_is(0).says("insecure-permissions");
+}
+
+#[tokio::test]
+async fn what_is_pinned_is_compiled_each_time() {
+    let (_rig, tool, _) = signed_in().await;
+    let inside = sha256(&component());
+    configure(&tool, &format!("plugin = {{ sha256 = \"{inside}\" }}"));
+    tool.run(&["token"]).await.code_is(0);
+    assert!(!tool.path(".cache").exists());
+}

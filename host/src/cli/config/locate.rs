@@ -52,6 +52,11 @@ pub(super) fn default_state() -> Result<PathBuf, Failure> {
         })
 }
 
+/// Returns the folder of what can be made anew; `None` where there is no home folder.
+pub(super) fn cache() -> Option<PathBuf> {
+    base("XDG_CACHE_HOME", ".cache").map(|base| base.join("procore-auth"))
+}
+
 /// Resolves a path of the file: relative to the file's folder, `~/` to the user's home.
 pub(super) fn resolve(folder: &Path, path: &Path) -> PathBuf {
     match (path.strip_prefix("~"), env::home_dir()) {

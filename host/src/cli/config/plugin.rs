@@ -20,13 +20,16 @@ pub(crate) struct PluginConfig {
 }
 
 impl PluginConfig {
-    /// Loads it. What is not the pinned component is refused before it is compiled.
+    /// Loads it, as the machine code that an earlier process left in the cache where there is some. What is pinned is not taken from
+    /// there: any other than the pinned component is refused before it is compiled.
     pub(crate) fn load(&self) -> Result<Plugin, LoadError> {
-        match (&self.path, self.pin) {
-            (Some(path), Some(pin)) => Plugin::from_pinned_file(path, pin),
-            (Some(path), None) => Plugin::from_file(path),
-            (None, Some(pin)) => Plugin::bundled_pinned(pin),
-            (None, None) => Plugin::bundled(),
+        match (&self.path, self.pin, locate::cache()) {
+            (Some(path), Some(pin), _) => Plugin::from_pinned_file(path, pin),
+            (None, Some(pin), _) => Plugin::bundled_pinned(pin),
+            (Some(path), None, Some(cache)) => Plugin::from_file_cached(path, cache),
+            (None, None, Some(cache)) => Plugin::bundled_cached(cache),
+            (Some(path), None, None) => Plugin::from_file(path),
+            (None, None, None) => Plugin::bundled(),
         }
     }
 }

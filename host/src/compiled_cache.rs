@@ -1,0 +1,188 @@
+//! What the compiler made of plugins, kept in a folder, so that a program that starts often compiles once.
+
+use std::{
+    ffi::OsStr,
+    fs,
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::{self, Read as _, Write as _},
+    path::{Path, PathBuf},
+};
+
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+use wasmtime::{Engine, component::Component};
+
+use crate::{ComponentDigest, StoreFailure, private_file};
+
+const DIGEST: usize = 32;
+
+/// A private folder of machine code, one file for each component.
+///
+/// A file is named by the component's digest and by what the compiler's output depends on (its version, its settings, the kind of
+/// machine), and begins with the digest of the rest. It is read once, compared, and only then taken for machine code: a file that was
+/// torn, swapped or made by another version is compiled anew. The folder must be 0700 and the file 0600, and both this account's:
+/// whoever can write there could as well change this account's programs. The digest is no signature.
+///
+/// Nothing that goes wrong here is more than slow.
+pub(crate) struct CompiledCache<'a> {
+    folder: &'a Path,
+}
+
+impl<'a> CompiledCache<'a> {
+    /// Uses a folder, which is created when something is kept in it.
+    pub(crate) fn in_folder(folder: &'a Path) -> Self {
+        Self { folder }
+    }
+
+    /// Returns the component as machine code, compiled now or kept from an earlier time.
+    pub(crate) fn component(&self, engine: &Engine, bytes: &[u8]) -> wasmtime::Result<Component> {
+        let file = self.file(engine, bytes);
+        match self.kept(engine, &file) {
+            Ok(Some(component)) => return Ok(component),
+            Ok(None) => {}
+            Err(failure) => tracing::warn!("what was compiled earlier is not used: {failure}"),
+        }
+        let compiled = Component::new(engine, bytes)?;
+        let code = compiled.serialize()?;
+        if let Err(error) = self.keep(&file, &code) {
+            tracing::debug!("what was compiled is not kept: {error}");
+        }
+        Ok(compiled)
+    }
+
+    fn file(&self, engine: &Engine, bytes: &[u8]) -> PathBuf {
+        let mut hasher = DefaultHasher::new();
+        engine.precompile_compatibility_hash().hash(&mut hasher);
+        let compiler = hasher.finish();
+        let component = ComponentDigest::of(bytes);
+        self.folder.join(format!("{component}-{compiler:016x}"))
+    }
+
+    fn kept(&self, engine: &Engine, file: &Path) -> Result<Option<Component>, StoreFailure> {
+        if !self.folder.exists() {
+            return Ok(None);
+        }
+        private_file::check_folder(self.folder)?;
+        let Some(mut opened) = private_file::open(file)? else {
+            return Ok(None);
+        };
+        let mut content = Vec::new();
+        let read = opened.read_to_end(&mut content);
+        read.map_err(|error| private_file::failure(&error, file))?;
+        let Some(code) = whole(&content) else {
+            return Ok(None);
+        };
+        // SAFETY: this is what `keep` wrote, whole, and nobody but this account could write in its place; the compiler's mark in it is
+        // checked besides.
+        let component = unsafe { Component::deserialize(engine, code) };
+        Ok(component.ok())
+    }
+
+    /// Puts it in place of whatever was compiled before.
+    fn keep(&self, file: &Path, code: &[u8]) -> io::Result<()> {
+        private_file::create_folder(self.folder)?;
+        private_file::check_folder(self.folder).map_err(io::Error::other)?;
+        let mut temporary = NamedTempFile::new_in(self.folder)?;
+        temporary.write_all(&Sha256::digest(code))?;
+        temporary.write_all(code)?;
+        temporary.persist(file)?;
+        self.remove_all_but(file)
+    }
+
+    /// Removes what other components and other versions of the compiler left here, and nothing that anybody else put here.
+    fn remove_all_but(&self, file: &Path) -> io::Result<()> {
+        for entry in fs::read_dir(self.folder)? {
+            let other = entry?;
+            if is_name(&other.file_name()) && other.path() != file {
+                // Another process may have been quicker.
+                let _ = fs::remove_file(other.path());
+            }
+        }
+        Ok(())
+    }
+}
+
+/// Whether a file of the cache has such a name: a digest, and what the compiler's output depends on.
+fn is_name(name: &OsStr) -> bool {
+    let is_hex = |text: &str, length| {
+        text.len() == length && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+    };
+    name.to_str()
+        .and_then(|name| name.split_once('-'))
+        .is_some_and(|(component, compiler)| is_hex(component, 64) && is_hex(compiler, 16))
+}
+
+/// Returns what stands after its own digest.
+fn whole(content: &[u8]) -> Option<&[u8]> {
+    let (digest, code) = content.split_at_checked(DIGEST)?;
+    (Sha256::digest(code)[..] == *digest).then_some(code)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A component that does nothing.
+    const NOTHING: &[u8] = b"\0asm\x0d\0\x01\0";
+
+    fn only_file(folder: &Path) -> PathBuf {
+        let mut files = fs::read_dir(folder).expect("a folder");
+        let file = files.next().expect("a file").expect("readable").path();
+        assert!(files.next().is_none());
+        file
+    }
+
+    #[test]
+    fn what_is_kept_serves_until_a_byte_of_it_changes() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("compiled");
+        let cache = CompiledCache::in_folder(&folder);
+        let engine = Engine::default();
+        assert!(cache.component(&engine, NOTHING).is_ok());
+        let file = only_file(&folder);
+        let kept = || cache.kept(&engine, &file).expect("private").is_some();
+        assert!(kept());
+        let mut bytes = fs::read(&file).expect("there");
+        let last = bytes.len() - 1;
+        bytes[last] ^= 1;
+        fs::write(&file, &bytes).expect("written");
+        assert!(!kept());
+        assert!(cache.component(&engine, NOTHING).is_ok());
+        assert!(kept(), "compiled anew");
+    }
+
+    #[test]
+    fn only_what_is_its_own_makes_room() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("compiled");
+        private_file::create_folder(&folder).expect("a folder");
+        let older = folder.join(format!("{}-{}", "a".repeat(64), "0".repeat(16)));
+        let foreign = folder.join("notes.txt");
+        for file in [&older, &foreign] {
+            fs::write(file, "text").expect("written");
+        }
+        let cache = CompiledCache::in_folder(&folder);
+        assert!(cache.component(&Engine::default(), NOTHING).is_ok());
+        assert!(!older.exists() && foreign.exists());
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn what_others_could_have_written_is_not_run() {
+        use std::os::unix::fs::PermissionsExt as _;
+        let folder = tempfile::tempdir().expect("a folder");
+        let folder = folder.path().join("compiled");
+        let cache = CompiledCache::in_folder(&folder);
+        let engine = Engine::default();
+        assert!(cache.component(&engine, NOTHING).is_ok());
+        let file = only_file(&folder);
+        for (path, open, closed) in [(&file, 0o666, 0o600), (&folder, 0o777, 0o700)] {
+            let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
+            set(open).expect("set");
+            let refused = cache.kept(&engine, &file).err().expect("refused");
+            assert_eq!(refused.code, "insecure-permissions");
+            set(closed).expect("set");
+        }
+        assert!(cache.kept(&engine, &file).expect("private").is_some());
+    }
+}
