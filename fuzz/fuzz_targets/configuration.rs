@@ -8,6 +8,7 @@ mod cli {
     pub(crate) mod config;
     pub(crate) mod exit;
     pub(crate) mod failure;
+    pub(crate) mod replace_file;
     pub(crate) mod secret_reference;
     pub(crate) mod time;
 }

@@ -36,7 +36,8 @@ pub(crate) fn run(root: &Path, target: Option<&str>, seconds: u64) -> anyhow::Re
     tool.fuzz_each(root, &chosen, seconds)
 }
 
-/// For continuous integration, where cargo-fuzz is to be had: a short run of each target that does without the host.
+/// For continuous integration, where cargo-fuzz is to be had: a short run of each target that does without the host, and a check that the
+/// others still compile.
 pub(crate) fn run_briefly(root: &Path, seconds: u64) -> anyhow::Result<()> {
     let tool = match CargoFuzz::find(root) {
         Ok(tool) => tool,
@@ -46,7 +47,10 @@ pub(crate) fn run_briefly(root: &Path, seconds: u64) -> anyhow::Result<()> {
         }
     };
     let known = targets(root)?;
-    let without_host: Vec<&Target> = known.iter().filter(|it| !it.needs_host).collect();
+    let (with_host, without_host): (Vec<_>, Vec<_>) = known.iter().partition(|it| it.needs_host);
+    for target in with_host {
+        step::run("check target", tool.command("check").arg(&target.name))?;
+    }
     tool.fuzz_each(root, &without_host, seconds)
 }
 
