@@ -59,6 +59,8 @@ impl Position<'_> {
             ..
         } = self;
         let (line, longest) = masked(self.line, shown);
+        // A tab is known to terminals as a distance, whatever else is a command there.
+        let line = line.replace(|c: char| c.is_control() && c != '\t', "\u{fffd}");
         let indent = " ".repeat(number.to_string().len());
         // Beyond a masked value there is nothing to point at: point at its beginning.
         let column = (*column).min(longest.max(1));

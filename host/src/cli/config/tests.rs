@@ -310,6 +310,13 @@ fn without_a_default_the_only_connection_is_taken() {
 }
 
 #[test]
+fn a_line_is_shown_without_what_terminals_obey() {
+    let refused = parse("plu\u{c}gin\u{1b}[2J = 1\n").expect_err("refused");
+    let excerpt = refused.excerpt.expect("a line");
+    assert!(excerpt.contains("plu\u{fffd}gin\u{fffd}[2J"), "{excerpt:?}");
+}
+
+#[test]
 fn a_secret_in_a_line_with_a_harmless_key_is_never_shown() {
     let line = "client_id = \"abc\"";
     for (written, key) in [
