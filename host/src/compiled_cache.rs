@@ -179,7 +179,9 @@ mod tests {
         for (path, open, closed) in [(&file, 0o666, 0o600), (&folder, 0o777, 0o700)] {
             let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
             set(open).expect("set");
-            let refused = cache.kept(&engine, &file).err().expect("refused");
+            let Err(refused) = cache.kept(&engine, &file) else {
+                panic!("read, though {}", path.display());
+            };
             assert_eq!(refused.code, "insecure-permissions");
             set(closed).expect("set");
         }

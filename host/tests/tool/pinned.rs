@@ -212,6 +212,7 @@ async fn what_is_pinned_is_compiled_each_time() {
     let (_rig, tool, _) = signed_in().await;
     let inside = sha256(&component());
     configure(&tool, &format!("plugin = {{ sha256 = \"{inside}\" }}"));
+    fs::remove_dir_all(tool.path(".cache")).expect("from the sign-in");
     tool.run(&["token"]).await.code_is(0);
     assert!(!tool.path(".cache").exists());
 }
