@@ -1,4 +1,4 @@
-//! The kernel's clocks as they stood at its last tick: read in a few nanoseconds, and up to 10 ms late.
+//! The kernel's clocks as they stood at its last tick: read in a few nanoseconds, and usually 10 ms late at most.
 
 use std::time::Duration;
 
