@@ -125,7 +125,10 @@ mod tests {
     /// A component that does nothing.
     const NOTHING: &[u8] = b"\0asm\x0d\0\x01\0";
 
-    fn only_file(folder: &Path) -> PathBuf {
+    /// Keeps what the component was compiled to in a folder, and returns the file.
+    fn kept_in(folder: &Path, engine: &Engine) -> PathBuf {
+        let cache = CompiledCache::in_folder(folder);
+        assert!(cache.component(engine, NOTHING).is_ok());
         let mut files = fs::read_dir(folder).expect("a folder");
         let file = files.next().expect("a file").expect("readable").path();
         assert!(files.next().is_none());
@@ -136,10 +139,9 @@ mod tests {
     fn what_is_kept_serves_until_a_byte_of_it_changes() {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path().join("compiled");
-        let cache = CompiledCache::in_folder(&folder);
         let engine = Engine::default();
-        assert!(cache.component(&engine, NOTHING).is_ok());
-        let file = only_file(&folder);
+        let file = kept_in(&folder, &engine);
+        let cache = CompiledCache::in_folder(&folder);
         let kept = || cache.kept(&engine, &file).expect("private").is_some();
         assert!(kept());
         let mut bytes = fs::read(&file).expect("there");
@@ -172,10 +174,9 @@ mod tests {
         use std::os::unix::fs::PermissionsExt as _;
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path().join("compiled");
-        let cache = CompiledCache::in_folder(&folder);
         let engine = Engine::default();
-        assert!(cache.component(&engine, NOTHING).is_ok());
-        let file = only_file(&folder);
+        let file = kept_in(&folder, &engine);
+        let cache = CompiledCache::in_folder(&folder);
         for (path, open, closed) in [(&file, 0o666, 0o600), (&folder, 0o777, 0o700)] {
             let set = |mode| fs::set_permissions(path, fs::Permissions::from_mode(mode));
             set(open).expect("set");

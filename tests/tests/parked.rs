@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use fake_procore::{Answer, Fault, Recorded, Reply, Role, Target};
 use procore_auth_host::{
     ApiRequest, Connection, EncryptedStore, EncryptionKey, FileStore, Key, MemoryStore, Outcome,
-    ParkedState, Policy, Settings, Store, SystemRandom,
+    ParkedState, Store, SystemRandom,
 };
 use procore_auth_tests::{
     Rig,
@@ -121,18 +121,12 @@ async fn s61_a_replay_stops_at_the_first_failure_of_authentication() {
     assert_eq!(names(&rig), numbered(4));
 }
 
-fn with_policy(change: impl FnOnce(&mut Policy)) -> Settings {
-    let mut settings = Rig::settings(SANDBOX);
-    change(&mut settings.policy);
-    settings
-}
-
 #[tokio::test]
 async fn s62_overflow_is_an_alert_and_an_error_and_drops_nothing() {
     for settings in [
-        with_policy(|policy| policy.parked_count = 3),
+        Rig::settings_with(|settings| settings.policy.parked_count = 3),
         // A request and its body take about 320 bytes.
-        with_policy(|policy| policy.parked_bytes = 1200),
+        Rig::settings_with(|settings| settings.policy.parked_bytes = 1200),
     ] {
         let rig = Rig::start().await;
         let connection = rig.process(settings, MemoryStore::new());
@@ -161,7 +155,8 @@ async fn s62_overflow_is_an_alert_and_an_error_and_drops_nothing() {
 #[tokio::test]
 async fn s62_what_is_too_old_is_set_aside_and_not_sent() {
     let rig = Rig::start().await;
-    let settings = with_policy(|policy| policy.parked_age = Duration::from_secs(3600));
+    let settings =
+        Rig::settings_with(|settings| settings.policy.parked_age = Duration::from_secs(3600));
     let connection = rig.process(settings, MemoryStore::new());
     parked(connection.send(create("Old")).await);
     rig.advance(Duration::from_secs(3601));

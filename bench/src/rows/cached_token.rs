@@ -15,7 +15,7 @@ use crate::{
     reuse_token_source::ReuseTokenSource,
     table::{Aim, Row, Unit, seconds},
     timed,
-    turns::Figures,
+    turns::{Figures, Turns},
 };
 
 /// How many ask at once.
@@ -69,17 +69,11 @@ fn alone(bench: &Bench, both: &Both) -> anyhow::Result<Row> {
             start.elapsed()
         },
     )?;
-    Ok(Row {
-        what: "cached token from the Rust handle, 1 task".to_owned(),
-        ours: seconds(turns.ours().median()),
-        baseline: format!(
-            "mutex and expiry check: {}",
-            seconds(turns.baseline().median())
-        ),
-        result: turns.ratio(),
-        unit: Unit::Times,
-        aim: Some(Aim::AtMost(1.0)),
-    })
+    Ok(row(
+        "cached token from the Rust handle, 1 task".to_owned(),
+        &turns,
+        Aim::AtMost(1.0),
+    ))
 }
 
 fn contended(bench: &Bench, both: &Both) -> anyhow::Result<Row> {
@@ -106,8 +100,16 @@ fn contended(bench: &Bench, both: &Both) -> anyhow::Result<Row> {
             }))
         },
     )?;
-    Ok(Row {
-        what: format!("the same, {TASKS} tasks on 2 threads, for each call"),
+    Ok(row(
+        format!("the same, {TASKS} tasks on 2 threads, for each call"),
+        &turns,
+        Aim::AtMost(0.2),
+    ))
+}
+
+fn row(what: String, turns: &Turns, aim: Aim) -> Row {
+    Row {
+        what,
         ours: seconds(turns.ours().median()),
         baseline: format!(
             "mutex and expiry check: {}",
@@ -115,8 +117,8 @@ fn contended(bench: &Bench, both: &Both) -> anyhow::Result<Row> {
         ),
         result: turns.ratio(),
         unit: Unit::Times,
-        aim: Some(Aim::AtMost(0.2)),
-    })
+        aim: Some(aim),
+    }
 }
 
 /// Shares the calls out to as many tasks as ask at once, and returns the time until the last is done.

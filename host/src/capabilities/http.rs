@@ -109,12 +109,12 @@ impl CallState {
         let entry = async { self.lent.store.get(&Key::new(key)?).await };
         match entry.await {
             Ok(Some(entry)) => Ok(entry.value),
-            Ok(None) => Err(failure(
+            Ok(None) => Err(HttpFailure::new(
                 "no-such-entry",
                 "the stored body does not exist",
                 false,
             )),
-            Err(refused) => Err(failure("store", &refused.to_string(), false)),
+            Err(refused) => Err(HttpFailure::new("store", refused.to_string(), false)),
         }
     }
 }
@@ -125,7 +125,7 @@ async fn exchange(
     timeout: Duration,
 ) -> Result<::http::Response<Vec<u8>>, HttpFailure> {
     if timeout.is_zero() {
-        return Err(failure(
+        return Err(HttpFailure::new(
             "timeout",
             "no time was left for the request",
             false,
@@ -139,9 +139,15 @@ async fn exchange(
     let reply = lent.http.send(request, limits);
     let reply = tokio::time::timeout(timeout.saturating_add(OVERTIME), reply)
         .await
-        .unwrap_or_else(|_| Err(failure("timeout", "the HTTP client did not return", true)))?;
+        .unwrap_or_else(|_| {
+            Err(HttpFailure::new(
+                "timeout",
+                "the HTTP client did not return",
+                true,
+            ))
+        })?;
     if reply.body().len() > reply_size {
-        return Err(failure(
+        return Err(HttpFailure::new(
             "reply-too-large",
             "the reply is longer than it may be",
             true,
@@ -158,7 +164,7 @@ fn encoded(fields: Vec<FormField>, secret: Option<&Secret>) -> Result<Vec<u8>, H
             FieldValue::Text(text) => form.append_pair(&field.name, &text),
             FieldValue::ClientSecret => {
                 let secret = secret.ok_or_else(|| {
-                    failure(
+                    HttpFailure::new(
                         "secret-not-permitted",
                         "the client secret goes to the login origin only",
                         false,
@@ -185,7 +191,7 @@ fn to_contract(reply: ::http::Response<Vec<u8>>) -> Response {
 }
 
 fn too_many_host_calls() -> HttpFailure {
-    failure(
+    HttpFailure::new(
         "too-many-host-calls",
         "the call is near the end of its host calls, and what is left is for saving",
         false,
@@ -193,11 +199,7 @@ fn too_many_host_calls() -> HttpFailure {
 }
 
 fn invalid(message: &str) -> HttpFailure {
-    failure("invalid-request", message, false)
-}
-
-fn failure(code: &'static str, message: &str, sent: bool) -> HttpFailure {
-    HttpFailure::new(code, message, sent)
+    HttpFailure::new("invalid-request", message, false)
 }
 
 #[cfg(test)]
