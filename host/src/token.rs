@@ -8,7 +8,12 @@ use crate::{Secret, bindings::exports::procore::auth::auth as contract};
 ///
 /// Times are milliseconds since 1970-01-01T00:00:00Z, by the connection's clock.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AccessToken(Arc<Content>);
+pub struct AccessToken(Arc<Counted>);
+
+/// What a count of clones is of. The alignment keeps the counts of several out of each other's cache lines.
+#[derive(PartialEq, Eq)]
+#[repr(align(128))]
+struct Counted(Arc<Content>);
 
 #[derive(PartialEq, Eq)]
 struct Content {
@@ -20,7 +25,7 @@ struct Content {
 
 impl AccessToken {
     pub(crate) fn new(bearer: Secret, refresh_at: u64, expires_at: u64) -> Self {
-        Self(Arc::new(Content {
+        Self::of(Arc::new(Content {
             bearer,
             refresh_at,
             expires_at,
@@ -28,46 +33,60 @@ impl AccessToken {
         }))
     }
 
+    fn of(content: Arc<Content>) -> Self {
+        Self(Arc::new(Counted(content)))
+    }
+
+    /// Returns the same token with a count of its own: cloning it and cloning this one touch no common memory.
+    pub(crate) fn counted_apart(&self) -> Self {
+        Self::of(Arc::clone(&self.0.0))
+    }
+
     /// Returns the same token, marked as one of a fallback.
     pub(crate) fn of_fallback(&self) -> Self {
-        Self(Arc::new(Content {
-            bearer: self.0.bearer.clone(),
-            refresh_at: self.0.refresh_at,
-            expires_at: self.0.expires_at,
+        let content = self.content();
+        Self::of(Arc::new(Content {
+            bearer: content.bearer.clone(),
+            refresh_at: content.refresh_at,
+            expires_at: content.expires_at,
             acts_as_fallback: true,
         }))
     }
 
+    fn content(&self) -> &Content {
+        &self.0.0
+    }
+
     /// Returns the value for `Authorization: Bearer`: opaque, possibly longer than 1 kB.
     pub fn bearer(&self) -> &Secret {
-        &self.0.bearer
+        &self.content().bearer
     }
 
     /// Returns the moment from which on one should ask again. It has passed already where a refresh is overdue and the token
     /// still lives.
     pub fn refresh_at(&self) -> u64 {
-        self.0.refresh_at
+        self.content().refresh_at
     }
 
     /// Returns the moment at which the server stops accepting the token.
     pub fn expires_at(&self) -> u64 {
-        self.0.expires_at
+        self.content().expires_at
     }
 
     /// Returns whether it acts as the service account of [`crate::ConnectionBuilder::fallback`], and not as the user: other
     /// permissions, and another name in Procore's records.
     pub fn acts_as_fallback(&self) -> bool {
-        self.0.acts_as_fallback
+        self.content().acts_as_fallback
     }
 }
 
 impl fmt::Debug for AccessToken {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("AccessToken")
-            .field("bearer", &self.0.bearer)
-            .field("refresh_at", &self.0.refresh_at)
-            .field("expires_at", &self.0.expires_at)
-            .field("acts_as_fallback", &self.0.acts_as_fallback)
+            .field("bearer", &self.content().bearer)
+            .field("refresh_at", &self.content().refresh_at)
+            .field("expires_at", &self.content().expires_at)
+            .field("acts_as_fallback", &self.content().acts_as_fallback)
             .finish()
     }
 }

@@ -6,6 +6,7 @@ use std::{
 };
 
 use arc_swap::ArcSwapOption;
+use thread_local::ThreadLocal;
 
 use crate::{AccessToken, Clock, time::from_millis};
 
@@ -15,7 +16,8 @@ use crate::{AccessToken, Clock, time::from_millis};
 /// and the elapsed time may stand still while the machine sleeps: a token is handed out only while both say that it is time. Where
 /// the wall clock is before the moment of receipt, it was set back, and the plugin is asked.
 ///
-/// Reading takes no lock, does no I/O and allocates nothing.
+/// Reading takes no lock and does no I/O. It allocates once in each thread for each token: threads that counted their clones in one
+/// place would wait for each other's caches.
 #[derive(Default)]
 pub(crate) struct TokenCache {
     kept: ArcSwapOption<Kept>,
@@ -28,6 +30,8 @@ pub(crate) struct Generation(u64);
 
 struct Kept {
     token: AccessToken,
+    /// The same, as each thread hands it out.
+    of_threads: ThreadLocal<AccessToken>,
     /// By the wall clock, in milliseconds since 1970.
     received_at: u64,
     /// By the elapsed time.
@@ -44,7 +48,13 @@ impl Kept {
             received_after,
             good_for: from_millis(token.refresh_at().saturating_sub(received_at)),
             token,
+            of_threads: ThreadLocal::new(),
         }
+    }
+
+    fn of_this_thread(&self) -> AccessToken {
+        let apart = || self.token.counted_apart();
+        self.of_threads.get_or(apart).clone()
     }
 
     fn is_current(&self, clock: &dyn Clock) -> bool {
@@ -59,7 +69,7 @@ impl TokenCache {
     pub(crate) fn current(&self, clock: &dyn Clock) -> Option<AccessToken> {
         let kept = self.kept.load();
         let kept = kept.as_ref()?;
-        kept.is_current(clock).then(|| kept.token.clone())
+        kept.is_current(clock).then(|| kept.of_this_thread())
     }
 
     /// Returns the present generation, to be given to [`TokenCache::fill`].
