@@ -5,7 +5,7 @@ use std::fmt;
 use crate::{
     Diagnosis, Environment, Error, Plugin,
     api::{to_contract_headers, without_query},
-    bindings::{exports::procore::auth::advice as contract, procore::auth::types},
+    bindings::{exports::procore::auth::advice, procore::auth::types},
     call::Call,
     lent::Lent,
 };
@@ -31,10 +31,9 @@ impl Advice {
     /// Returns the environment's URLs.
     pub async fn endpoints(&self, environment: Environment) -> Result<EndpointUrls, Error> {
         self.call("endpoints")
-            .run(move |plugin, store| {
+            .run(move |advice: &advice::Guest, store| {
                 Box::pin(async move {
-                    plugin
-                        .procore_auth_advice()
+                    advice
                         .call_endpoints(store, environment.into())
                         .await
                         .map(EndpointUrls::from)
@@ -50,11 +49,10 @@ impl Advice {
         urls: EndpointSet,
     ) -> Result<Result<Environment, Diagnosis>, Error> {
         self.call("check-endpoints")
-            .run(move |plugin, store| {
+            .run(move |advice: &advice::Guest, store| {
                 Box::pin(async move {
                     let urls = urls.into();
-                    plugin
-                        .procore_auth_advice()
+                    advice
                         .call_check_endpoints(store, &urls)
                         .await
                         .map(|checked| checked.map(Into::into).map_err(Into::into))
@@ -73,10 +71,9 @@ impl Advice {
         let uri = uri.to_owned();
         let registered = registered.map(ToOwned::to_owned);
         self.call("check-redirect-uri")
-            .run(move |plugin, store| {
+            .run(move |advice: &advice::Guest, store| {
                 Box::pin(async move {
-                    plugin
-                        .procore_auth_advice()
+                    advice
                         .call_check_redirect_uri(store, &uri, registered.as_deref())
                         .await
                         .map(|checked| checked.map(Into::into).map_err(Into::into))
@@ -88,11 +85,10 @@ impl Advice {
     /// Explains what a server said: classified by its `error` code, never by its status or wording alone.
     pub async fn explain(&self, observation: Observation) -> Result<Diagnosis, Error> {
         self.call("explain")
-            .run(move |plugin, store| {
+            .run(move |advice: &advice::Guest, store| {
                 Box::pin(async move {
                     let observation = observation.into();
-                    plugin
-                        .procore_auth_advice()
+                    advice
                         .call_explain(store, &observation)
                         .await
                         .map(Into::into)
@@ -228,9 +224,9 @@ impl From<types::Environment> for Environment {
     }
 }
 
-impl From<contract::EndpointUrls> for EndpointUrls {
-    fn from(urls: contract::EndpointUrls) -> Self {
-        let contract::EndpointUrls {
+impl From<advice::EndpointUrls> for EndpointUrls {
+    fn from(urls: advice::EndpointUrls) -> Self {
+        let advice::EndpointUrls {
             authorize_url,
             token_url,
             token_info_url,
@@ -251,7 +247,7 @@ impl From<contract::EndpointUrls> for EndpointUrls {
     }
 }
 
-impl From<EndpointSet> for contract::EndpointSet {
+impl From<EndpointSet> for advice::EndpointSet {
     fn from(urls: EndpointSet) -> Self {
         let EndpointSet {
             authorize_url,
@@ -266,13 +262,13 @@ impl From<EndpointSet> for contract::EndpointSet {
     }
 }
 
-impl From<contract::Redirect> for Redirect {
-    fn from(redirect: contract::Redirect) -> Self {
+impl From<advice::Redirect> for Redirect {
+    fn from(redirect: advice::Redirect) -> Self {
         Self {
             kind: match redirect.kind {
-                contract::RedirectKind::Localhost => RedirectKind::Localhost,
-                contract::RedirectKind::Https => RedirectKind::Https,
-                contract::RedirectKind::OutOfBand => RedirectKind::OutOfBand,
+                advice::RedirectKind::Localhost => RedirectKind::Localhost,
+                advice::RedirectKind::Https => RedirectKind::Https,
+                advice::RedirectKind::OutOfBand => RedirectKind::OutOfBand,
             },
             register: redirect.register,
             port: redirect.port,
@@ -281,16 +277,16 @@ impl From<contract::Redirect> for Redirect {
     }
 }
 
-impl From<Observation> for contract::Observation {
+impl From<Observation> for advice::Observation {
     fn from(observation: Observation) -> Self {
         Self {
             environment: observation.environment.into(),
             endpoint: match observation.endpoint {
-                Endpoint::Authorize => contract::Endpoint::Authorize,
-                Endpoint::Exchange => contract::Endpoint::Exchange,
-                Endpoint::Refresh => contract::Endpoint::Refresh,
-                Endpoint::ClientCredentials => contract::Endpoint::ClientCredentials,
-                Endpoint::Api => contract::Endpoint::Api,
+                Endpoint::Authorize => advice::Endpoint::Authorize,
+                Endpoint::Exchange => advice::Endpoint::Exchange,
+                Endpoint::Refresh => advice::Endpoint::Refresh,
+                Endpoint::ClientCredentials => advice::Endpoint::ClientCredentials,
+                Endpoint::Api => advice::Endpoint::Api,
             },
             url: observation.url,
             status: observation.status,

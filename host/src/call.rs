@@ -1,13 +1,20 @@
-//! One call of the plugin: a fresh instance on a task of its own.
+//! One call of the plugin: a fresh instance, detached from its caller.
 
-use std::{pin::Pin, sync::Arc, time::Duration};
+use std::{
+    panic::{self, AssertUnwindSafe},
+    pin::Pin,
+    sync::Arc,
+    task::{Context, Poll, Waker},
+    thread,
+    time::Duration,
+};
 
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::{
     Error, Plugin,
-    bindings::Plugin as Instance,
     capabilities::CallState,
+    exports::Interface,
     lent::Lent,
     stopped::{self, Stopped},
 };
@@ -68,10 +75,11 @@ impl Call {
     }
 
     /// Makes the call, detached from its caller.
-    pub(crate) async fn run<T, F>(self, entry: F) -> Result<T, Error>
+    pub(crate) async fn run<I, T, F>(self, entry: F) -> Result<T, Error>
     where
+        I: Interface,
         T: Send + 'static,
-        F: for<'a> FnOnce(&'a Instance, &'a mut Store<CallState>) -> Answer<'a, T> + Send + 'static,
+        F: for<'a> FnOnce(&'a I, &'a mut Store<CallState>) -> Answer<'a, T> + Send + 'static,
     {
         let patience = self.patience();
         patience
@@ -80,9 +88,10 @@ impl Call {
     }
 
     /// Makes the call. To be run on a task that nobody cancels.
-    pub(crate) async fn execute<T, F>(self, entry: F) -> Ended<T>
+    pub(crate) async fn execute<I, T, F>(self, entry: F) -> Ended<T>
     where
-        F: for<'a> FnOnce(&'a Instance, &'a mut Store<CallState>) -> Answer<'a, T> + Send,
+        I: Interface,
+        F: for<'a> FnOnce(&'a I, &'a mut Store<CallState>) -> Answer<'a, T> + Send,
     {
         let loaded = self.plugin.loaded();
         // The semaphore is never closed; without a permit the pool says no.
@@ -90,7 +99,8 @@ impl Call {
         let mut store = self.store();
         let answer = async {
             let instance = loaded.component.instantiate_async(&mut store).await?;
-            entry(&instance, &mut store).await
+            let interface = I::of(&instance, &loaded.exports, &mut store)?;
+            entry(&interface, &mut store).await
         }
         .await;
         let tokens_in_doubt = store.data().tokens_in_doubt;
@@ -149,14 +159,22 @@ pub(crate) struct Patience {
 }
 
 impl Patience {
-    /// Runs `work` on a task of its own, which goes on to its end where the caller gives up or the patience does.
+    /// Runs `work`, which goes on to its end where the caller gives up or the patience does: as soon as it has to wait, it is on a task
+    /// of its own. What is done without a wait needs none, and no timer; to wake another thread for it would take longer than it does.
     pub(crate) async fn detached<T: Send + 'static>(
         self,
         work: impl Future<Output = Result<T, Error>> + Send + 'static,
     ) -> Result<T, Error> {
-        let task = tokio::spawn(work);
-        self.wait(async { task.await.unwrap_or_else(|_| Err(self.host_panicked())) })
-            .await
+        let mut work = Box::pin(work);
+        match begin(work.as_mut()) {
+            Ok(Poll::Ready(result)) => result,
+            Ok(Poll::Pending) => {
+                let task = tokio::spawn(work);
+                self.wait(async { task.await.unwrap_or_else(|_| Err(self.host_panicked())) })
+                    .await
+            }
+            Err(_) => Err(self.host_panicked()),
+        }
     }
 
     /// Waits for a call that runs elsewhere.
@@ -178,6 +196,13 @@ impl Patience {
         self.lent.note_fault(self.function, &error);
         error
     }
+}
+
+/// Takes the first step of `work`. Nobody is to be woken: who goes on with it begins by asking.
+fn begin<F: Future>(work: Pin<&mut F>) -> thread::Result<Poll<F::Output>> {
+    let mut nobody = Context::from_waker(Waker::noop());
+    // What panicked is not used any more.
+    panic::catch_unwind(AssertUnwindSafe(|| work.poll(&mut nobody)))
 }
 
 fn out_of_time() -> Error {

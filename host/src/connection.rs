@@ -8,12 +8,16 @@ use crate::{
     AccessToken, ApiRequest, Attempt, Clock, Decision, Diagnosis, Error, ErrorKind, Health,
     HttpClient, Identity, Journal, Limits, Login, Outcome, ParkedRequest, Plugin, Policy, Random,
     ReplayReport, Secret, Settings, Status, Store, SystemClock, SystemRandom, Visit,
-    bindings::{Plugin as Instance, exports::procore::auth::api as contract, procore::auth::types},
+    bindings::{
+        exports::procore::auth::{advice, api, auth},
+        procore::auth::types,
+    },
     call::{Answer, Call, Ended},
     capabilities::CallState,
     egress::Egress,
+    exports::Interface,
     fallback::{self, Fallback, UnfitFallback},
-    flight::{Flights, Pilot, Wanted},
+    flight::{Boarded, Flights, Pilot, Wanted},
     holding_store::HoldingStore,
     lent::{self, Lent},
     limits::{least_host_calls, least_memory, room_for_body},
@@ -25,8 +29,8 @@ use crate::{
 
 /// One connection: one environment, one client id, one user or service account. Clones share it.
 ///
-/// The methods need a tokio runtime with time. Every call but a cached [`Connection::access_token`] runs on a task of its own: a
-/// caller that gives up, or whose future is dropped, does not cut a refresh in half. A runtime that shuts down does; wait for
+/// The methods need a tokio runtime with time. Every call that has to wait for something runs on a task of its own: a caller that
+/// gives up, or whose future is dropped, does not cut a refresh in half. A runtime that shuts down does; wait for
 /// open calls before.
 ///
 /// All of them fail with [`crate::ErrorKind::Internal`] where the plugin is at fault, with [`crate::ErrorKind::Storage`] and
@@ -156,8 +160,8 @@ impl Connection {
     ///
     /// Errors: `Configuration` where the grant needs no sign-in or the redirect URI cannot work.
     pub async fn begin_login(&self) -> Result<Login, Error> {
-        self.run(self.call("begin-login"), |plugin, store| {
-            Box::pin(plugin.procore_auth_auth().call_begin_login(store))
+        self.run(self.call("begin-login"), |auth: &auth::Guest, store| {
+            Box::pin(auth.call_begin_login(store))
         })
         .await
         .map(Into::into)
@@ -169,14 +173,12 @@ impl Connection {
     /// Errors: `InvalidInput` where `state` does not match, the person refused, or the code was used or has expired;
     /// `Configuration` where the server does not know the client; `Unavailable` where it could not be reached.
     pub async fn finish_login(&self, callback: Secret) -> Result<Status, Error> {
-        let finished = self.change(self.call("finish-login"), move |plugin, store| {
-            Box::pin(async move {
-                plugin
-                    .procore_auth_auth()
-                    .call_finish_login(store, callback.expose())
-                    .await
-            })
-        });
+        let finished = self.change(
+            self.call("finish-login"),
+            move |auth: &auth::Guest, store| {
+                Box::pin(async move { auth.call_finish_login(store, callback.expose()).await })
+            },
+        );
         let status = finished.await.map(Status::from);
         if status.is_ok() {
             self.end_fallback().await;
@@ -188,8 +190,8 @@ impl Connection {
     ///
     /// Errors: as [`Connection::access_token`].
     pub async fn verify(&self) -> Result<Identity, Error> {
-        self.run(self.call("verify"), |plugin, store| {
-            Box::pin(plugin.procore_auth_auth().call_verify(store))
+        self.run(self.call("verify"), |auth: &auth::Guest, store| {
+            Box::pin(auth.call_verify(store))
         })
         .await
         .map(Into::into)
@@ -200,8 +202,8 @@ impl Connection {
     ///
     /// Errors: `Unavailable`; `Configuration` where the server does not know the client, or the secret is wrong.
     pub async fn revoke(&self) -> Result<(), Error> {
-        self.change(self.call("revoke"), |plugin, store| {
-            Box::pin(plugin.procore_auth_auth().call_revoke(store))
+        self.change(self.call("revoke"), |auth: &auth::Guest, store| {
+            Box::pin(auth.call_revoke(store))
         })
         .await?;
         self.end_fallback().await;
@@ -210,8 +212,8 @@ impl Connection {
 
     /// Deletes the tokens from the store without telling the server.
     pub async fn forget(&self) -> Result<(), Error> {
-        self.change(self.call("forget"), |plugin, store| {
-            Box::pin(plugin.procore_auth_auth().call_forget(store))
+        self.change(self.call("forget"), |auth: &auth::Guest, store| {
+            Box::pin(auth.call_forget(store))
         })
         .await?;
         self.end_fallback().await;
@@ -223,13 +225,8 @@ impl Connection {
     ///
     /// Errors: `InvalidInput` where the bytes are no such reply.
     pub async fn adopt(&self, reply: Vec<u8>, replace: bool) -> Result<Status, Error> {
-        self.change(self.call("adopt"), move |plugin, store| {
-            Box::pin(async move {
-                plugin
-                    .procore_auth_auth()
-                    .call_adopt(store, &reply, replace)
-                    .await
-            })
+        self.change(self.call("adopt"), move |auth: &auth::Guest, store| {
+            Box::pin(async move { auth.call_adopt(store, &reply, replace).await })
         })
         .await
         .map(Into::into)
@@ -238,8 +235,8 @@ impl Connection {
     /// Tells how the connection is. Sends nothing, and takes no lock while what is stored is what was written last. Where it is an
     /// older version or a copy, that is noted in the store under the lock, and told once.
     pub async fn status(&self) -> Result<Status, Error> {
-        let status = self.run(self.call("status"), |plugin, store| {
-            Box::pin(plugin.procore_auth_auth().call_status(store))
+        let status = self.run(self.call("status"), |auth: &auth::Guest, store| {
+            Box::pin(auth.call_status(store))
         });
         let status = self.with_what_is_held(status.await?.into());
         Ok(self.with_fallback(status).await)
@@ -279,10 +276,12 @@ impl Connection {
     pub async fn upkeep(&self, next_visit: Option<Duration>) -> Result<Visit, Error> {
         let next_visit = next_visit.map(millis);
         let not_before = self.paused_until();
-        let visit = self.run(self.replaying("upkeep"), move |plugin, store| {
-            let auth = plugin.procore_auth_auth();
-            Box::pin(auth.call_upkeep(store, next_visit, not_before))
-        });
+        let visit = self.run(
+            self.replaying("upkeep"),
+            move |auth: &auth::Guest, store| {
+                Box::pin(auth.call_upkeep(store, next_visit, not_before))
+            },
+        );
         let visit = visit.await?;
         self.note_pause(visit.pause_until);
         let visit = Visit::from(visit);
@@ -342,17 +341,17 @@ impl Connection {
             .within(self.0.lent.limits.deadline.saturating_add(own));
         let not_before = self.paused_until();
         let outcome = self
-            .run(call, move |plugin, store| {
+            .run(call, move |api: &api::Guest, store| {
                 Box::pin(async move {
-                    let mut request = contract::Request::from(request);
+                    let mut request = api::Request::from(request);
                     request.not_before = not_before;
-                    plugin.procore_auth_api().call_send(store, &request).await
+                    api.call_send(store, &request).await
                 })
             })
             .await;
         match &outcome {
-            Ok(contract::Outcome::Answered(reply)) => self.note_pause(reply.pause_until),
-            Ok(contract::Outcome::Parked(kept)) => self.note_pause(kept.pause_until),
+            Ok(api::Outcome::Answered(reply)) => self.note_pause(reply.pause_until),
+            Ok(api::Outcome::Parked(kept)) => self.note_pause(kept.pause_until),
             // It would be so again.
             Err(error) if error.code() == "rate-limited" => self.note_pause(error.retry_at()),
             _ => {}
@@ -389,16 +388,16 @@ impl Connection {
     pub async fn assess(&self, attempt: Attempt) -> Result<Decision, Error> {
         let decision = self
             .call("assess")
-            .run(move |plugin, store| {
+            .run(move |api: &api::Guest, store| {
                 Box::pin(async move {
                     let attempt = attempt.into();
-                    plugin.procore_auth_api().call_assess(store, &attempt).await
+                    api.call_assess(store, &attempt).await
                 })
             })
             .await?;
         self.note_pause(match &decision {
-            contract::Decision::Deliver(delivery) => delivery.pause_until,
-            contract::Decision::GiveUp(obstacle) => obstacle.pause_until,
+            api::Decision::Deliver(delivery) => delivery.pause_until,
+            api::Decision::GiveUp(obstacle) => obstacle.pause_until,
             _ => None,
         });
         Ok(decision.into())
@@ -406,8 +405,8 @@ impl Connection {
 
     /// Lists the parked requests in the order in which they were parked.
     pub async fn parked(&self) -> Result<Vec<ParkedRequest>, Error> {
-        self.run(self.call("parked"), |plugin, store| {
-            Box::pin(plugin.procore_auth_api().call_parked(store))
+        self.run(self.call("parked"), |api: &api::Guest, store| {
+            Box::pin(api.call_parked(store))
         })
         .await
         .map(|requests| requests.into_iter().map(Into::into).collect())
@@ -420,11 +419,8 @@ impl Connection {
     pub async fn replay(&self, id: Option<&str>) -> Result<ReplayReport, Error> {
         let id = id.map(ToOwned::to_owned);
         let not_before = self.paused_until();
-        let report = self.run(self.replaying("replay"), move |plugin, store| {
-            Box::pin(async move {
-                let api = plugin.procore_auth_api();
-                api.call_replay(store, id.as_deref(), not_before).await
-            })
+        let report = self.run(self.replaying("replay"), move |api: &api::Guest, store| {
+            Box::pin(async move { api.call_replay(store, id.as_deref(), not_before).await })
         });
         let report = report.await?;
         self.note_pause(report.pause_until);
@@ -436,8 +432,8 @@ impl Connection {
     /// Errors: `InvalidInput` where there is no such request.
     pub async fn discard(&self, id: &str) -> Result<(), Error> {
         let id = id.to_owned();
-        self.run(self.call("discard"), move |plugin, store| {
-            Box::pin(async move { plugin.procore_auth_api().call_discard(store, &id).await })
+        self.run(self.call("discard"), move |api: &api::Guest, store| {
+            Box::pin(async move { api.call_discard(store, &id).await })
         })
         .await
     }
@@ -445,9 +441,10 @@ impl Connection {
     /// Looks for the cause of trouble with this connection, and returns what it found, most likely first; empty where all is
     /// well. Asks the environments' `token/info` and `/rest/v1.0/me`; spends nothing.
     pub async fn diagnose(&self) -> Result<Vec<Diagnosis>, Error> {
-        self.run(self.call("diagnose").probing(), |plugin, store| {
-            Box::pin(plugin.procore_auth_advice().call_diagnose(store))
-        })
+        self.run(
+            self.call("diagnose").probing(),
+            |advice: &advice::Guest, store| Box::pin(advice.call_diagnose(store)),
+        )
         .await
         .map(|found| found.into_iter().map(Into::into).collect())
     }
@@ -463,11 +460,12 @@ impl Connection {
     }
 
     /// Makes a call that may refresh on its way; where it did, or saw a token refused, the cached one is dropped.
-    async fn run<T, F>(&self, call: Call, entry: F) -> Result<T, Error>
+    async fn run<I, T, F>(&self, call: Call, entry: F) -> Result<T, Error>
     where
+        I: Interface,
         T: Send + 'static,
         F: for<'a> FnOnce(
-                &'a Instance,
+                &'a I,
                 &'a mut Instantiated<CallState>,
             ) -> Answer<'a, Result<T, types::Error>>
             + Send
@@ -489,11 +487,12 @@ impl Connection {
     }
 
     /// Makes a call that changes whose tokens they are: nothing from before it is served during it or after it.
-    async fn change<T, F>(&self, call: Call, entry: F) -> Result<T, Error>
+    async fn change<I, T, F>(&self, call: Call, entry: F) -> Result<T, Error>
     where
+        I: Interface,
         T: Send + 'static,
         F: for<'a> FnOnce(
-                &'a Instance,
+                &'a I,
                 &'a mut Instantiated<CallState>,
             ) -> Answer<'a, Result<T, types::Error>>
             + Send
@@ -521,26 +520,31 @@ impl Connection {
             Some(_) => "renew-rejected",
         });
         let patience = call.patience();
-        let seat = self.0.flights.board(&wanted, |pilot| {
-            tokio::spawn(Arc::clone(&self.0).fetch_token(call, wanted.clone(), pilot));
-        });
-        patience
-            .wait(async {
-                seat.outcome()
-                    .await
-                    .unwrap_or_else(|| Err(patience.host_panicked()))
-            })
-            .await
+        match self.0.flights.board(&wanted) {
+            Boarded::Pilot(pilot) => {
+                let fetched = Arc::clone(&self.0).fetch_token(call, wanted, pilot);
+                patience.detached(fetched).await
+            }
+            Boarded::Passenger(seat) => {
+                let died = || Err(patience.host_panicked());
+                let outcome = async { seat.outcome().await.unwrap_or_else(died) };
+                patience.wait(outcome).await
+            }
+        }
     }
 }
 
 impl Shared {
-    async fn fetch_token(self: Arc<Self>, call: Call, wanted: Wanted, pilot: Pilot) {
+    async fn fetch_token(
+        self: Arc<Self>,
+        call: Call,
+        wanted: Wanted,
+        pilot: Pilot,
+    ) -> Result<AccessToken, Error> {
         let rejected = wanted.instead_of.clone();
         let ended = call
-            .execute(move |plugin, store| {
+            .execute(move |auth: &auth::Guest, store| {
                 Box::pin(async move {
-                    let auth = plugin.procore_auth_auth();
                     match rejected {
                         None => auth.call_access_token(store).await,
                         Some(rejected) => auth.call_renew_rejected(store, rejected.expose()).await,
@@ -550,7 +554,8 @@ impl Shared {
             .await;
         let result = flat(ended.result).map(AccessToken::from);
         self.keep(&result, &wanted);
-        self.flights.land(&wanted, &pilot, result);
+        self.flights.land(&wanted, &pilot, result.clone());
+        result
     }
 
     /// Puts a call's token into the cache. What it was to replace leaves it: a call that began before may have put it there.

@@ -21,26 +21,32 @@ pub(crate) type Outcome = Option<Result<AccessToken, Error>>;
 #[derive(Default)]
 pub(crate) struct Flights(Mutex<Vec<(Wanted, watch::Receiver<Outcome>)>>);
 
+/// How one comes to a call's result.
+pub(crate) enum Boarded {
+    /// By making the call.
+    Pilot(Pilot),
+    /// By waiting for one that runs.
+    Passenger(Seat),
+}
+
+/// The duty to make a call and to land it: to tell its result to all who wait.
+pub(crate) struct Pilot(watch::Sender<Outcome>);
+
 /// The place where a call's result is waited for.
 pub(crate) struct Seat(watch::Receiver<Outcome>);
 
-/// The duty to land a call: to tell its result to all who wait.
-pub(crate) struct Pilot(watch::Sender<Outcome>);
-
 impl Flights {
-    /// Joins the call for `wanted` that runs, or has `start` start one.
-    pub(crate) fn board(&self, wanted: &Wanted, start: impl FnOnce(Pilot)) -> Seat {
+    /// Joins the call for `wanted` that runs; where there is none, it is the caller's to make.
+    pub(crate) fn board(&self, wanted: &Wanted) -> Boarded {
         let mut flights = self.flights();
         // A call whose task died tells nobody.
         flights.retain(|(_, outcome)| outcome.has_changed().is_ok());
         if let Some((_, outcome)) = flights.iter().find(|(other, _)| other == wanted) {
-            return Seat(outcome.clone());
+            return Boarded::Passenger(Seat(outcome.clone()));
         }
         let (sender, outcome) = watch::channel(None);
-        flights.push((wanted.clone(), outcome.clone()));
-        drop(flights);
-        start(Pilot(sender));
-        Seat(outcome)
+        flights.push((wanted.clone(), outcome));
+        Boarded::Pilot(Pilot(sender))
     }
 
     /// Ends the call for `wanted`. Who comes now starts another, or finds the token in the cache.
@@ -82,27 +88,39 @@ mod tests {
         outcome.expect("a token")
     }
 
+    fn pilot(boarded: Boarded) -> Pilot {
+        match boarded {
+            Boarded::Pilot(pilot) => pilot,
+            Boarded::Passenger(_) => panic!("it joined another"),
+        }
+    }
+
+    fn passenger(boarded: Boarded) -> Seat {
+        match boarded {
+            Boarded::Passenger(seat) => seat,
+            Boarded::Pilot(_) => panic!("it joined none"),
+        }
+    }
+
     #[tokio::test]
     async fn equal_wishes_share_one_call() {
         let flights = Flights::default();
-        let mut pilots = Vec::new();
-        let first = flights.board(&wanted(None), |pilot| pilots.push(pilot));
-        let second = flights.board(&wanted(None), |pilot| pilots.push(pilot));
-        let other = flights.board(&wanted(Some("old")), |pilot| pilots.push(pilot));
-        assert_eq!(pilots.len(), 2);
-        flights.land(&wanted(None), &pilots[0], Ok(token()));
-        assert_eq!(landed(first).await, token());
-        assert_eq!(landed(second).await, token());
-        drop(pilots);
-        assert!(other.outcome().await.is_none(), "died");
+        let first = pilot(flights.board(&wanted(None)));
+        let joined = [(); 2].map(|()| passenger(flights.board(&wanted(None))));
+        let other = pilot(flights.board(&wanted(Some("old"))));
+        let left = passenger(flights.board(&wanted(Some("old"))));
+        flights.land(&wanted(None), &first, Ok(token()));
+        for seat in joined {
+            assert_eq!(landed(seat).await, token());
+        }
+        drop(other);
+        assert!(left.outcome().await.is_none(), "died");
     }
 
     #[tokio::test]
     async fn a_call_that_died_is_not_joined() {
         let flights = Flights::default();
-        let _ = flights.board(&wanted(None), drop);
-        let mut started = false;
-        let _ = flights.board(&wanted(None), |_| started = true);
-        assert!(started);
+        drop(pilot(flights.board(&wanted(None))));
+        pilot(flights.board(&wanted(None)));
     }
 }

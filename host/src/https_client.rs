@@ -45,7 +45,7 @@ const USER_AGENT: &str = concat!("procore-auth/", env!("CARGO_PKG_VERSION"));
 const IDLE: Duration = Duration::from_secs(30);
 
 /// Idle connections per host.
-const MAX_IDLE: usize = 32;
+const MAX_IDLE: usize = 256;
 
 /// An [`HttpClient`] on `reqwest` and `rustls`: HTTP/1.1 over TLS, with the platform's trusted roots and the proxies that the
 /// environment names (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).

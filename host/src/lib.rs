@@ -58,6 +58,7 @@ mod encrypted_store;
 mod encryption_key;
 mod epoch;
 mod error;
+mod exports;
 mod fallback;
 mod file_lock;
 mod file_store;

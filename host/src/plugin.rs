@@ -5,17 +5,13 @@ use std::{fmt, io, path::Path, path::PathBuf, sync::Arc};
 use semver::Version;
 use tokio::sync::Semaphore;
 use wasmtime::{
-    Config, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
-    component::{Component, HasSelf, Linker},
+    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    component::{Component, HasSelf, InstancePre, Linker},
 };
 
 use crate::{
-    Advice, ComponentDigest,
-    bindings::{self, PluginPre},
-    capabilities::CallState,
-    compiled_cache::CompiledCache,
-    epoch::EpochTicker,
-    regular_file,
+    Advice, ComponentDigest, bindings, capabilities::CallState, compiled_cache::CompiledCache,
+    epoch::EpochTicker, exports::Exports, regular_file,
 };
 
 /// The contract's version that this host speaks.
@@ -65,7 +61,8 @@ pub struct Plugin(Arc<Loaded>);
 
 pub(crate) struct Loaded {
     pub(crate) engine: Engine,
-    pub(crate) component: PluginPre<CallState>,
+    pub(crate) component: InstancePre<CallState>,
+    pub(crate) exports: Exports,
     pub(crate) ticker: EpochTicker,
     /// One permit for each call that the pool has room for.
     pub(crate) admission: Semaphore,
@@ -230,13 +227,15 @@ impl Plugin {
 
     fn checked(engine: Engine, component: &Component) -> Result<Self, LoadError> {
         check_names(&engine, component)?;
-        let component = link(&engine, component).map_err(|error| LoadError::Contract {
-            reason: format!("{error:#}"),
-        })?;
+        let (component, exports) =
+            link(&engine, component).map_err(|error| LoadError::Contract {
+                reason: format!("{error:#}"),
+            })?;
         let ticker = EpochTicker::start(&engine).map_err(|error| engine_error(&error))?;
         Ok(Self(Arc::new(Loaded {
             engine,
             component,
+            exports,
             ticker,
             admission: Semaphore::new(CONCURRENT_CALLS as usize),
         })))
@@ -298,7 +297,6 @@ fn config(reserved: u64) -> Config {
         .wasm_relaxed_simd(false)
         .wasm_memory64(false)
         .wasm_tail_call(false)
-        .memory_init_cow(false)
         .memory_reservation(reserved);
     config
 }
@@ -317,14 +315,21 @@ fn pool() -> InstanceAllocationStrategy {
         .linear_memory_keep_resident(RESIDENT)
         .async_stack_keep_resident(RESIDENT_STACK)
         .decommit_batch_size(16)
-        .table_keep_resident(RESIDENT);
+        .table_keep_resident(RESIDENT)
+        // Where the kernel tells which pages a call has written to (Linux 6.7), only those are zeroed.
+        .pagemap_scan(Enabled::Auto);
     InstanceAllocationStrategy::Pooling(pool)
 }
 
-fn link(engine: &Engine, component: &Component) -> wasmtime::Result<PluginPre<CallState>> {
+fn link(
+    engine: &Engine,
+    component: &Component,
+) -> wasmtime::Result<(InstancePre<CallState>, Exports)> {
     let mut linker = Linker::new(engine);
     bindings::Plugin::add_to_linker::<_, HasSelf<CallState>>(&mut linker, |state| state)?;
-    PluginPre::new(linker.instantiate_pre(component)?)
+    let component = linker.instantiate_pre(component)?;
+    let exports = Exports::of(&component)?;
+    Ok((component, exports))
 }
 
 /// Checks the names of imports and exports, so that a wrong component gets a better answer than a linking error.
