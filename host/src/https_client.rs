@@ -24,7 +24,14 @@
 //! | the reply is not HTTP | `invalid-reply` | yes |
 //! | the reply is longer than permitted | `reply-too-large` | yes |
 
-use std::{error::Error, fmt, fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    error::Error,
+    fmt, fs, io,
+    net::SocketAddr,
+    path::PathBuf,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, header};
@@ -35,6 +42,7 @@ use url::Url;
 use crate::{
     ConnectTo, HttpClient, HttpFailure, RequestLimits, StreamingClient, Target,
     connection_watch::{self, ConnectionWatch},
+    plugin::CONCURRENT_CALLS,
 };
 
 mod streaming;
@@ -44,27 +52,38 @@ const USER_AGENT: &str = concat!("procore-auth/", env!("CARGO_PKG_VERSION"));
 /// How long an idle connection is kept for reuse. Shorter than any server's patience.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Idle connections per host.
-const MAX_IDLE: usize = 256;
+/// Idle connections per host: as many as calls may run at once. With fewer, calls that come and go in step would close connections that
+/// they are about to need.
+const MAX_IDLE: usize = CONCURRENT_CALLS as usize;
 
 /// An [`HttpClient`] on `reqwest` and `rustls`: HTTP/1.1 over TLS, with the platform's trusted roots and the proxies that the
 /// environment names (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
 ///
 /// Keeps no cookies, sends no referrer, decompresses nothing. Clones are cheap and share connections: one serves thousands of
 /// procore-auth connections.
+///
+/// The first request reads the platform's trusted roots, which blocks for some milliseconds; see [`HttpsClient::get_ready`].
 #[derive(Clone)]
 pub struct HttpsClient {
     inner: Arc<Inner>,
-    /// Where it is there, plain HTTP may be spoken with this machine itself.
-    loopback: Option<reqwest::Client>,
+    /// Whether plain HTTP may be spoken with this machine itself.
+    plain_loopback: bool,
 }
 
 struct Inner {
+    extra_roots: Vec<CertificateDer<'static>>,
+    connect_to: Vec<ConnectTo>,
+    proxies: Matcher,
+    connect_timeout: Duration,
+    /// Made for the first request.
+    ways: OnceLock<Ways>,
+}
+
+/// How servers are reached.
+struct Ways {
     usual: Clients,
     overridden: Vec<Override>,
-    proxies: Matcher,
-    tls: rustls::ClientConfig,
-    connect_timeout: Duration,
+    loopback: Clients,
 }
 
 /// Two ways to a server.
@@ -136,31 +155,22 @@ impl HttpsClientBuilder {
         self
     }
 
-    /// Makes the client. Reads the platform's trusted roots: tens of milliseconds, blocking.
+    /// Makes the client. Reads the files with certificates; the platform's trusted roots are read for the first request.
     pub fn build(self) -> Result<HttpsClient, HttpsClientError> {
-        let tls = tls_config(&self.extra_ca)?;
-        let timeout = self.connect_timeout;
-        let usual = Clients::new(&tls, timeout, Reach::Anywhere)?;
-        let overridden = self
-            .connect_to
-            .into_iter()
-            .map(|connect_to| {
-                let clients = Clients::new(&tls, timeout, Reach::Override(&connect_to))?;
-                Ok(Override {
-                    connect_to,
-                    clients,
-                })
-            })
-            .collect::<Result<_, HttpsClientError>>()?;
+        let mut extra_roots = Vec::new();
+        for ca in &self.extra_ca {
+            extra_roots.extend(certificates(ca)?);
+        }
+        check(&extra_roots)?;
         Ok(HttpsClient {
             inner: Arc::new(Inner {
-                usual,
-                overridden,
+                extra_roots,
+                connect_to: self.connect_to,
                 proxies: Matcher::from_system(),
-                tls,
-                connect_timeout: timeout,
+                connect_timeout: self.connect_timeout,
+                ways: OnceLock::new(),
             }),
-            loopback: None,
+            plain_loopback: false,
         })
     }
 }
@@ -188,13 +198,11 @@ pub enum HttpsClientError {
     Client(#[from] reqwest::Error),
 }
 
-fn tls_config(extra_ca: &[Ca]) -> Result<rustls::ClientConfig, HttpsClientError> {
-    let mut roots = Vec::new();
-    for ca in extra_ca {
-        roots.extend(certificates(ca)?);
-    }
+fn tls_config(
+    extra_roots: &[CertificateDer<'static>],
+) -> Result<rustls::ClientConfig, HttpsClientError> {
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let verifier = verifier(roots, &provider)?;
+    let verifier = verifier(extra_roots.to_vec(), &provider)?;
     let mut config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()?
         .dangerous()
@@ -219,6 +227,14 @@ fn verifier(
     }
     #[cfg(not(target_os = "android"))]
     Ok(Verifier::new_with_extra_roots(extra_roots, provider)?)
+}
+
+/// Refuses what is no certificate now, and not with the first request.
+fn check(extra_roots: &[CertificateDer<'static>]) -> Result<(), rustls::Error> {
+    let mut roots = rustls::RootCertStore::empty();
+    extra_roots
+        .iter()
+        .try_for_each(|root| roots.add(root.clone()))
 }
 
 fn certificates(ca: &Ca) -> Result<Vec<CertificateDer<'static>>, HttpsClientError> {
@@ -295,6 +311,24 @@ impl Clients {
     }
 }
 
+impl Ways {
+    fn new(inner: &Inner) -> Result<Self, HttpsClientError> {
+        let tls = tls_config(&inner.extra_roots)?;
+        let clients = |reach| Clients::new(&tls, inner.connect_timeout, reach);
+        let overridden = inner.connect_to.iter().map(|connect_to| {
+            Ok(Override {
+                connect_to: connect_to.clone(),
+                clients: clients(Reach::Override(connect_to))?,
+            })
+        });
+        Ok(Self {
+            usual: clients(Reach::Anywhere)?,
+            overridden: overridden.collect::<Result<_, reqwest::Error>>()?,
+            loopback: clients(Reach::Loopback)?,
+        })
+    }
+}
+
 /// Resolves every name to one address. A client with it is used for one host only.
 struct Fixed(SocketAddr);
 
@@ -316,15 +350,20 @@ impl HttpsClient {
         Self::builder().build()
     }
 
+    /// Reads the platform's trusted roots now, unless that was done: blocks for some milliseconds. For programs that would rather not
+    /// start than find out with their first request that no server can be verified.
+    pub fn get_ready(&self) -> Result<(), HttpsClientError> {
+        self.inner.ways().map(|_| ())
+    }
+
     /// Returns a client that also speaks plain HTTP with this machine itself: with `localhost`, `127.0.0.0/8` and `[::1]`, past
     /// every proxy. For sinks of alerts; what a plugin is lent has no use for it.
-    pub fn with_plain_loopback(&self) -> Result<Self, HttpsClientError> {
-        let inner = &self.inner;
-        let clients = Clients::new(&inner.tls, inner.connect_timeout, Reach::Loopback)?;
-        Ok(Self {
-            inner: Arc::clone(inner),
-            loopback: Some(clients.fresh),
-        })
+    #[must_use]
+    pub fn with_plain_loopback(&self) -> Self {
+        Self {
+            inner: Arc::clone(&self.inner),
+            plain_loopback: true,
+        }
     }
 
     /// Finds the way for a request; `fresh` asks for a connection of its own.
@@ -333,28 +372,30 @@ impl HttpsClient {
         request: http::Request<Option<reqwest::Body>>,
         fresh: bool,
     ) -> Result<Way, HttpFailure> {
-        match (&self.loopback, loopback_url(request.uri())) {
-            (Some(client), Some(url)) => Ok(Way {
-                client: client.clone(),
+        let ways = self.inner.ways().map_err(|error| no_way(&error))?;
+        match loopback_url(request.uri()).filter(|_| self.plain_loopback) {
+            Some(url) => Ok(Way {
+                client: ways.loopback.fresh.clone(),
                 host: url.host_str().unwrap_or_default().to_owned(),
                 request: into_reqwest(request, url),
                 fresh: true,
                 proxied: false,
             }),
-            _ => self.inner.way(request, fresh),
+            None => self.inner.way(ways, request, fresh),
         }
     }
 }
 
+/// Says that there is no client. What is wrong may be mended by the next request.
+fn no_way(error: &HttpsClientError) -> HttpFailure {
+    HttpFailure::new("tls", error.to_string(), false)
+}
+
 impl fmt::Debug for HttpsClient {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let overridden = self
-            .inner
-            .overridden
-            .iter()
-            .map(|o| o.connect_to.to_string());
+        let connect_to = self.inner.connect_to.iter().map(ToString::to_string);
         f.debug_struct("HttpsClient")
-            .field("connect_to", &overridden.collect::<Vec<_>>())
+            .field("connect_to", &connect_to.collect::<Vec<_>>())
             .finish_non_exhaustive()
     }
 }
@@ -410,18 +451,30 @@ struct Way {
 }
 
 impl Inner {
+    /// Makes the clients, once. Where that fails, it is tried again by the next request.
+    fn ways(&self) -> Result<&Ways, HttpsClientError> {
+        match self.ways.get() {
+            Some(ways) => Ok(ways),
+            None => {
+                let ways = Ways::new(self)?;
+                Ok(self.ways.get_or_init(|| ways))
+            }
+        }
+    }
+
     fn way(
         &self,
+        ways: &Ways,
         request: http::Request<Option<reqwest::Body>>,
         fresh: bool,
     ) -> Result<Way, HttpFailure> {
         let url = https_url(request.uri())?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default();
-        let overridden = self.overridden.iter().find(|candidate| {
+        let overridden = ways.overridden.iter().find(|candidate| {
             candidate.connect_to.host() == host && Some(candidate.connect_to.port()) == port
         });
-        let clients = overridden.map_or(&self.usual, |found| &found.clients);
+        let clients = overridden.map_or(&ways.usual, |found| &found.clients);
         let proxied = overridden.is_none() && self.proxies.intercept(request.uri()).is_some();
         let client = if fresh {
             &clients.fresh

@@ -39,7 +39,7 @@ const EXPORTS: [&str; 3] = ["auth", "api", "advice"];
 const LONGEST_FILE: u64 = 16 << 20;
 
 /// How many calls may run at once; further ones wait for their turn.
-const CONCURRENT_CALLS: u32 = 256;
+pub(crate) const CONCURRENT_CALLS: u32 = 256;
 
 /// How many bytes of a finished call's memory are kept and zeroed for the next one, instead of being given back to the system.
 /// A call rarely touches more; each page that is given back costs a fault in the next call.

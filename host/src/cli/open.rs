@@ -26,7 +26,7 @@ use super::sinks;
 pub(crate) struct Opener {
     config: Arc<Config>,
     plugin: Plugin,
-    http: Arc<dyn HttpClient>,
+    http: HttpsClient,
     journal: Arc<dyn Journal>,
     courier: Courier,
     troubles: Arc<Troubles>,
@@ -52,12 +52,12 @@ impl Opener {
         let plugin = plugin(&config)?;
         let http = https(&config.network)?;
         let lines = journal(&config)?;
-        let courier = sinks::courier(&config, &http, Arc::clone(&lines))?;
+        let courier = sinks::courier(&config, &http, Arc::clone(&lines));
         opened.add_courier(&courier);
         let outbox = Arc::clone(courier.outbox());
         Ok(Self {
             plugin,
-            http: Arc::new(http),
+            http,
             journal: Arc::new(Fanout(vec![lines, outbox])),
             courier,
             troubles: Arc::new(sinks::troubles(&config)),
@@ -75,7 +75,7 @@ impl Opener {
         }
         Ok(Self {
             plugin: self.plugin.clone(),
-            http: Arc::new(http),
+            http,
             journal: Arc::clone(&self.journal),
             courier: self.courier.clone(),
             troubles: Arc::clone(&self.troubles),
@@ -92,7 +92,13 @@ impl Opener {
 
     /// Returns how the network is reached.
     pub(crate) fn http(&self) -> &dyn HttpClient {
-        &*self.http
+        &self.http
+    }
+
+    /// Makes sure that servers can be verified: whoever stays should not find that out with the first refresh.
+    pub(crate) fn network_is_ready(&self) -> Result<(), Failure> {
+        let ready = self.http.get_ready();
+        ready.map_err(|error| unusable_network(&error))
     }
 
     /// Returns the journal.
@@ -186,7 +192,7 @@ impl Opener {
     fn builder(&self, root: &Path, settings: Settings) -> Result<ConnectionBuilder, Failure> {
         let store = self.store(root, &settings.name)?;
         Ok(Connection::builder(&self.plugin, settings)
-            .http(Arc::clone(&self.http))
+            .http(Arc::new(self.http.clone()))
             .store(store)
             .journal(Arc::clone(&self.journal)))
     }

@@ -6,8 +6,6 @@ use procore_auth_host::alerts::{Command, Courier, Outbox, Route, Sink, Webhook};
 use procore_auth_host::{HttpsClient, Journal, StreamingClient, internals::Troubles};
 
 use super::config::{Config, SinkConfig, SinkKind};
-use super::failure::Failure;
-use super::open::unusable_network;
 
 /// The folder of the outbox in `state`. It cannot be the name of a connection.
 const FOLDER: &str = ".alerts";
@@ -21,11 +19,7 @@ pub(crate) fn troubles(config: &Config) -> Troubles {
 }
 
 /// Puts the sinks and the outbox together. Their own troubles go to `journal`.
-pub(crate) fn courier(
-    config: &Config,
-    http: &HttpsClient,
-    journal: Arc<dyn Journal>,
-) -> Result<Courier, Failure> {
+pub(crate) fn courier(config: &Config, http: &HttpsClient, journal: Arc<dyn Journal>) -> Courier {
     let mut outbox = Outbox::builder(config.state.join(FOLDER)).journal(journal);
     for (name, environment) in config.environments() {
         outbox = outbox.environment(name, environment);
@@ -37,21 +31,10 @@ pub(crate) fn courier(
             None => route,
         });
     }
-    let http = webhook_client(config, http)?;
+    // What is lent to the plugin does not speak plain HTTP; a webhook on this machine may.
+    let http: Arc<dyn StreamingClient> = Arc::new(http.with_plain_loopback());
     let sinks = config.alerts.iter().map(|s| sink(config, s, &http));
-    Ok(Courier::new(outbox.build(), sinks))
-}
-
-/// What is lent to the plugin does not speak plain HTTP; a webhook on this machine may.
-fn webhook_client(
-    config: &Config,
-    http: &HttpsClient,
-) -> Result<Arc<dyn StreamingClient>, Failure> {
-    if config.alerts.is_empty() {
-        return Ok(Arc::new(http.clone()));
-    }
-    let client = http.with_plain_loopback();
-    Ok(Arc::new(client.map_err(|error| unusable_network(&error))?))
+    Courier::new(outbox.build(), sinks)
 }
 
 fn sink(config: &Config, sink: &SinkConfig, http: &Arc<dyn StreamingClient>) -> Arc<dyn Sink> {

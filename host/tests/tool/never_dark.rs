@@ -183,7 +183,7 @@ impl Site {
 
     fn courier(&self, webhook: &Webhook) -> Courier {
         let url = webhook.url();
-        let http = https(&self.server).with_plain_loopback().expect("a client");
+        let http = https(&self.server).with_plain_loopback();
         let sink = WebhookSink::new(
             "ops".parse().expect("a name"),
             move || Ok(Secret::new(url.clone())),
