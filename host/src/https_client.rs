@@ -42,7 +42,7 @@ use url::Url;
 use crate::{
     ConnectTo, HttpClient, HttpFailure, RequestLimits, StreamingClient, Target,
     connection_watch::{self, ConnectionWatch},
-    plugin::CONCURRENT_CALLS,
+    engine::CONCURRENT_CALLS,
 };
 
 mod streaming;

@@ -56,6 +56,7 @@ mod connection_watch;
 mod diagnosis;
 mod encrypted_store;
 mod encryption_key;
+mod engine;
 mod epoch;
 mod error;
 mod exports;
@@ -81,6 +82,7 @@ mod parked;
 mod pause;
 mod plain_store;
 mod plugin;
+mod plugin_loader;
 mod private_file;
 mod random;
 mod recorder;
@@ -138,6 +140,7 @@ pub use memory_store::MemoryStore;
 pub use parked::{ParkedRequest, ParkedState, ReplayReport, Replayed};
 pub use plain_store::PlainStore;
 pub use plugin::{CONTRACT_VERSION, LoadError, Plugin};
+pub use plugin_loader::PluginLoader;
 pub use procore_auth_lending::{
     ConnectionName, Entry, Environment, Grant, InvalidConnectionName, Key, Policy, Provenance,
     Secret, Settings, StoreFailure, Write,

@@ -5,20 +5,17 @@ use std::{fmt, io, path::Path, path::PathBuf, sync::Arc};
 use semver::Version;
 use tokio::sync::Semaphore;
 use wasmtime::{
-    Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAllocationConfig,
+    Engine,
     component::{Component, HasSelf, InstancePre, Linker},
 };
 
 use crate::{
-    Advice, ComponentDigest, bindings, capabilities::CallState, compiled_cache::CompiledCache,
-    epoch::EpochTicker, exports::Exports, regular_file,
+    Advice, ComponentDigest, PluginLoader, bindings, capabilities::CallState, engine,
+    epoch::EpochTicker, exports::Exports,
 };
 
 /// The contract's version that this host speaks.
 pub const CONTRACT_VERSION: &str = "0.1.0";
-
-/// The component that was built with this library.
-const BUNDLED: &[u8] = include_bytes!(env!("PROCORE_AUTH_BUNDLED"));
 
 /// What every name of the contract begins with.
 const PACKAGE: &str = "procore:auth/";
@@ -34,24 +31,6 @@ const IMPORTS: [&str; 7] = [
 ];
 /// What a plugin must export.
 const EXPORTS: [&str; 3] = ["auth", "api", "advice"];
-
-/// The longest file that is read as a component, in bytes: some fifty times as long as the one that is bundled.
-const LONGEST_FILE: u64 = 16 << 20;
-
-/// How many calls may run at once; further ones wait for their turn.
-pub(crate) const CONCURRENT_CALLS: u32 = 256;
-
-/// How many bytes of a finished call's memory are kept and zeroed for the next one, instead of being given back to the system.
-/// A call rarely touches more; each page that is given back costs a fault in the next call.
-const RESIDENT: usize = 1 << 20;
-/// The same for its stack.
-const RESIDENT_STACK: usize = 32 << 10;
-/// The address space that is reserved for a call's memory in the pool: with all that 32 bits can name, no access needs a check.
-const RESERVED: u64 = 4 << 30;
-/// What one call may use of the pool, at most; without a pool, what is reserved for it.
-const POOLED_MEMORY: usize = 256 << 20;
-const CORE_INSTANCES: u32 = 8;
-const TABLES: u32 = 8;
 
 /// The plugin, compiled and checked: it imports nothing but what the contract lends. Clones share it.
 ///
@@ -125,86 +104,35 @@ pub enum LoadError {
 }
 
 impl Plugin {
+    /// The component that was built with this library.
+    pub(crate) const BUNDLED: &[u8] = include_bytes!(env!("PROCORE_AUTH_BUNDLED"));
+
     /// Loads the component that was built with this library.
     pub fn bundled() -> Result<Self, LoadError> {
-        Self::from_bytes(BUNDLED)
-    }
-
-    /// Loads the component that was built with this library, if it is the one that is pinned: for who wants an update of this
-    /// library to stop here until its plugin was looked at.
-    pub fn bundled_pinned(pinned: ComponentDigest) -> Result<Self, LoadError> {
-        Self::from_pinned_bytes(BUNDLED, pinned)
+        Self::loader().bundled()
     }
 
     /// Returns the digest of the component that was built with this library.
     pub fn bundled_digest() -> ComponentDigest {
-        ComponentDigest::of(BUNDLED)
+        ComponentDigest::of(Self::BUNDLED)
     }
 
-    /// Loads a component from a file: a regular one, of 16 MiB at most.
+    /// Loads a component from a file: a regular one, of 16 MiB at most. It is checked and contained: it need not be trusted with more
+    /// than the connections that it is given.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Self::from_bytes(&read(path.as_ref())?)
+        Self::loader().file(path)
     }
 
-    /// Loads a component from a file, if it is the one that is pinned. The file is read once: what is compared is what runs.
-    pub fn from_pinned_file(
-        path: impl AsRef<Path>,
-        pinned: ComponentDigest,
-    ) -> Result<Self, LoadError> {
-        Self::from_pinned_bytes(&read(path.as_ref())?, pinned)
-    }
-
-    /// Loads a component from its binary form, if it is the one that is pinned. Any other fails with [`LoadError::Pin`] before
-    /// anything of it is parsed or compiled.
-    pub fn from_pinned_bytes(bytes: &[u8], pinned: ComponentDigest) -> Result<Self, LoadError> {
-        let found = ComponentDigest::of(bytes);
-        if found != pinned {
-            return Err(LoadError::Pin { pinned, found });
-        }
-        Self::from_bytes(bytes)
-    }
-
-    /// Loads a component from its binary form. It is checked and contained: it need not be trusted with more than the
-    /// connections that it is given.
-    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadError> {
-        let engine = engine()?;
-        let component = Component::new(&engine, bytes).map_err(|error| invalid(&error))?;
-        Self::checked(engine, &component)
-    }
-
-    /// Loads a component as [`Plugin::from_bytes`] does, and keeps what the compiler made of it in a folder for the next time, which is
-    /// many times quicker: for programs that start often.
-    ///
-    /// What is kept is machine code, and this runs it. It does so only where the folder is 0700 and its file 0600, both belong to this
-    /// account, and the file is whole; else it compiles, and where the folder can be written, keeps that. Whoever can write as this
-    /// account can change what runs.
-    pub fn from_bytes_cached(bytes: &[u8], folder: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let engine = engine()?;
-        let cache = CompiledCache::in_folder(folder.as_ref());
-        let component = cache
-            .component(&engine, bytes)
-            .map_err(|error| invalid(&error))?;
-        Self::checked(engine, &component)
-    }
-
-    /// Loads the component that was built with this library as [`Plugin::from_bytes_cached`] does.
-    pub fn bundled_cached(folder: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Self::from_bytes_cached(BUNDLED, folder)
-    }
-
-    /// Loads a component from a file as [`Plugin::from_bytes_cached`] does.
-    pub fn from_file_cached(
-        path: impl AsRef<Path>,
-        folder: impl AsRef<Path>,
-    ) -> Result<Self, LoadError> {
-        Self::from_bytes_cached(&read(path.as_ref())?, folder)
+    /// Begins to load a plugin that is pinned, kept compiled, or made for few calls at once.
+    pub fn loader() -> PluginLoader {
+        PluginLoader::new()
     }
 
     /// Compiles the bundled component to machine code for [`Plugin::from_precompiled`], which skips what takes longest in loading:
     /// for programs that start often.
     pub fn precompile() -> Result<Vec<u8>, LoadError> {
-        engine()?
-            .precompile_component(BUNDLED)
+        engine::with_room_for(engine::CONCURRENT_CALLS)?
+            .precompile_component(Self::BUNDLED)
             .map_err(|error| invalid(&error))
     }
 
@@ -218,26 +146,31 @@ impl Plugin {
     /// folder of mode 0700, for as long as the programs run that wrote it, and never take it from elsewhere. What it holds is not
     /// checked: whoever can change the file can do in this process whatever they like.
     pub unsafe fn from_precompiled(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let engine = engine()?;
+        let engine = engine::with_room_for(engine::CONCURRENT_CALLS)?;
         // SAFETY: the caller promises that the file is what this library's compiler made, and stays as it is.
         let component = unsafe { Component::deserialize_file(&engine, path) }
             .map_err(|error| invalid(&error))?;
-        Self::checked(engine, &component)
+        Self::checked(engine, &component, engine::CONCURRENT_CALLS)
     }
 
-    fn checked(engine: Engine, component: &Component) -> Result<Self, LoadError> {
+    /// Checks a component, and prepares for so many calls at once.
+    pub(crate) fn checked(
+        engine: Engine,
+        component: &Component,
+        concurrent_calls: u32,
+    ) -> Result<Self, LoadError> {
         check_names(&engine, component)?;
         let (component, exports) =
             link(&engine, component).map_err(|error| LoadError::Contract {
                 reason: format!("{error:#}"),
             })?;
-        let ticker = EpochTicker::start(&engine).map_err(|error| engine_error(&error))?;
+        let ticker = EpochTicker::start(&engine).map_err(|error| engine::refused(&error))?;
         Ok(Self(Arc::new(Loaded {
             engine,
             component,
             exports,
             ticker,
-            admission: Semaphore::new(CONCURRENT_CALLS as usize),
+            admission: Semaphore::new(concurrent_calls as usize),
         })))
     }
 
@@ -257,68 +190,10 @@ impl fmt::Debug for Plugin {
     }
 }
 
-fn read(path: &Path) -> Result<Vec<u8>, LoadError> {
-    regular_file::read(path, LONGEST_FILE).map_err(|source| LoadError::Read {
-        path: path.to_owned(),
-        source,
-    })
-}
-
-/// Makes an engine with a pool of instances; where the system does not grant the pool's address space, without.
-fn engine() -> Result<Engine, LoadError> {
-    Engine::new(config(RESERVED).allocation_strategy(pool()))
-        .or_else(|error| {
-            tracing::debug!("no pool of instances: {error:#}");
-            Engine::new(&config(POOLED_MEMORY as u64))
-        })
-        .map_err(|error| engine_error(&error))
-}
-
-fn invalid(reason: &impl fmt::Display) -> LoadError {
+pub(crate) fn invalid(reason: &impl fmt::Display) -> LoadError {
     LoadError::Invalid {
         reason: format!("{reason:#}"),
     }
-}
-
-fn engine_error(reason: &impl fmt::Display) -> LoadError {
-    LoadError::Engine {
-        reason: reason.to_string(),
-    }
-}
-
-fn config(reserved: u64) -> Config {
-    let mut config = Config::new();
-    config
-        .wasm_component_model(true)
-        .epoch_interruption(true)
-        // The contract has no `async func`: without their bookkeeping an instance is cheaper.
-        .concurrency_support(false)
-        .wasm_simd(false)
-        .wasm_relaxed_simd(false)
-        .wasm_memory64(false)
-        .wasm_tail_call(false)
-        .memory_reservation(reserved);
-    config
-}
-
-fn pool() -> InstanceAllocationStrategy {
-    let mut pool = PoolingAllocationConfig::new();
-    pool.max_memory_size(POOLED_MEMORY)
-        .total_component_instances(CONCURRENT_CALLS)
-        .total_stacks(CONCURRENT_CALLS)
-        .total_memories(CONCURRENT_CALLS)
-        .max_memories_per_component(1)
-        .total_core_instances(CONCURRENT_CALLS * CORE_INSTANCES)
-        .max_core_instances_per_component(CORE_INSTANCES)
-        .total_tables(CONCURRENT_CALLS * TABLES)
-        .max_tables_per_component(TABLES)
-        .linear_memory_keep_resident(RESIDENT)
-        .async_stack_keep_resident(RESIDENT_STACK)
-        .decommit_batch_size(16)
-        .table_keep_resident(RESIDENT)
-        // Where the kernel tells which pages a call has written to (Linux 6.7), only those are zeroed.
-        .pagemap_scan(Enabled::Auto);
-    InstanceAllocationStrategy::Pooling(pool)
 }
 
 fn link(
@@ -411,11 +286,6 @@ mod tests {
     }
 
     #[test]
-    fn a_pool_is_had_where_address_space_is() {
-        Engine::new(config(RESERVED).allocation_strategy(pool())).expect("a pool");
-    }
-
-    #[test]
     fn what_was_precompiled_loads_and_nothing_else_does() {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("plugin");
@@ -425,26 +295,9 @@ mod tests {
             unsafe { Plugin::from_precompiled(&file) }
         };
         assert!(load(&Plugin::precompile().expect("compiles")).is_ok());
-        for foreign in [BUNDLED, b"", b"\x7fELF"] {
+        for foreign in [Plugin::BUNDLED, b"", b"\x7fELF"] {
             assert!(matches!(load(foreign), Err(LoadError::Invalid { .. })));
         }
-    }
-
-    #[test]
-    fn a_pin_decides_before_anything_is_parsed() {
-        let pinned = Plugin::bundled_digest();
-        assert!(Plugin::bundled_pinned(pinned).is_ok());
-        // No component at all: were it parsed first, that would be told.
-        let found = ComponentDigest::of(b"no component");
-        match Plugin::from_pinned_bytes(b"no component", pinned) {
-            Err(LoadError::Pin {
-                pinned: p,
-                found: f,
-            }) => assert_eq!((p, f), (pinned, found)),
-            other => panic!("{other:?}"),
-        }
-        let pinned = Plugin::from_pinned_bytes(b"no component", found);
-        assert!(matches!(pinned, Err(LoadError::Invalid { .. })));
     }
 
     #[test]

@@ -31,7 +31,10 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let kept = |file: &Path| {
         // The folder is for one component.
         let folder = folder.path().join(file.file_stem().unwrap_or_default());
-        Plugin::from_file_cached(file, folder).expect("a plugin")
+        Plugin::loader()
+            .cached_in(folder)
+            .file(file)
+            .expect("a plugin")
     };
     let row = |how: &str, load: &dyn Fn(&Path) -> Plugin, aim| {
         let turns = timed::in_turns(

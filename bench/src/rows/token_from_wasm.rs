@@ -34,7 +34,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 async fn connections(rig: &Rig) -> anyhow::Result<(Connection, Connection)> {
     let ours = builder(plugin(), rig).build()?;
     rig.sign_in(&ours).await;
-    let empty = Plugin::from_bytes(&empty::component())?;
+    let empty = Plugin::loader().bytes(&empty::component())?;
     Ok((ours, builder(&empty, rig).build()?))
 }
 

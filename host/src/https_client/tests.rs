@@ -464,7 +464,6 @@ async fn only_https_is_sent_and_only_the_overridden_port_is_redirected() {
     }
     let another_port = request("GET", "https://login.procore.com:1/", "");
     let way = client
-        .inner
         .way(super::with_body(another_port), false)
         .expect("acceptable");
     assert_eq!(way.request.url().as_str(), "https://login.procore.com:1/");
@@ -595,7 +594,7 @@ fn refuses_unusable_certificates() {
 async fn plain_http_goes_to_this_machine_alone_and_only_where_that_is_permitted() {
     let server = Server::start(vec![OK], None).await;
     let client = HttpsClient::new().expect("a client");
-    let permitted = client.with_plain_loopback().expect("a client");
+    let permitted = client.with_plain_loopback();
     let send = async |client: &HttpsClient, url: String| {
         let mut request = http::Request::new(b"{}".to_vec());
         *request.method_mut() = http::Method::POST;

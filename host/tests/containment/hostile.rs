@@ -21,5 +21,7 @@ pub(crate) fn plugin(bodies: &[(&str, &str)]) -> Plugin {
 
 /// Loads a component that keeps the contract's shape.
 pub(crate) fn load(hostile: &Hostile<'_>) -> Plugin {
-    Plugin::from_bytes(&hostile.encoded()).expect("keeps the contract")
+    Plugin::loader()
+        .bytes(&hostile.encoded())
+        .expect("keeps the contract")
 }

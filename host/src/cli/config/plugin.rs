@@ -10,6 +10,9 @@ use super::shape::{PluginTable, PluginWritten};
 use super::source::{Mistake, Source};
 use crate::cli::failure::Failure;
 
+/// How many calls of the plugin may run at once: as many as connections are visited at once, and some for checks beside them.
+const CONCURRENT_CALLS: u32 = 40;
+
 /// Which plugin is used.
 #[derive(Debug, Default)]
 pub(crate) struct PluginConfig {
@@ -20,16 +23,18 @@ pub(crate) struct PluginConfig {
 }
 
 impl PluginConfig {
-    /// Loads it, as the machine code that an earlier process left in the cache where there is some. What is pinned is not taken from
-    /// there: any other than the pinned component is refused before it is compiled.
+    /// Loads it, as the machine code that an earlier process left in the cache where there is some and none is pinned.
     pub(crate) fn load(&self) -> Result<Plugin, LoadError> {
-        match (&self.path, self.pin, locate::cache()) {
-            (Some(path), Some(pin), _) => Plugin::from_pinned_file(path, pin),
-            (None, Some(pin), _) => Plugin::bundled_pinned(pin),
-            (Some(path), None, Some(cache)) => Plugin::from_file_cached(path, cache),
-            (None, None, Some(cache)) => Plugin::bundled_cached(cache),
-            (Some(path), None, None) => Plugin::from_file(path),
-            (None, None, None) => Plugin::bundled(),
+        let mut loader = Plugin::loader().concurrent_calls(CONCURRENT_CALLS);
+        if let Some(pin) = self.pin {
+            loader = loader.pinned(pin);
+        }
+        if let Some(cache) = locate::cache() {
+            loader = loader.cached_in(cache);
+        }
+        match &self.path {
+            Some(path) => loader.file(path),
+            None => loader.bundled(),
         }
     }
 }
