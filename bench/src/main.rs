@@ -2,7 +2,7 @@
 
 #![allow(clippy::print_stderr, reason = "a command-line tool")]
 
-mod empty;
+mod empty_component;
 mod load;
 mod page;
 mod process;
@@ -14,7 +14,7 @@ mod turns;
 
 use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
+use clap::{Args, Parser, Subcommand, builder::PossibleValuesParser};
 use tokio::runtime;
 
 use crate::rows::Bench;
@@ -56,7 +56,7 @@ struct Table {
     #[arg(long, default_value_t = 7)]
     rounds: usize,
     /// Measures these rows alone, and writes nothing.
-    #[arg(long, value_name = "ROW")]
+    #[arg(long, value_name = "ROW", value_parser = PossibleValuesParser::new(rows::ALL.map(|(name, _)| name)))]
     only: Vec<String>,
 }
 
@@ -77,16 +77,30 @@ fn measure(arguments: Table) -> anyhow::Result<()> {
             .enable_all()
             .build()?,
     };
-    let mut rows = Vec::new();
+    let (mut rows, mut failed) = (Vec::new(), Vec::new());
+    let mut load = page::load_average();
     for (name, measure) in rows::ALL {
-        if arguments.only.is_empty() || arguments.only.iter().any(|only| only == name) {
-            eprintln!("measuring {name}");
-            rows.extend(measure(&bench)?);
+        if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
+            continue;
+        }
+        eprintln!("measuring {name}");
+        load = load.max(page::load_average());
+        match measure(&bench) {
+            Ok(measured) => {
+                measured.iter().for_each(|row| eprintln!("{row}"));
+                rows.extend(measured);
+            }
+            Err(error) => failed.push(format!("{name}: {error:#}")),
         }
     }
-    println!("{}", page::section(&rows));
+    let conditions = page::Conditions {
+        rounds: bench.rounds,
+        load,
+    };
+    println!("{}", page::section(&conditions, &rows));
+    anyhow::ensure!(failed.is_empty(), "not measured: {}", failed.join("; "));
     if arguments.only.is_empty() {
-        page::write(&arguments.page, &rows)?;
+        page::write(&arguments.page, &conditions, &rows)?;
     }
     Ok(())
 }

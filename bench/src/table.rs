@@ -92,7 +92,8 @@ impl fmt::Display for Row {
 }
 
 /// The table's head.
-pub(crate) const HEAD: &str = "| what | measured | baseline, measured in turns with it | result (least – greatest round) | aim | |\n|---|---|---|---|---|---|";
+pub(crate) const HEAD: &str =
+    "| what | measured | baseline | result (least – greatest) | aim | |\n|---|---|---|---|---|---|";
 
 /// Shows a time with three significant digits.
 pub(crate) fn seconds(time: f64) -> String {

@@ -24,7 +24,7 @@ impl Turns {
         Figures::of(self.baseline.iter().copied())
     }
 
-    /// Returns how often the baseline goes into ours, round by round.
+    /// Returns ours as a multiple of the baseline, round by round.
     pub(crate) fn ratio(&self) -> Figures {
         Figures::of(self.rounds().map(|(ours, baseline)| ours / baseline))
     }

@@ -1,26 +1,21 @@
 //! One call of the plugin: a fresh instance, detached from its caller.
 
-use std::{
-    panic::{self, AssertUnwindSafe},
-    pin::Pin,
-    sync::Arc,
-    task::{Context, Poll, Waker},
-    thread,
-    time::Duration,
-};
+use std::{pin::Pin, sync::Arc, time::Duration};
 
+use tokio::time::timeout;
 use wasmtime::{Store, UpdateDeadline};
 
 use crate::{
-    Error, Plugin,
+    Diagnosis, Error, ErrorKind, Plugin,
     capabilities::CallState,
+    detached::Patience,
     exports::Interface,
     lent::Lent,
     stopped::{self, Stopped},
 };
 
-/// How long after its deadline a call's caller gets an answer at the latest. The time between is for saving.
-const GRACE: Duration = Duration::from_secs(10);
+/// How long a call waits until there is room for it. Then it is not begun.
+const LONGEST_ADMISSION: Duration = Duration::from_secs(30);
 
 /// What an exported function gives, or why it was stopped.
 pub(crate) type Answer<'a, T> = Pin<Box<dyn Future<Output = wasmtime::Result<T>> + Send + 'a>>;
@@ -67,11 +62,8 @@ impl Call {
 
     /// Returns the call's watch over those who wait for it.
     pub(crate) fn patience(&self) -> Patience {
-        Patience {
-            lent: Arc::clone(&self.lent),
-            function: self.function,
-            span: self.deadline.saturating_add(GRACE),
-        }
+        let longest = self.deadline.saturating_add(LONGEST_ADMISSION);
+        Patience::new(Arc::clone(&self.lent), self.function, longest)
     }
 
     /// Makes the call, detached from its caller.
@@ -87,15 +79,21 @@ impl Call {
             .await
     }
 
-    /// Makes the call. To be run on a task that nobody cancels.
+    /// Makes the call. It must come to its end: to be run through [`Patience::detached`].
     pub(crate) async fn execute<I, T, F>(self, entry: F) -> Ended<T>
     where
         I: Interface,
         F: for<'a> FnOnce(&'a I, &'a mut Store<CallState>) -> Answer<'a, T> + Send,
     {
         let loaded = self.plugin.loaded();
+        let admission = timeout(LONGEST_ADMISSION, loaded.admission.acquire());
         // The semaphore is never closed; without a permit the pool says no.
-        let _admitted = loaded.admission.acquire().await;
+        let Ok(_admitted) = admission.await else {
+            return Ended {
+                result: Err(not_admitted()),
+                tokens_in_doubt: false,
+            };
+        };
         let mut store = self.store();
         let answer = async {
             let instance = loaded.component.instantiate_async(&mut store).await?;
@@ -151,74 +149,35 @@ impl Call {
     }
 }
 
-/// How long a caller waits for a call that goes on without it.
-pub(crate) struct Patience {
-    lent: Arc<Lent>,
-    function: &'static str,
-    span: Duration,
+fn not_admitted() -> Error {
+    let diagnosis = Diagnosis {
+        code: "too-many-calls".to_owned(),
+        summary: "As many calls run as this process has room for, and this one was not begun.".to_owned(),
+        cause: "Many calls wait for a server, for the rate limit or for the store.".to_owned(),
+        remedy: "Call again. If it lasts: fewer calls at once, or a plugin that is loaded with room for more (`concurrent_calls`)."
+            .to_owned(),
+        evidence: Vec::new(),
+    };
+    Error::new(ErrorKind::Busy, diagnosis)
 }
 
-impl Patience {
-    /// Runs `work`, which goes on to its end where the caller gives up or the patience does: as soon as it has to wait, it is on a task
-    /// of its own. What is done without a wait needs none, and no timer; to wake another thread for it would take longer than it does.
-    pub(crate) async fn detached<T: Send + 'static>(
-        self,
-        work: impl Future<Output = Result<T, Error>> + Send + 'static,
-    ) -> Result<T, Error> {
-        let mut work = Box::pin(work);
-        match begin(work.as_mut()) {
-            Ok(Poll::Ready(result)) => result,
-            Ok(Poll::Pending) => {
-                let task = tokio::spawn(work);
-                self.wait(async { task.await.unwrap_or_else(|_| Err(self.host_panicked())) })
-                    .await
-            }
-            Err(_) => Err(self.host_panicked()),
-        }
+#[cfg(test)]
+mod tests {
+    use tokio::time::Instant;
+
+    use super::*;
+    use crate::Environment;
+
+    #[tokio::test(start_paused = true)]
+    async fn a_call_that_there_is_no_room_for_is_not_begun() {
+        let plugin = Plugin::loader().concurrent_calls(1).load_bundled();
+        let plugin = plugin.expect("a plugin");
+        let advice = plugin.advice();
+        let running = plugin.loaded().admission.acquire().await;
+        let (start, refused) = (Instant::now(), advice.endpoints(Environment::Sandbox).await);
+        assert_eq!(refused.expect_err("no room").code(), "too-many-calls");
+        assert_eq!(start.elapsed().as_secs(), LONGEST_ADMISSION.as_secs());
+        drop(running);
+        advice.endpoints(Environment::Sandbox).await.expect("room");
     }
-
-    /// Waits for a call that runs elsewhere.
-    pub(crate) async fn wait<T>(
-        &self,
-        outcome: impl Future<Output = Result<T, Error>>,
-    ) -> Result<T, Error> {
-        tokio::time::timeout(self.span, outcome)
-            .await
-            .unwrap_or_else(|_| Err(self.fault(out_of_time())))
-    }
-
-    /// Notes that a call's task died, and makes the error that its caller gets.
-    pub(crate) fn host_panicked(&self) -> Error {
-        self.fault(host_panicked())
-    }
-
-    fn fault(&self, error: Error) -> Error {
-        self.lent.note_fault(self.function, &error);
-        error
-    }
-}
-
-/// Takes the first step of `work`. Nobody is to be woken: who goes on with it begins by asking.
-fn begin<F: Future>(work: Pin<&mut F>) -> thread::Result<Poll<F::Output>> {
-    let mut nobody = Context::from_waker(Waker::noop());
-    // What panicked is not used any more.
-    panic::catch_unwind(AssertUnwindSafe(|| work.poll(&mut nobody)))
-}
-
-fn out_of_time() -> Error {
-    Error::internal(
-        "plugin-out-of-time",
-        "the call did not end within its deadline; it goes on in the background".to_owned(),
-        "most likely the store does not answer",
-        "check the disk or the database that holds the tokens, and call again",
-    )
-}
-
-fn host_panicked() -> Error {
-    Error::internal(
-        "host-panicked",
-        "the host panicked while the plugin ran".to_owned(),
-        "a defect of this host or of a capability that was given to it",
-        "look for the panic message in the log, and report it",
-    )
 }

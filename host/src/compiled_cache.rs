@@ -16,6 +16,9 @@ use crate::{ComponentDigest, StoreFailure, private_file};
 
 const DIGEST: usize = 32;
 
+/// How many files are kept: as many components and versions as may be in use by turns.
+const KEPT: usize = 4;
+
 /// A private folder of machine code, one file for each component.
 ///
 /// A file is named by the component's digest and by what the compiler's output depends on (its version, its settings, the kind of
@@ -86,17 +89,22 @@ impl<'a> CompiledCache<'a> {
         temporary.write_all(&Sha256::digest(code))?;
         temporary.write_all(code)?;
         temporary.persist(file)?;
-        self.remove_all_but(file)
+        self.remove_oldest()
     }
 
-    /// Removes what other components and other versions of the compiler left here, and nothing that anybody else put here.
-    fn remove_all_but(&self, file: &Path) -> io::Result<()> {
+    /// Removes what older components and older versions of the compiler left here, and nothing that anybody else put here.
+    fn remove_oldest(&self) -> io::Result<()> {
+        let mut files = Vec::new();
         for entry in fs::read_dir(self.folder)? {
-            let other = entry?;
-            if is_name(&other.file_name()) && other.path() != file {
-                // Another process may have been quicker.
-                let _ = fs::remove_file(other.path());
+            let file = entry?;
+            if is_name(&file.file_name()) {
+                files.push((file.metadata()?.modified()?, file.path()));
             }
+        }
+        files.sort();
+        for (_, file) in files.iter().rev().skip(KEPT) {
+            // Another process may have been quicker.
+            let _ = fs::remove_file(file);
         }
         Ok(())
     }
@@ -120,6 +128,8 @@ fn whole(content: &[u8]) -> Option<&[u8]> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::{Duration, SystemTime};
+
     use super::*;
 
     /// A component that does nothing.
@@ -158,14 +168,22 @@ mod tests {
         let folder = tempfile::tempdir().expect("a folder");
         let folder = folder.path().join("compiled");
         private_file::create_folder(&folder).expect("a folder");
-        let older = folder.join(format!("{}-{}", "a".repeat(64), "0".repeat(16)));
         let foreign = folder.join("notes.txt");
-        for file in [&older, &foreign] {
-            fs::write(file, "text").expect("written");
-        }
+        fs::write(&foreign, "text").expect("written");
+        let older: Vec<_> = (1..=KEPT as u64)
+            .map(|age| {
+                let path = folder.join(format!("{}-{age:016x}", "a".repeat(64)));
+                let file = fs::File::create(&path).expect("created");
+                let then = SystemTime::now() - Duration::from_secs(60 * age);
+                file.set_modified(then).expect("set");
+                path
+            })
+            .collect();
         let cache = CompiledCache::in_folder(&folder);
         assert!(cache.component(&Engine::default(), NOTHING).is_ok());
-        assert!(!older.exists() && foreign.exists());
+        let (oldest, others) = older.split_last().expect("some");
+        assert!(!oldest.exists() && foreign.exists());
+        assert!(others.iter().all(|file| file.exists()));
     }
 
     #[cfg(unix)]

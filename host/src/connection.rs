@@ -17,24 +17,24 @@ use crate::{
     egress::Egress,
     exports::Interface,
     fallback::{self, Fallback, UnfitFallback},
-    flight::{Boarded, Flights, Pilot, Wanted},
     holding_store::HoldingStore,
     lent::{self, Lent},
     limits::{least_host_calls, least_memory, room_for_body},
     pause::Pause,
     recorder::Recorder,
+    single_flight::{Joined, Leader, SingleFlight, Wanted},
     time::millis,
     token_cache::TokenCache,
 };
 
 /// One connection: one environment, one client id, one user or service account. Clones share it.
 ///
-/// The methods need a tokio runtime with time. Every call that has to wait for something runs on a task of its own: a caller that
-/// gives up, or whose future is dropped, does not cut a refresh in half. A runtime that shuts down does; wait for
-/// open calls before.
+/// The methods need a tokio runtime with time. A call runs in its caller's task until it first has to wait, and from then on in a task
+/// of its own: a caller that gives up, or whose future is dropped, does not cut a refresh in half. A runtime that shuts down does; wait
+/// for open calls before. A store or an HTTP client that blocks its thread blocks the caller.
 ///
 /// All of them fail with [`crate::ErrorKind::Internal`] where the plugin is at fault, with [`crate::ErrorKind::Storage`] and
-/// [`crate::ErrorKind::Busy`] where the store is, and further as they say.
+/// [`crate::ErrorKind::Busy`] where the store is or where too many calls run at once, and further as they say.
 #[derive(Clone)]
 pub struct Connection(Arc<Shared>);
 
@@ -43,7 +43,7 @@ struct Shared {
     settings: Settings,
     lent: Arc<Lent>,
     cache: TokenCache,
-    flights: Flights,
+    token_calls: SingleFlight,
     pause: Pause,
     fallback: Option<Fallback>,
 }
@@ -520,14 +520,14 @@ impl Connection {
             Some(_) => "renew-rejected",
         });
         let patience = call.patience();
-        match self.0.flights.board(&wanted) {
-            Boarded::Pilot(pilot) => {
-                let fetched = Arc::clone(&self.0).fetch_token(call, wanted, pilot);
+        match self.0.token_calls.join(wanted) {
+            Joined::Leader(leader) => {
+                let fetched = Arc::clone(&self.0).fetch_token(call, leader);
                 patience.detached(fetched).await
             }
-            Boarded::Passenger(seat) => {
+            Joined::Follower(follower) => {
                 let died = || Err(patience.host_panicked());
-                let outcome = async { seat.outcome().await.unwrap_or_else(died) };
+                let outcome = async { follower.outcome().await.unwrap_or_else(died) };
                 patience.wait(outcome).await
             }
         }
@@ -538,10 +538,9 @@ impl Shared {
     async fn fetch_token(
         self: Arc<Self>,
         call: Call,
-        wanted: Wanted,
-        pilot: Pilot,
+        leader: Leader,
     ) -> Result<AccessToken, Error> {
-        let rejected = wanted.instead_of.clone();
+        let rejected = leader.wanted().instead_of.clone();
         let ended = call
             .execute(move |auth: &auth::Guest, store| {
                 Box::pin(async move {
@@ -553,8 +552,8 @@ impl Shared {
             })
             .await;
         let result = flat(ended.result).map(AccessToken::from);
-        self.keep(&result, &wanted);
-        self.flights.land(&wanted, &pilot, result.clone());
+        self.keep(&result, leader.wanted());
+        self.token_calls.complete(leader, result.clone());
         result
     }
 
@@ -695,7 +694,7 @@ impl ConnectionBuilder {
             settings: self.settings,
             lent: Arc::new(lent),
             cache: TokenCache::default(),
-            flights: Flights::default(),
+            token_calls: SingleFlight::default(),
             pause: Pause::default(),
             fallback: self.fallback,
         })))

@@ -7,7 +7,7 @@ use wasmtime::{Config, Enabled, Engine, InstanceAllocationStrategy, PoolingAlloc
 use crate::LoadError;
 
 /// How many calls may run at once, unless somebody says otherwise.
-pub(crate) const CONCURRENT_CALLS: u32 = 256;
+pub(crate) const DEFAULT_CONCURRENT_CALLS: u32 = 256;
 
 /// How many bytes of a finished call's memory are kept and zeroed for the next one, instead of being given back to the system.
 /// A call rarely touches more; each page that is given back costs a fault in the next call.
@@ -50,9 +50,11 @@ fn config(reserved: u64) -> Config {
         .wasm_memory64(false)
         .wasm_tail_call(false)
         .memory_reservation(reserved)
-        // A plugin has no names, so its traps say no more with addresses; without, what is compiled is a sixth smaller.
-        .generate_address_map(false)
-        .native_unwind_info(false);
+        // A plugin has no names, so its traps say no more with addresses. Without these and what unwinds a stack, what is compiled is a sixth smaller.
+        .generate_address_map(false);
+    // Windows does not run code without it.
+    #[cfg(not(windows))]
+    config.native_unwind_info(false);
     config
 }
 
@@ -82,7 +84,7 @@ mod tests {
 
     #[test]
     fn a_pool_is_had_where_address_space_is() {
-        let pool = pool(CONCURRENT_CALLS);
+        let pool = pool(DEFAULT_CONCURRENT_CALLS);
         Engine::new(config(RESERVED).allocation_strategy(pool)).expect("a pool");
     }
 

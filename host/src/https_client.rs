@@ -14,6 +14,7 @@
 //! | where it failed | code | `sent` |
 //! |---|---|---|
 //! | not HTTPS, or not a request that can be made | `invalid-request` | no |
+//! | reading the platform's trusted roots | `tls` | no |
 //! | resolving the name | `dns` | no |
 //! | connecting | `connect` | no |
 //! | a proxy, before the tunnel stood | `proxy` | no |
@@ -24,25 +25,19 @@
 //! | the reply is not HTTP | `invalid-reply` | yes |
 //! | the reply is longer than permitted | `reply-too-large` | yes |
 
-use std::{
-    error::Error,
-    fmt, fs, io,
-    net::SocketAddr,
-    path::PathBuf,
-    sync::{Arc, OnceLock},
-    time::Duration,
-};
+use std::{error::Error, fmt, fs, io, net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use http::{HeaderValue, Method, header};
 use hyper_util::client::proxy::matcher::Matcher;
+use once_cell::sync::OnceCell;
 use rustls::pki_types::{CertificateDer, pem::PemObject};
 use url::Url;
 
 use crate::{
     ConnectTo, HttpClient, HttpFailure, RequestLimits, StreamingClient, Target,
     connection_watch::{self, ConnectionWatch},
-    engine::CONCURRENT_CALLS,
+    engine::DEFAULT_CONCURRENT_CALLS,
 };
 
 mod streaming;
@@ -52,9 +47,9 @@ const USER_AGENT: &str = concat!("procore-auth/", env!("CARGO_PKG_VERSION"));
 /// How long an idle connection is kept for reuse. Shorter than any server's patience.
 const IDLE: Duration = Duration::from_secs(30);
 
-/// Idle connections per host: as many as calls may run at once. With fewer, calls that come and go in step would close connections that
+/// Idle connections per host: as many as calls may run at once by default. With fewer, calls that come and go in step would close connections that
 /// they are about to need.
-const MAX_IDLE: usize = CONCURRENT_CALLS as usize;
+const MAX_IDLE: usize = DEFAULT_CONCURRENT_CALLS as usize;
 
 /// An [`HttpClient`] on `reqwest` and `rustls`: HTTP/1.1 over TLS, with the platform's trusted roots and the proxies that the
 /// environment names (`HTTPS_PROXY`, `ALL_PROXY`, `NO_PROXY`).
@@ -62,7 +57,8 @@ const MAX_IDLE: usize = CONCURRENT_CALLS as usize;
 /// Keeps no cookies, sends no referrer, decompresses nothing. Clones are cheap and share connections: one serves thousands of
 /// procore-auth connections.
 ///
-/// The first request reads the platform's trusted roots, which blocks for some milliseconds; see [`HttpsClient::get_ready`].
+/// The first request reads the platform's trusted roots, which blocks for some milliseconds (4 ms on Debian); see
+/// [`HttpsClient::load_trusted_roots`].
 #[derive(Clone)]
 pub struct HttpsClient {
     inner: Arc<Inner>,
@@ -76,14 +72,14 @@ struct Inner {
     proxies: Matcher,
     connect_timeout: Duration,
     /// Made for the first request.
-    ways: OnceLock<Ways>,
+    ways: OnceCell<Ways>,
 }
 
 /// How servers are reached.
 struct Ways {
     usual: Clients,
     overridden: Vec<Override>,
-    loopback: Clients,
+    loopback: reqwest::Client,
 }
 
 /// Two ways to a server.
@@ -155,20 +151,22 @@ impl HttpsClientBuilder {
         self
     }
 
-    /// Makes the client. Reads the files with certificates; the platform's trusted roots are read for the first request.
+    /// Makes the client. Reads the files with certificates; the platform's trusted roots are read by the first request.
+    ///
+    /// Errors: [`HttpsClientError::CaFile`], [`HttpsClientError::CaPem`].
     pub fn build(self) -> Result<HttpsClient, HttpsClientError> {
         let mut extra_roots = Vec::new();
         for ca in &self.extra_ca {
             extra_roots.extend(certificates(ca)?);
         }
-        check(&extra_roots)?;
+        check_extra_roots(&extra_roots)?;
         Ok(HttpsClient {
             inner: Arc::new(Inner {
                 extra_roots,
                 connect_to: self.connect_to,
                 proxies: Matcher::from_system(),
                 connect_timeout: self.connect_timeout,
-                ways: OnceLock::new(),
+                ways: OnceCell::new(),
             }),
             plain_loopback: false,
         })
@@ -219,22 +217,24 @@ fn verifier(
     use rustls_platform_verifier::Verifier;
     let provider = Arc::clone(provider);
     #[cfg(target_os = "android")]
-    if extra_roots.is_empty() {
-        return Ok(Verifier::new(provider)?);
-    } else {
-        let why = "this platform takes no further CA certificates";
-        return Err(HttpsClientError::CaPem(why.to_owned()));
+    {
+        // There are none: see `check_extra_roots`.
+        drop(extra_roots);
+        Ok(Verifier::new(provider)?)
     }
     #[cfg(not(target_os = "android"))]
     Ok(Verifier::new_with_extra_roots(extra_roots, provider)?)
 }
 
-/// Refuses what is no certificate now, and not with the first request.
-fn check(extra_roots: &[CertificateDer<'static>]) -> Result<(), rustls::Error> {
+/// Refuses what cannot be trusted here, and not with the first request.
+fn check_extra_roots(extra_roots: &[CertificateDer<'static>]) -> Result<(), HttpsClientError> {
+    if cfg!(target_os = "android") && !extra_roots.is_empty() {
+        let why = "this platform takes no further CA certificates";
+        return Err(HttpsClientError::CaPem(why.to_owned()));
+    }
     let mut roots = rustls::RootCertStore::empty();
-    extra_roots
-        .iter()
-        .try_for_each(|root| roots.add(root.clone()))
+    let mut add = extra_roots.iter().map(|root| roots.add(root.clone()));
+    add.try_for_each(|added| added.map_err(|error| HttpsClientError::CaPem(error.to_string())))
 }
 
 fn certificates(ca: &Ca) -> Result<Vec<CertificateDer<'static>>, HttpsClientError> {
@@ -324,7 +324,7 @@ impl Ways {
         Ok(Self {
             usual: clients(Reach::Anywhere)?,
             overridden: overridden.collect::<Result<_, reqwest::Error>>()?,
-            loopback: clients(Reach::Loopback)?,
+            loopback: clients(Reach::Loopback)?.fresh,
         })
     }
 }
@@ -350,9 +350,11 @@ impl HttpsClient {
         Self::builder().build()
     }
 
-    /// Reads the platform's trusted roots now, unless that was done: blocks for some milliseconds. For programs that would rather not
-    /// start than find out with their first request that no server can be verified.
-    pub fn get_ready(&self) -> Result<(), HttpsClientError> {
+    /// Reads the platform's trusted roots now instead of with the first request; does nothing where that was done. Blocks for some
+    /// milliseconds. Called at the start, it fails there and not with the first refresh.
+    ///
+    /// Errors: [`HttpsClientError::Trust`], [`HttpsClientError::Client`].
+    pub fn load_trusted_roots(&self) -> Result<(), HttpsClientError> {
         self.inner.ways().map(|_| ())
     }
 
@@ -372,22 +374,21 @@ impl HttpsClient {
         request: http::Request<Option<reqwest::Body>>,
         fresh: bool,
     ) -> Result<Way, HttpFailure> {
-        let ways = self.inner.ways().map_err(|error| no_way(&error))?;
         match loopback_url(request.uri()).filter(|_| self.plain_loopback) {
             Some(url) => Ok(Way {
-                client: ways.loopback.fresh.clone(),
+                client: self.inner.ways().map_err(untrusting)?.loopback.clone(),
                 host: url.host_str().unwrap_or_default().to_owned(),
                 request: into_reqwest(request, url),
                 fresh: true,
                 proxied: false,
             }),
-            None => self.inner.way(ways, request, fresh),
+            None => self.inner.way(request, fresh),
         }
     }
 }
 
-/// Says that there is no client. What is wrong may be mended by the next request.
-fn no_way(error: &HttpsClientError) -> HttpFailure {
+/// Says that no server can be verified. Nothing was sent; the roots are read again for the next request.
+fn untrusting(error: HttpsClientError) -> HttpFailure {
     HttpFailure::new("tls", error.to_string(), false)
 }
 
@@ -453,22 +454,16 @@ struct Way {
 impl Inner {
     /// Makes the clients, once. Where that fails, it is tried again by the next request.
     fn ways(&self) -> Result<&Ways, HttpsClientError> {
-        match self.ways.get() {
-            Some(ways) => Ok(ways),
-            None => {
-                let ways = Ways::new(self)?;
-                Ok(self.ways.get_or_init(|| ways))
-            }
-        }
+        self.ways.get_or_try_init(|| Ways::new(self))
     }
 
     fn way(
         &self,
-        ways: &Ways,
         request: http::Request<Option<reqwest::Body>>,
         fresh: bool,
     ) -> Result<Way, HttpFailure> {
         let url = https_url(request.uri())?;
+        let ways = self.ways().map_err(untrusting)?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default();
         let overridden = ways.overridden.iter().find(|candidate| {

@@ -89,7 +89,7 @@ pub enum LoadError {
         /// The import's name.
         name: String,
     },
-    /// The component does not give what the contract asks for, or gives it in another shape.
+    /// The component lacks an export of the contract. That a function has another type is found by the call that needs it.
     #[error("the component does not keep the contract procore:auth@{CONTRACT_VERSION}: {reason}")]
     Contract {
         /// The first deviation.
@@ -109,7 +109,7 @@ impl Plugin {
 
     /// Loads the component that was built with this library.
     pub fn bundled() -> Result<Self, LoadError> {
-        Self::loader().bundled()
+        Self::loader().load_bundled()
     }
 
     /// Returns the digest of the component that was built with this library.
@@ -120,7 +120,12 @@ impl Plugin {
     /// Loads a component from a file: a regular one, of 16 MiB at most. It is checked and contained: it need not be trusted with more
     /// than the connections that it is given.
     pub fn from_file(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        Self::loader().file(path)
+        Self::loader().load_file(path)
+    }
+
+    /// Loads a component from its binary form, as [`Plugin::from_file`] does.
+    pub fn from_bytes(bytes: &[u8]) -> Result<Self, LoadError> {
+        Self::loader().load_bytes(bytes)
     }
 
     /// Begins to load a plugin that is pinned, kept compiled, or made for few calls at once.
@@ -131,7 +136,7 @@ impl Plugin {
     /// Compiles the bundled component to machine code for [`Plugin::from_precompiled`], which skips what takes longest in loading:
     /// for programs that start often.
     pub fn precompile() -> Result<Vec<u8>, LoadError> {
-        engine::with_room_for(engine::CONCURRENT_CALLS)?
+        engine::with_room_for(engine::DEFAULT_CONCURRENT_CALLS)?
             .precompile_component(Self::BUNDLED)
             .map_err(|error| invalid(&error))
     }
@@ -146,11 +151,11 @@ impl Plugin {
     /// folder of mode 0700, for as long as the programs run that wrote it, and never take it from elsewhere. What it holds is not
     /// checked: whoever can change the file can do in this process whatever they like.
     pub unsafe fn from_precompiled(path: impl AsRef<Path>) -> Result<Self, LoadError> {
-        let engine = engine::with_room_for(engine::CONCURRENT_CALLS)?;
+        let engine = engine::with_room_for(engine::DEFAULT_CONCURRENT_CALLS)?;
         // SAFETY: the caller promises that the file is what this library's compiler made, and stays as it is.
         let component = unsafe { Component::deserialize_file(&engine, path) }
             .map_err(|error| invalid(&error))?;
-        Self::checked(engine, &component, engine::CONCURRENT_CALLS)
+        Self::checked(engine, &component, engine::DEFAULT_CONCURRENT_CALLS)
     }
 
     /// Checks a component, and prepares for so many calls at once.
@@ -170,7 +175,7 @@ impl Plugin {
             component,
             exports,
             ticker,
-            admission: Semaphore::new(concurrent_calls as usize),
+            admission: Semaphore::new((concurrent_calls as usize).min(Semaphore::MAX_PERMITS)),
         })))
     }
 

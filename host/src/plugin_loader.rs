@@ -1,4 +1,4 @@
-//! Loads plugins otherwise than [`Plugin::bundled`] and [`Plugin::from_file`] do.
+//! How a plugin is loaded: pinned or not, kept compiled or not, and for how many calls at once.
 
 use std::path::{Path, PathBuf};
 
@@ -12,7 +12,8 @@ use crate::{
 /// The longest file that is read as a component, in bytes: some fifty times as long as the one that is bundled.
 const LONGEST_FILE: u64 = 16 << 20;
 
-/// Loads a plugin: made by [`Plugin::loader`].
+/// Configures how a [`Plugin`] is loaded: made by [`Plugin::loader`]. By default any component is accepted, nothing is kept on disk, and
+/// 256 calls may run at once.
 #[derive(Debug, Clone)]
 #[must_use]
 pub struct PluginLoader {
@@ -26,7 +27,7 @@ impl PluginLoader {
         Self {
             pinned: None,
             cache: None,
-            concurrent_calls: engine::CONCURRENT_CALLS,
+            concurrent_calls: engine::DEFAULT_CONCURRENT_CALLS,
         }
     }
 
@@ -39,7 +40,8 @@ impl PluginLoader {
     }
 
     /// Keeps what the compiler made of the component in a folder for the next time, which is many times quicker: for programs that
-    /// start often. What is pinned is neither kept nor taken from there.
+    /// start often. What is pinned is neither kept nor taken from there: a pin is of the component, and machine code cannot be
+    /// compared with it.
     ///
     /// What is kept is machine code, and this runs it. It does so only where the folder is 0700 and its file 0600, both belong to this
     /// account, and the file is whole; else it compiles, and where the folder can be written, keeps that. Whoever can write as this
@@ -49,31 +51,33 @@ impl PluginLoader {
         self
     }
 
-    /// Sets how many calls of the plugin may run at once, at least one; further ones wait for their turn. The default is 256. Room for
-    /// each is prepared while loading, which takes some microseconds: for programs that start often, and make few calls at once.
+    /// Sets how many calls of the plugin may run at once; further ones wait for their turn, and fail with
+    /// [`crate::ErrorKind::Busy`] after 30 s. A call that waits for a server, for the rate limit or for the lock counts. The default is 256, and 0 counts as 1. Room
+    /// for each is prepared while loading: some microseconds and 4 GiB of address space, no memory. Where the system does not grant
+    /// that, each call gets its memory from the system, and is slower.
     pub fn concurrent_calls(mut self, calls: u32) -> Self {
         self.concurrent_calls = calls.max(1);
         self
     }
 
     /// Loads the component that was built with this library.
-    pub fn bundled(&self) -> Result<Plugin, LoadError> {
-        self.bytes(Plugin::BUNDLED)
+    pub fn load_bundled(&self) -> Result<Plugin, LoadError> {
+        self.load_bytes(Plugin::BUNDLED)
     }
 
     /// Loads a component from a file: a regular one, of 16 MiB at most.
-    pub fn file(&self, path: impl AsRef<Path>) -> Result<Plugin, LoadError> {
+    pub fn load_file(&self, path: impl AsRef<Path>) -> Result<Plugin, LoadError> {
         let path = path.as_ref();
         let bytes = regular_file::read(path, LONGEST_FILE).map_err(|source| LoadError::Read {
             path: path.to_owned(),
             source,
         })?;
-        self.bytes(&bytes)
+        self.load_bytes(&bytes)
     }
 
     /// Loads a component from its binary form. It is checked and contained: it need not be trusted with more than the connections that
     /// it is given.
-    pub fn bytes(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
+    pub fn load_bytes(&self, bytes: &[u8]) -> Result<Plugin, LoadError> {
         if let Some(pinned) = self.pinned {
             let found = ComponentDigest::of(bytes);
             if found != pinned {
@@ -95,35 +99,21 @@ impl PluginLoader {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::Environment;
 
     #[test]
     fn a_pin_decides_before_anything_is_parsed() {
         let pinned = Plugin::bundled_digest();
-        assert!(Plugin::loader().pinned(pinned).bundled().is_ok());
+        assert!(Plugin::loader().pinned(pinned).load_bundled().is_ok());
         // No component at all: were it parsed first, that would be told.
         let found = ComponentDigest::of(b"no component");
-        match Plugin::loader().pinned(pinned).bytes(b"no component") {
+        match Plugin::loader().pinned(pinned).load_bytes(b"no component") {
             Err(LoadError::Pin {
                 pinned: p,
                 found: f,
             }) => assert_eq!((p, f), (pinned, found)),
             other => panic!("{other:?}"),
         }
-        let pinned = Plugin::loader().pinned(found).bytes(b"no component");
+        let pinned = Plugin::loader().pinned(found).load_bytes(b"no component");
         assert!(matches!(pinned, Err(LoadError::Invalid { .. })));
-    }
-
-    #[tokio::test]
-    async fn calls_that_have_no_room_wait_for_their_turn() {
-        let plugin = Plugin::loader().concurrent_calls(0).bundled();
-        let advice = plugin.expect("a plugin").advice();
-        let asked = (0..8).map(|_| {
-            let advice = advice.clone();
-            tokio::spawn(async move { advice.endpoints(Environment::Sandbox).await })
-        });
-        for answer in asked.collect::<Vec<_>>() {
-            answer.await.expect("no panic").expect("an answer");
-        }
     }
 }

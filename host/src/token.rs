@@ -2,18 +2,18 @@
 
 use std::{fmt, sync::Arc};
 
+use crossbeam_utils::CachePadded;
+
 use crate::{Secret, bindings::exports::procore::auth::auth as contract};
 
 /// An access token with its times. Cloning it copies no secret: all clones share one.
 ///
 /// Times are milliseconds since 1970-01-01T00:00:00Z, by the connection's clock.
 #[derive(Clone, PartialEq, Eq)]
-pub struct AccessToken(Arc<Counted>);
-
-/// What a count of clones is of. The alignment keeps the counts of several out of each other's cache lines.
-#[derive(PartialEq, Eq)]
-#[repr(align(128))]
-struct Counted(Arc<Content>);
+pub struct AccessToken(
+    // Two reference counts, so that each thread can have one of its own; padded, so that no two share a cache line.
+    Arc<CachePadded<Arc<Content>>>,
+);
 
 #[derive(PartialEq, Eq)]
 struct Content {
@@ -34,12 +34,12 @@ impl AccessToken {
     }
 
     fn of(content: Arc<Content>) -> Self {
-        Self(Arc::new(Counted(content)))
+        Self(Arc::new(CachePadded::new(content)))
     }
 
-    /// Returns the same token with a count of its own: cloning it and cloning this one touch no common memory.
-    pub(crate) fn counted_apart(&self) -> Self {
-        Self::of(Arc::clone(&self.0.0))
+    /// Returns the same token with a reference count of its own: cloning it and cloning this one write to no common memory.
+    pub(crate) fn with_own_refcount(&self) -> Self {
+        Self::of(Arc::clone(&self.0))
     }
 
     /// Returns the same token, marked as one of a fallback.
@@ -54,7 +54,7 @@ impl AccessToken {
     }
 
     fn content(&self) -> &Content {
-        &self.0.0
+        &self.0
     }
 
     /// Returns the value for `Authorization: Bearer`: opaque, possibly longer than 1 kB.

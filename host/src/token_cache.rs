@@ -16,8 +16,8 @@ use crate::{AccessToken, Clock, time::from_millis};
 /// and the elapsed time may stand still while the machine sleeps: a token is handed out only while both say that it is time. Where
 /// the wall clock is before the moment of receipt, it was set back, and the plugin is asked.
 ///
-/// Reading takes no lock and does no I/O. It allocates once in each thread for each token: threads that counted their clones in one
-/// place would wait for each other's caches.
+/// Reading takes no lock and does no I/O. It allocates once for each token and thread: with one shared reference count, the threads
+/// would contend for its cache line.
 #[derive(Default)]
 pub(crate) struct TokenCache {
     kept: ArcSwapOption<Kept>,
@@ -31,7 +31,7 @@ pub(crate) struct Generation(u64);
 struct Kept {
     token: AccessToken,
     /// The same, as each thread hands it out.
-    of_threads: ThreadLocal<AccessToken>,
+    per_thread: ThreadLocal<AccessToken>,
     /// By the wall clock, in milliseconds since 1970.
     received_at: u64,
     /// By the elapsed time.
@@ -48,13 +48,13 @@ impl Kept {
             received_after,
             good_for: from_millis(token.refresh_at().saturating_sub(received_at)),
             token,
-            of_threads: ThreadLocal::new(),
+            per_thread: ThreadLocal::new(),
         }
     }
 
-    fn of_this_thread(&self) -> AccessToken {
-        let apart = || self.token.counted_apart();
-        self.of_threads.get_or(apart).clone()
+    fn for_this_thread(&self) -> AccessToken {
+        let apart = || self.token.with_own_refcount();
+        self.per_thread.get_or(apart).clone()
     }
 
     fn is_current(&self, clock: &dyn Clock) -> bool {
@@ -69,7 +69,7 @@ impl TokenCache {
     pub(crate) fn current(&self, clock: &dyn Clock) -> Option<AccessToken> {
         let kept = self.kept.load();
         let kept = kept.as_ref()?;
-        kept.is_current(clock).then(|| kept.of_this_thread())
+        kept.is_current(clock).then(|| kept.for_this_thread())
     }
 
     /// Returns the present generation, to be given to [`TokenCache::fill`].

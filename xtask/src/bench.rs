@@ -18,7 +18,9 @@ const PROFILE: &str = "release";
 pub(crate) fn run(root: &Path, arguments: &[String]) -> anyhow::Result<()> {
     guest::build(root, Choice::Auto)?;
     let baseline = &python::BENCH;
-    baseline.prepare(root).context("without a baseline")?;
+    baseline
+        .prepare(root)
+        .context("cannot prepare the Python baseline")?;
     // The whole workspace is selected for the same reason as for the demo.
     let mut build = step::cargo(root);
     build.args(["build", "--workspace", "--locked", "--profile", PROFILE]);

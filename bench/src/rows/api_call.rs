@@ -173,8 +173,7 @@ impl Measured {
                 ),
                 result: kind.p50.added(),
                 unit: Unit::SecondsAdded,
-                // With many at once, the p50 is what the throughput makes of it.
-                aim: (callers == 1).then_some(Aim::AtMost(100e-6)),
+                aim: Some(Aim::AtMost(100e-6)),
             });
             rows.push(Row {
                 what: format!("{name}, {at}: throughput"),

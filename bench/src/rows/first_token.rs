@@ -11,7 +11,7 @@ use procore_auth_tests::{Rig, component, plugin};
 
 use super::{Bench, builder};
 use crate::{
-    empty,
+    empty_component,
     table::{Aim, Row, Unit, seconds},
     timed,
 };
@@ -26,14 +26,14 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     })?;
     let folder = tempfile::tempdir()?;
     let empty = folder.path().join("empty.wasm");
-    std::fs::write(&empty, empty::component())?;
+    std::fs::write(&empty, empty_component::encoded())?;
     let compiled = |file: &Path| Plugin::from_file(file).expect("a plugin");
     let kept = |file: &Path| {
         // The folder is for one component.
         let folder = folder.path().join(file.file_stem().unwrap_or_default());
         Plugin::loader()
             .cached_in(folder)
-            .file(file)
+            .load_file(file)
             .expect("a plugin")
     };
     let row = |how: &str, load: &dyn Fn(&Path) -> Plugin, aim| {

@@ -39,7 +39,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
         let among_tasks = among_tasks(bench, &rig, &tool).await?;
         let among_processes = among_processes(bench, &rig, &tool).await?;
         Ok(vec![
-            row(&format!("{TASKS} tasks"), &among_tasks),
+            row(&format!("{TASKS} tasks of one connection"), &among_tasks),
             row(
                 &format!("{PROCESSES} processes `procore-auth token`"),
                 &among_processes,

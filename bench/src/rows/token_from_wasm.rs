@@ -7,7 +7,7 @@ use procore_auth_tests::{Rig, plugin};
 
 use super::{Bench, builder};
 use crate::{
-    empty,
+    empty_component,
     table::{Aim, Row, Unit, seconds},
     timed,
 };
@@ -34,7 +34,7 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
 async fn connections(rig: &Rig) -> anyhow::Result<(Connection, Connection)> {
     let ours = builder(plugin(), rig).build()?;
     rig.sign_in(&ours).await;
-    let empty = Plugin::loader().bytes(&empty::component())?;
+    let empty = Plugin::from_bytes(&empty_component::encoded())?;
     Ok((ours, builder(&empty, rig).build()?))
 }
 

@@ -95,10 +95,10 @@ impl Opener {
         &self.http
     }
 
-    /// Makes sure that servers can be verified: whoever stays should not find that out with the first refresh.
-    pub(crate) fn network_is_ready(&self) -> Result<(), Failure> {
-        let ready = self.http.get_ready();
-        ready.map_err(|error| unusable_network(&error))
+    /// Reads the trusted roots now: whoever stays should not find out with the first refresh that no server can be verified.
+    pub(crate) fn load_trusted_roots(&self) -> Result<(), Failure> {
+        let loaded = self.http.load_trusted_roots();
+        loaded.map_err(|error| unusable_network(&error))
     }
 
     /// Returns the journal.

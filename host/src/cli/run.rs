@@ -27,7 +27,7 @@ use watch::{Change, Watch};
 /// Keeps every connection alive, or the one that is named, until told to stop.
 pub(super) async fn run(context: &Context<'_>) -> Result<Exit, Failure> {
     let opener = context.opener(context.config()?)?;
-    opener.network_is_ready()?;
+    opener.load_trusted_roots()?;
     let opened = open_all(&opener, context.named()).await?;
     if opened.iter().all(|(_, open)| open.is_err()) {
         // Nothing to keep alive: a mistake that whoever starts it should see at once.

@@ -34,6 +34,7 @@ pub(super) struct Arguments {
 /// by a defect takes no report or alert from them.
 pub(super) async fn run(context: &Context<'_>, arguments: &Arguments) -> Result<Exit, Failure> {
     let opener = context.opener(context.config()?)?;
+    opener.load_trusted_roots()?;
     beat(&opener, context.named(), arguments.next_visit);
     let selected = opener.config().select_all(context.named())?;
     let visits = selected.into_iter().map(|(name, connection)| {

@@ -70,7 +70,7 @@ async fn s63_a_memory_that_is_too_large_from_the_start_is_refused() {
     let error = connection.status().await.expect_err("stopped");
     assert_eq!(error.code(), "plugin-out-of-memory");
     // More than the engine could give: refused when it is loaded, or called where there is no pool.
-    match Plugin::loader().bytes(&of_pages(60_000).encoded()) {
+    match Plugin::from_bytes(&of_pages(60_000).encoded()) {
         Err(LoadError::Invalid { reason }) => assert!(reason.contains("memory"), "{reason}"),
         Err(other) => panic!("{other:?}"),
         Ok(plugin) => {
@@ -139,7 +139,7 @@ fn s63_a_crowd_of_instances_tables_or_memories_is_refused() {
         (1, &*"(table 1 funcref)".repeat(60), "tables"),
         (2, "(memory 1)", "memor"),
     ] {
-        match Plugin::loader().bytes(&crowded(modules, module)) {
+        match Plugin::from_bytes(&crowded(modules, module)) {
             Err(LoadError::Invalid { reason }) => assert!(reason.contains(what), "{reason}"),
             // Without a pool, what is missing is told first.
             Err(LoadError::Contract { .. }) => {}

@@ -10,8 +10,9 @@ use super::shape::{PluginTable, PluginWritten};
 use super::source::{Mistake, Source};
 use crate::cli::failure::Failure;
 
-/// How many calls of the plugin may run at once: as many as connections are visited at once, and some for checks beside them.
-const CONCURRENT_CALLS: u32 = 40;
+/// How many calls of the plugin may run at once: one for each of the 32 connections that are visited at once, and 8 for what is asked
+/// beside.
+const CONCURRENT_CALLS: u32 = 32 + 8;
 
 /// Which plugin is used.
 #[derive(Debug, Default)]
@@ -33,8 +34,8 @@ impl PluginConfig {
             loader = loader.cached_in(cache);
         }
         match &self.path {
-            Some(path) => loader.file(path),
-            None => loader.bundled(),
+            Some(path) => loader.load_file(path),
+            None => loader.load_bundled(),
         }
     }
 }

@@ -49,6 +49,7 @@ pub(super) fn check(context: &Context<'_>) -> (Check, Option<Subject>) {
 fn read(context: &Context<'_>) -> Result<Subject, Failure> {
     // What it opens is nobody's else: the end of the process exports no token of it, and delivers no alert.
     let opener = Opener::new(context.config()?, Opened::default())?;
+    opener.load_trusted_roots()?;
     let (name, connection) = opener.config().select(context.named())?;
     let settings = connection.settings(name)?;
     Ok(Subject { opener, settings })

@@ -167,6 +167,7 @@ impl Visits {
     fn read_again(&self) -> Result<Vec<ConnectionName>, Failure> {
         let opener = self.opener();
         let opener = opener.with_config(Config::load(opener.config().path())?)?;
+        opener.load_trusted_roots()?;
         let selected = opener.config().select_all(self.named.as_ref())?;
         let names = selected.into_iter().map(|(name, _)| name.clone()).collect();
         *self.opener.lock().unwrap_or_else(PoisonError::into_inner) = opener;

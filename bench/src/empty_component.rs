@@ -1,4 +1,4 @@
-//! The component that does nothing: what the runtime costs, whatever a plugin computes.
+//! A component whose `access-token` computes nothing: what the runtime costs, whatever a plugin computes.
 
 use procore_auth_tests::hand_written::HandWritten;
 
@@ -7,7 +7,7 @@ const TOKEN_BYTES: usize = 1100;
 
 /// Encodes a component that keeps the contract and whose `access-token` returns a token as long as a real one, good for ever. It asks the
 /// host for nothing. All else traps.
-pub(crate) fn component() -> Vec<u8> {
+pub(crate) fn encoded() -> Vec<u8> {
     let access_token = format!(
         "(i32.store (i32.const 1032) (i32.const 2048))
         (i32.store (i32.const 1036) (i32.const {TOKEN_BYTES}))
