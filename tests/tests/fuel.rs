@@ -85,7 +85,7 @@ mod lent {
     const ME: &[u8] = br#"{"id":42,"login":"agent@example.com","name":"Agent"}"#;
 
     /// Tokens as long as Procore's.
-    fn token_reply() -> Vec<u8> {
+    pub(super) fn token_reply() -> Vec<u8> {
         let access = "a".repeat(900);
         let refresh = "r".repeat(43);
         format!(
@@ -197,16 +197,17 @@ impl Lent {
             now: SIGNED_IN_AT,
             ..Self::default()
         };
-        let (mut store, instance) = plugin.instantiate(begin);
-        let auth = instance.procore_auth_auth();
-        let login = auth.call_begin_login(&mut store).expect("no trap");
-        let url = login.expect("begun").authorize_url;
-        let (_, state) = url.split_once("state=").expect("a state");
-        let state = state.split('&').next().expect("its value");
-        let callback = format!("http://localhost:8377/callback?code=code&state={state}");
-        let finished = auth.call_finish_login(&mut store, &callback);
-        finished.expect("no trap").expect("signed in");
-        store.into_data()
+        plugin.after(begin, sign_in)
+    }
+
+    /// With requests that were parked in an outage that is over, and a fresh token.
+    fn with_parked(plugin: &Metered, count: usize) -> Self {
+        let mut lent = Self::signed_in(plugin).later(2 * HOUR).offline();
+        for _ in 0..count {
+            lent = plugin.after(lent, park);
+        }
+        lent.is_offline = false;
+        plugin.after(lent.later(HOUR), access_token)
     }
 
     fn later(mut self, span: u64) -> Self {
@@ -251,6 +252,13 @@ impl Metered {
         (store, plugin.expect("an instance"))
     }
 
+    /// Returns the world after an operation.
+    fn after(&self, lent: Lent, operation: Operation) -> Lent {
+        let (mut store, instance) = self.instantiate(lent);
+        operation(&mut store, &instance);
+        store.into_data()
+    }
+
     /// Returns what a fresh instance and one operation cost together.
     fn cost(&self, lent: Lent, operation: Operation) -> u64 {
         let (mut store, instance) = self.instantiate(lent);
@@ -268,7 +276,8 @@ fn no_operation_computes_more_than_its_budget() {
     let fresh = || Lent::signed_in(&plugin);
     let due = || fresh().later(HOUR + HOUR / 4);
     let expired = || fresh().later(2 * HOUR);
-    let measured: [(&str, u64, Lent, Operation); 16] = [
+    let queue = |length| Lent::with_parked(&plugin, length);
+    let measured: [(&str, u64, Lent, Operation); 28] = [
         ("an instance alone", 1, fresh(), |_, _| {}),
         ("auth.access-token, fresh", 70_000, fresh(), access_token),
         (
@@ -288,10 +297,19 @@ fn no_operation_computes_more_than_its_budget() {
             upkeep,
         ),
         ("auth.begin-login", 67_000, fresh(), begin_login),
+        ("auth.begin-login, finish-login", 1, fresh(), sign_in),
         ("auth.verify", 235_000, fresh(), verify),
+        ("auth.revoke", 1, fresh(), revoke),
+        ("auth.forget", 1, fresh(), forget),
+        ("auth.adopt", 1, fresh(), adopt),
         ("api.send", 157_000, fresh(), send),
         ("api.send, parked", 593_000, expired().offline(), park),
         ("api.assess", 10_000, fresh(), assess),
+        ("api.parked, 1", 1, queue(1), parked),
+        ("api.parked, 10", 1, queue(10), parked),
+        ("api.replay, 1", 1, queue(1), replay),
+        ("api.replay, 10", 1, queue(10), replay),
+        ("api.parked, discard, of 10", 1, queue(10), discard),
         (
             "advice.check-redirect-uri",
             41_000,
@@ -299,7 +317,9 @@ fn no_operation_computes_more_than_its_budget() {
             check_redirect_uri,
         ),
         ("advice.check-endpoints", 65_000, fresh(), check_endpoints),
+        ("advice.endpoints", 1, fresh(), endpoints),
         ("advice.explain", 19_000, fresh(), explain),
+        ("advice.diagnose", 1, fresh(), diagnose),
     ];
     let mut deviations = Vec::new();
     for (name, budget, lent, operation) in measured {
@@ -348,6 +368,33 @@ fn begin_login(store: &mut Store<Lent>, plugin: &Plugin) {
     login.expect("no trap").expect("a login");
 }
 
+fn sign_in(store: &mut Store<Lent>, plugin: &Plugin) {
+    let auth = plugin.procore_auth_auth();
+    let login = auth.call_begin_login(&mut *store).expect("no trap");
+    let url = login.expect("begun").authorize_url;
+    let (_, state) = url.split_once("state=").expect("a state");
+    let state = state.split('&').next().expect("its value");
+    let callback = format!("http://localhost:8377/callback?code=code&state={state}");
+    let finished = auth.call_finish_login(store, &callback);
+    finished.expect("no trap").expect("signed in");
+}
+
+fn revoke(store: &mut Store<Lent>, plugin: &Plugin) {
+    let revoked = plugin.procore_auth_auth().call_revoke(store);
+    revoked.expect("no trap").expect("signed out");
+}
+
+fn forget(store: &mut Store<Lent>, plugin: &Plugin) {
+    let forgotten = plugin.procore_auth_auth().call_forget(store);
+    forgotten.expect("no trap").expect("forgotten");
+}
+
+fn adopt(store: &mut Store<Lent>, plugin: &Plugin) {
+    let reply = lent::token_reply();
+    let adopted = plugin.procore_auth_auth().call_adopt(store, &reply, true);
+    adopted.expect("no trap").expect("taken over");
+}
+
 fn verify(store: &mut Store<Lent>, plugin: &Plugin) {
     let identity = plugin.procore_auth_auth().call_verify(store);
     identity.expect("no trap").expect("an identity");
@@ -363,6 +410,25 @@ fn park(store: &mut Store<Lent>, plugin: &Plugin) {
     let outcome = plugin.procore_auth_api().call_send(store, &request("POST"));
     let outcome = outcome.expect("no trap").expect("an outcome");
     assert!(matches!(outcome, Outcome::Parked(_)));
+}
+
+fn parked(store: &mut Store<Lent>, plugin: &Plugin) {
+    let requests = plugin.procore_auth_api().call_parked(store);
+    assert!(!requests.expect("no trap").expect("a list").is_empty());
+}
+
+fn replay(store: &mut Store<Lent>, plugin: &Plugin) {
+    let report = plugin.procore_auth_api().call_replay(store, None, None);
+    let report = report.expect("no trap").expect("a report");
+    assert_eq!(report.remaining, 0, "{report:?}");
+}
+
+fn discard(store: &mut Store<Lent>, plugin: &Plugin) {
+    let api = plugin.procore_auth_api();
+    let requests = api.call_parked(&mut *store).expect("no trap");
+    let id = &requests.expect("a list")[0].id;
+    let discarded = api.call_discard(store, id);
+    discarded.expect("no trap").expect("discarded");
 }
 
 /// A request with 1 KiB in it, unless it is a `GET`.
@@ -404,6 +470,17 @@ fn check_redirect_uri(store: &mut Store<Lent>, plugin: &Plugin) {
     let registered = "http://localhost:8377/callback";
     let checked = advice.call_check_redirect_uri(store, uri, Some(registered));
     checked.expect("no trap").expect_err("a slash too many");
+}
+
+fn endpoints(store: &mut Store<Lent>, plugin: &Plugin) {
+    let advice = plugin.procore_auth_advice();
+    let urls = advice.call_endpoints(store, Environment::Sandbox);
+    urls.expect("no trap");
+}
+
+fn diagnose(store: &mut Store<Lent>, plugin: &Plugin) {
+    let found = plugin.procore_auth_advice().call_diagnose(store);
+    found.expect("no trap").expect("an answer");
 }
 
 fn check_endpoints(store: &mut Store<Lent>, plugin: &Plugin) {
