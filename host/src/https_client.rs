@@ -376,7 +376,12 @@ impl HttpsClient {
     ) -> Result<Way, HttpFailure> {
         match loopback_url(request.uri()).filter(|_| self.plain_loopback) {
             Some(url) => Ok(Way {
-                client: self.inner.ways().map_err(untrusting)?.loopback.clone(),
+                client: self
+                    .inner
+                    .ways()
+                    .map_err(|error| untrusting(&error))?
+                    .loopback
+                    .clone(),
                 host: url.host_str().unwrap_or_default().to_owned(),
                 request: into_reqwest(request, url),
                 fresh: true,
@@ -388,7 +393,7 @@ impl HttpsClient {
 }
 
 /// Says that no server can be verified. Nothing was sent; the roots are read again for the next request.
-fn untrusting(error: HttpsClientError) -> HttpFailure {
+fn untrusting(error: &HttpsClientError) -> HttpFailure {
     HttpFailure::new("tls", error.to_string(), false)
 }
 
@@ -463,7 +468,7 @@ impl Inner {
         fresh: bool,
     ) -> Result<Way, HttpFailure> {
         let url = https_url(request.uri())?;
-        let ways = self.ways().map_err(untrusting)?;
+        let ways = self.ways().map_err(|error| untrusting(&error))?;
         let host = url.host_str().unwrap_or_default().to_owned();
         let port = url.port_or_known_default();
         let overridden = ways.overridden.iter().find(|candidate| {

@@ -21,7 +21,5 @@ pub(crate) fn plugin(bodies: &[(&str, &str)]) -> Plugin {
 
 /// Loads a component that keeps the contract's shape.
 pub(crate) fn load(hostile: &Hostile<'_>) -> Plugin {
-    Plugin::loader()
-        .bytes(&hostile.encoded())
-        .expect("keeps the contract")
+    Plugin::from_bytes(&hostile.encoded()).expect("keeps the contract")
 }

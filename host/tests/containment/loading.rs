@@ -20,9 +20,7 @@ async fn advice_reaches_nothing() {
 fn refusal(wit: &str) -> LoadError {
     let mut resolve = Resolve::default();
     let package = resolve.push_source("plugin.wit", wit).expect("a contract");
-    Plugin::loader()
-        .bytes(&Hostile::new(&[]).encoded_for(&resolve, package))
-        .expect_err("refused")
+    Plugin::from_bytes(&Hostile::new(&[]).encoded_for(&resolve, package)).expect_err("refused")
 }
 
 #[test]
@@ -65,8 +63,6 @@ fn a_component_that_lacks_an_export_is_refused() {
 
 #[test]
 fn what_is_no_component_is_refused() {
-    let error = Plugin::loader()
-        .bytes(b"no component")
-        .expect_err("refused");
+    let error = Plugin::from_bytes(b"no component").expect_err("refused");
     assert!(matches!(error, LoadError::Invalid { .. }), "{error}");
 }
