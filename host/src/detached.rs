@@ -101,3 +101,68 @@ fn host_panicked() -> Error {
         "look for the panic message in the log, and report it",
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicBool, Ordering};
+
+    use tokio::sync::Notify;
+
+    use super::*;
+
+    fn patience() -> Patience {
+        Patience::new(Lent::nothing(), "test", Duration::from_secs(60))
+    }
+
+    #[test]
+    fn nothing_is_begun_outside_a_runtime() {
+        let begun = Arc::new(AtomicBool::new(false));
+        let work = {
+            let begun = Arc::clone(&begun);
+            async move {
+                begun.store(true, Ordering::Relaxed);
+                Ok(())
+            }
+        };
+        let mut detached = Box::pin(patience().detached(work));
+        assert!(begin(detached.as_mut()).is_err(), "a panic");
+        assert!(!begun.load(Ordering::Relaxed));
+    }
+
+    #[tokio::test]
+    async fn what_need_not_wait_is_done_in_the_first_step() {
+        let mut detached = Box::pin(patience().detached(async { Ok(1) }));
+        let done = begin(detached.as_mut()).expect("no panic");
+        assert!(matches!(done, Poll::Ready(Ok(1))));
+    }
+
+    #[tokio::test]
+    async fn what_waits_goes_on_where_its_caller_gives_up() {
+        let (go_on, done) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        let work = {
+            let (go_on, done) = (Arc::clone(&go_on), Arc::clone(&done));
+            async move {
+                go_on.notified().await;
+                done.notify_one();
+                Ok(())
+            }
+        };
+        let mut detached = Box::pin(patience().detached(work));
+        assert!(matches!(begin(detached.as_mut()), Ok(Poll::Pending)));
+        drop(detached);
+        go_on.notify_one();
+        done.notified().await;
+    }
+
+    #[tokio::test]
+    async fn a_panic_in_the_first_step_is_an_error() {
+        let work = async {
+            if true {
+                panic!("on purpose");
+            }
+            Ok(())
+        };
+        let ended = patience().detached(work).await;
+        assert_eq!(ended.expect_err("an error").code(), "host-panicked");
+    }
+}

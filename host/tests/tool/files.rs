@@ -3,6 +3,7 @@
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use fake_procore::Environment::Sandbox;
 use procore_auth_tests::{Tool, tool::set_mode};
@@ -124,4 +125,23 @@ async fn s58_a_connection_that_is_a_link_is_refused() {
         .await
         .code_is(7)
         .says("insecure-permissions");
+}
+
+#[tokio::test]
+async fn what_sends_nothing_needs_no_trusted_roots_and_what_stays_wants_them_at_once() {
+    let rig = rig().await;
+    let tool = Tool::on_fake(PROGRAM, &rig)
+        .with("SSL_CERT_FILE", "/nonexistent")
+        .with("SSL_CERT_DIR", "/nonexistent");
+    let pair = tool.signed_in(&rig.procore, Duration::ZERO).await;
+    tool.reconfigure("extra_ca = \"ca.pem\"\n", "");
+    let token = tool.run(&["token"]).await;
+    token.code_is(0).says(&pair.access_token);
+    for verb in ["tick", "run", "doctor"] {
+        tool.run(&[verb])
+            .await
+            .code_is(3)
+            .says("cannot verify servers");
+    }
+    assert_eq!(rig.procore.token_posts(), 0);
 }
