@@ -78,7 +78,7 @@ fn measure(arguments: Table) -> anyhow::Result<()> {
             .build()?,
     };
     let (mut rows, mut failed) = (Vec::new(), Vec::new());
-    let mut load = page::load_average();
+    let mut load = 0.0_f64;
     for (name, measure) in rows::ALL {
         if !arguments.only.is_empty() && !arguments.only.iter().any(|only| only == name) {
             continue;

@@ -28,14 +28,8 @@ pub(crate) fn measure(bench: &Bench) -> anyhow::Result<Vec<Row>> {
     let empty = folder.path().join("empty.wasm");
     std::fs::write(&empty, empty_component::encoded())?;
     let compiled = |file: &Path| Plugin::from_file(file).expect("a plugin");
-    let kept = |file: &Path| {
-        // The folder is for one component.
-        let folder = folder.path().join(file.file_stem().unwrap_or_default());
-        Plugin::loader()
-            .cached_in(folder)
-            .load_file(file)
-            .expect("a plugin")
-    };
+    let loader = Plugin::loader().cached_in(folder.path().join("compiled"));
+    let kept = |file: &Path| loader.load_file(file).expect("a plugin");
     let row = |how: &str, load: &dyn Fn(&Path) -> Plugin, aim| {
         let turns = timed::in_turns(
             bench.rounds,
